@@ -1,0 +1,109 @@
+"""Where a cluster keeps what it keeps, and what its network namespaces are called.
+
+Everything of cluster NAME lies below /run/netpod/NAME (gone after a reboot) and /var/lib/netpod/NAME
+(durable), and in network namespaces whose names begin with `netpod-NAME-`; nothing else on the machine is ours.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+NETNS_DIR = Path("/run/netns")
+MARK = "NETPOD_CLUSTER"
+"""Environment variable that every process of a cluster carries, so that cleanup can find it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Names and places of one cluster. `cluster` is a DNS label of at most 40 characters."""
+
+    cluster: str
+
+    @property
+    def run(self) -> Path:
+        """Directory for sockets, pids, kubeconfig and container logs, mode 0700."""
+        return Path("/run/netpod") / self.cluster
+
+    @property
+    def state(self) -> Path:
+        """Directory for store and keys, mode 0700."""
+        return Path("/var/lib/netpod") / self.cluster
+
+    @property
+    def api_socket(self) -> Path:
+        """Unix socket of the API server; whoever may open it is system:masters."""
+        return self.run / "apiserver.sock"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Administrator's kubeconfig, mode 0600."""
+        return self.run / "kubeconfig"
+
+    @property
+    def database(self) -> Path:
+        """SQLite file of the embedded store."""
+        return self.state / "store.db"
+
+    @property
+    def pki(self) -> Path:
+        """Directory of the cluster's certificate authority and keys, mode 0700."""
+        return self.state / "pki"
+
+    @property
+    def pids(self) -> Path:
+        """Directory of one file per process of ours, named for its role."""
+        return self.run / "pids"
+
+    @property
+    def logs(self) -> Path:
+        """Directory of the components' own logs, ROLE.log."""
+        return self.run / "log"
+
+    def node(self, node: str) -> Path:
+        """Directory of one node: shim socket, sandboxes, IP reservations."""
+        return self.run / "nodes" / node
+
+    def shim_socket(self, node: str) -> Path:
+        """Unix socket of the node's shim, root only."""
+        return self.node(node) / "shim.sock"
+
+    def pod_logs(self, namespace: str, pod: str, uid: str) -> Path:
+        """Directory of a pod's container logs, `CONTAINER/RESTARTS.log` in CRI format.
+
+        Source: kubelet's /var/log/pods layout, pkg/kubelet/kuberuntime/helpers.go BuildPodLogsDirectory.
+        """
+        return self.run / "pods" / f"{namespace}_{pod}_{uid}"
+
+    @property
+    def netns_prefix(self) -> str:
+        """What the name of every network namespace of this cluster begins with."""
+        return f"netpod-{self.cluster}-"
+
+    @property
+    def netns_outside(self) -> str:
+        """The world: where the client outside the cluster stands."""
+        return f"{self.netns_prefix}outside"
+
+    @property
+    def netns_edge(self) -> str:
+        """Router of the site and the cloud's load balancer."""
+        return f"{self.netns_prefix}edge"
+
+    @property
+    def netns_underlay(self) -> str:
+        """The bridge between the nodes."""
+        return f"{self.netns_prefix}underlay"
+
+    def netns_node(self, node: str) -> str:
+        """A node's root network namespace."""
+        return f"{self.netns_prefix}{node}"
+
+    def netns_pod(self, node: str, namespace: str, pod: str) -> str:
+        """A pod's network namespace: `netpod-CLUSTER-NODE-NAMESPACE.POD`, its tail a hash when too long for a file.
+
+        A namespace has no dot in its name, so the pair never collides.
+        """
+        name = f"{self.netns_prefix}{node}-{namespace}.{pod}"
+        if len(name) <= 200:
+            return name
+        return f"{name[:183]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

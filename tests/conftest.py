@@ -1,0 +1,52 @@
+"""The whole run happens in private namespaces: the host cannot be harmed and nothing outlives pytest.
+
+The first pytest re-executes itself once under `unshare` with its own network, mounts and processes, a fresh
+/run and a fresh /var/lib/netpod. Folders are tiers; each test gets its tier's marker.
+"""
+
+import ctypes
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+INSIDE = "NETPOD_TEST_INSIDE"
+TIERS = ("unit", "kernel", "cluster", "vm")
+HERE = Path(__file__).parent
+
+
+def _enter_private_namespaces() -> None:
+    """Replace this process by the same pytest in private namespaces."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    prepare = (
+        "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock /var/lib/netpod && "
+        "mount -t tmpfs tmpfs /var/lib/netpod && ip link set lo up && exec \"$@\""
+    )
+    argv = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    argv += ["sh", "-c", prepare, "sh", sys.executable, "-m", "pytest", *sys.argv[1:]]
+    os.environ[INSIDE] = "1"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvp(argv[0], argv)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Move into private namespaces before anything is collected."""
+    if os.environ.get(INSIDE) != "1":
+        capture = config.pluginmanager.getplugin("capturemanager")
+        if capture is not None:
+            capture.stop_global_capturing()
+        _enter_private_namespaces()
+    # Orphans of a killed process must come to us, not to a shell that does not reap.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    assert shutil.which("ip"), "the tests need iproute2; run vagrant/test.sh"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the tier its folder names."""
+    for item in items:
+        tier = item.path.relative_to(HERE).parts[0]
+        if tier in TIERS:
+            item.add_marker(getattr(pytest.mark, tier))
