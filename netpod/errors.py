@@ -224,7 +224,8 @@ class CommandFailed(KernelError):
     ) -> None:
         said = stderr.strip().splitlines()
         super().__init__(
-            f"cannot run {shlex.join(argv)}: exit status {status}" + (f": {said[-1]}" if said else ""),
+            f"cannot run {shlex.join(argv)}: exit status {status}"
+            + (f": {said[-1]}" if said else ""),
             netns=netns,
         )
         self.argv = tuple(argv)

@@ -22,7 +22,7 @@ def _enter_private_namespaces() -> None:
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     prepare = (
         "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock /var/lib/netpod && "
-        "mount -t tmpfs tmpfs /var/lib/netpod && ip link set lo up && exec \"$@\""
+        'mount -t tmpfs tmpfs /var/lib/netpod && ip link set lo up && exec "$@"'
     )
     argv = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     argv += ["sh", "-c", prepare, "sh", sys.executable, "-m", "pytest", *sys.argv[1:]]

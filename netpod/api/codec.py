@@ -1,0 +1,345 @@
+"""Manifest (JSON, YAML) <-> object: the only place that knows camelCase.
+
+A decoder and an encoder are built once per class from its type hints. What a class does not know is
+kept in `unknown` and written back, so that nothing an author wrote is lost on the way through.
+"""
+
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, Union
+
+import orjson
+
+from netpod.api import meta, registry
+from netpod.api.meta import Json, Object, Struct
+from netpod.errors import BadRequest
+
+T = TypeVar("T", bound=Struct)
+Decoder = Callable[[Json], Any]
+Encoder = Callable[[Any], Json]
+
+_ACRONYMS = {
+    "ip": "IP",
+    "ips": "IPs",
+    "cidr": "CIDR",
+    "cidrs": "CIDRs",
+    "id": "ID",
+    "uuid": "UUID",
+    "api": "API",
+}
+_IRREGULAR = {"qos_class": "qosClass", "client_ip": "clientIP"}
+
+
+class _Mismatch(Exception):
+    """A value of the wrong type; collects the path on its way up."""
+
+    def __init__(self, expected: str, found: Json) -> None:
+        self.path: list[str] = []
+        self.expected = expected
+        self.found = found
+
+    def __str__(self) -> str:
+        where = "".join(reversed(self.path)).lstrip(".")
+        return f"{where or '.'}: expected {self.expected}, found {_describe(self.found)}"
+
+
+def _describe(value: Json) -> str:
+    if isinstance(value, bool):
+        return f"a boolean ({str(value).lower()})"
+    if isinstance(value, int | float):
+        return f"a number ({value})"
+    if isinstance(value, str):
+        return f'a string ("{value[:40]}")'
+    if isinstance(value, list):
+        return "a list"
+    return "null" if value is None else "an object"
+
+
+def json_name(attribute: str) -> str:
+    """Return upstream's JSON name of an attribute: `cluster_ips` -> `clusterIPs`, `from_` -> `from`."""
+    if attribute in _IRREGULAR:
+        return _IRREGULAR[attribute]
+    head, *tail = attribute.rstrip("_").split("_")
+    return head + "".join(_ACRONYMS.get(part) or part.capitalize() for part in tail)
+
+
+def _scalar(kind: type, expected: str) -> Decoder:
+    def decode_scalar(value: Json) -> Any:
+        if type(value) is kind:
+            return value
+        raise _Mismatch(expected, value)
+
+    return decode_scalar
+
+
+def _int_or_string(value: Json) -> Any:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    raise _Mismatch("a number or a string", value)
+
+
+def _integer(value: Json) -> Any:
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer():
+        return int(value)
+    raise _Mismatch("an integer", value)
+
+
+def _list(item: Decoder) -> Decoder:
+    def decode_list(value: Json) -> Any:
+        if not isinstance(value, list):
+            raise _Mismatch("a list", value)
+        out = []
+        for index, element in enumerate(value):
+            try:
+                out.append(item(element))
+            except _Mismatch as error:
+                error.path.append(f"[{index}]")
+                raise
+        return tuple(out)
+
+    return decode_list
+
+
+def _mapping(item: Decoder) -> Decoder:
+    def decode_mapping(value: Json) -> Any:
+        if not isinstance(value, dict):
+            raise _Mismatch("an object", value)
+        out = {}
+        for key, element in value.items():
+            try:
+                out[key] = item(element)
+            except _Mismatch as error:
+                error.path.append(f"[{key}]")
+                raise
+        return out
+
+    return decode_mapping
+
+
+def _decoder(hint: Any) -> Decoder:
+    """Return the decoder of a type hint."""
+    if hint is Any:
+        return lambda value: value
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        arms = [arm for arm in typing.get_args(hint) if arm is not type(None)]
+        return _int_or_string if set(arms) == {int, str} else _decoder(arms[0])
+    if origin is tuple:
+        return _list(_decoder(typing.get_args(hint)[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping(_decoder(typing.get_args(hint)[1]))
+    if hint is int:
+        return _integer
+    if hint is str:
+        return _scalar(str, "a string")
+    if hint is bool:
+        return _scalar(bool, "a boolean")
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        cls = hint
+        return lambda value: _decode_struct(cls, value)
+    raise AssertionError(f"no decoder for {hint!r}")
+
+
+def _encoder(hint: Any) -> Encoder | None:
+    """Return the encoder of a type hint; None where the value is JSON as it stands."""
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        arms = [arm for arm in typing.get_args(hint) if arm is not type(None)]
+        return _encoder(arms[0]) if len(arms) == 1 else None
+    if origin is tuple:
+        item = _encoder(typing.get_args(hint)[0])
+        return list if item is None else lambda value: [item(element) for element in value]
+    if origin is not None and issubclass(origin, Mapping):
+        item = _encoder(typing.get_args(hint)[1])
+        return dict if item is None else lambda value: {k: item(v) for k, v in value.items()}
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return encode
+    return None
+
+
+class _Field(typing.NamedTuple):
+    attribute: str
+    json: str
+    default: Any
+    always: bool
+    decode: Decoder
+    encode: Encoder | None
+
+
+@functools.cache
+def _plan(cls: Any) -> tuple[dict[str, _Field], tuple[_Field, ...]]:
+    """Return the class's fields by JSON name, and in order of declaration."""
+    hints = typing.get_type_hints(cls)
+    plan = []
+    for item in fields(cls):
+        if item.name == "unknown":
+            continue
+        default = item.default
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
+        plan.append(
+            _Field(
+                item.name,
+                item.metadata.get("json") or json_name(item.name),
+                default,
+                bool(item.metadata.get("always")),
+                _decoder(hints[item.name]),
+                _encoder(hints[item.name]),
+            )
+        )
+    return {entry.json: entry for entry in plan}, tuple(plan)
+
+
+def _decode_struct(cls: type[T], data: Json) -> T:
+    if not isinstance(data, dict):
+        raise _Mismatch("an object", data)
+    by_name = _plan(cls)[0]
+    known: dict[str, Any] = {}
+    unknown: dict[str, Json] = {}
+    for name, value in data.items():
+        entry = by_name.get(name)
+        if entry is None:
+            unknown[name] = value
+        elif value is not None:
+            try:
+                known[entry.attribute] = entry.decode(value)
+            except _Mismatch as error:
+                error.path.append(f".{name}")
+                raise
+    if unknown:
+        known["unknown"] = unknown
+    return cls(**known)
+
+
+def decode(cls: type[T], data: Mapping[str, Json]) -> T:
+    """Make an object of plain JSON values.
+
+    Raises:
+        BadRequest: a value has the wrong type; the message names its path.
+    """
+    try:
+        return _decode_struct(cls, data)
+    except _Mismatch as error:
+        raise BadRequest(f"cannot decode {cls.__name__}: {error}") from None
+
+
+def encode(obj: Struct) -> dict[str, Json]:
+    """Turn an object into plain JSON values, leaving out what holds its default."""
+    out: dict[str, Json] = {}
+    for entry in _plan(type(obj))[1]:
+        value = getattr(obj, entry.attribute)
+        if not entry.always and value == entry.default:
+            continue
+        out[entry.json] = entry.encode(value) if entry.encode and value is not None else value
+    if obj.unknown:
+        out.update(obj.unknown)
+    return out
+
+
+def from_json(cls: type[T], text: bytes | str) -> T:
+    """Read an object from JSON text.
+
+    Raises:
+        BadRequest: the text is no JSON, or a value has the wrong type.
+    """
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"cannot parse JSON: {error}") from error
+    return decode(cls, data)
+
+
+def to_json(obj: Struct) -> bytes:
+    """Write an object as JSON text."""
+    return orjson.dumps(encode(obj))
+
+
+def decode_object(data: Mapping[str, Json]) -> Object:
+    """Make an object of the class its apiVersion and kind name.
+
+    Raises:
+        BadRequest: apiVersion or kind is missing, or a value has the wrong type.
+        NotFound: netpod has no such kind.
+    """
+    api_version, kind = data.get("apiVersion"), data.get("kind")
+    if not isinstance(api_version, str) or not isinstance(kind, str) or not api_version or not kind:
+        raise BadRequest("cannot decode object: apiVersion and kind must be set")
+    return decode(registry.by_kind(api_version, kind).cls, data)
+
+
+def unknown_fields(obj: Struct) -> list[str]:
+    """Return the paths of all fields netpod has no type for, e.g. `spec.template.spec.foo`."""
+    found: list[str] = []
+    _collect_unknown(obj, "", found)
+    return found
+
+
+def _collect_unknown(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, Struct):
+        found.extend(f"{path}.{name}".lstrip(".") for name in value.unknown)
+        for entry in _plan(type(value))[1]:
+            _collect_unknown(getattr(value, entry.attribute), f"{path}.{entry.json}", found)
+    elif isinstance(value, tuple):
+        for index, element in enumerate(value):
+            _collect_unknown(element, f"{path}[{index}]", found)
+
+
+def load_manifests(text: str | bytes) -> list[dict[str, Json]]:
+    """Read all objects of a YAML or JSON text; several documents and `kind: List` are expanded.
+
+    Raises:
+        BadRequest: the text does not parse, or a document is no object.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        documents = list(yaml.load_all(text, Loader=_text_dates(loader)))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BadRequest(f"cannot parse YAML{where}: {problem}") from error
+    objects: list[dict[str, Json]] = []
+    for number, document in enumerate(documents, 1):
+        if document is None:
+            continue
+        if not isinstance(document, dict):
+            raise BadRequest(
+                f"cannot parse document {number}: expected an object, found {_describe(document)}"
+            )
+        items = document.get("items")
+        if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+            objects.extend(items)
+        else:
+            objects.append(document)
+    return objects
+
+
+@functools.cache
+def _text_dates(loader: type) -> type:
+    """Return a loader that leaves timestamps as text, as JSON does."""
+    resolvers: dict[str, Sequence[tuple[str, Any]]] = loader.yaml_implicit_resolvers  # type: ignore[attr-defined]
+    kept = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in resolvers.items()
+    }
+    return type("ManifestLoader", (loader,), {"yaml_implicit_resolvers": kept})
+
+
+__all__ = [
+    "decode",
+    "decode_object",
+    "encode",
+    "from_json",
+    "json_name",
+    "load_manifests",
+    "meta",
+    "to_json",
+    "unknown_fields",
+]
