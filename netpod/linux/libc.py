@@ -1,0 +1,56 @@
+"""The few system calls that Python 3.11 does not offer: namespaces and mounts.
+
+A failing call raises OSError with the kernel's errno; callers add what they were doing.
+"""
+
+import ctypes
+import os
+from pathlib import Path
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+
+
+def setns(fd: int, kind: int) -> None:
+    """Move the calling thread into the namespace `fd` refers to; `kind` is CLONE_NEW*. Source: setns(2)."""
+    _checked(_libc.setns(fd, kind))
+
+
+def unshare(kinds: int) -> None:
+    """Give the calling thread new namespaces; `kinds` is an OR of CLONE_NEW*. Source: unshare(2)."""
+    _checked(_libc.unshare(kinds))
+
+
+def mount(source: Path | str, target: Path, flags: int) -> None:
+    """Mount without a file system type: bind mounts and changes of propagation. Source: mount(2)."""
+    _checked(_libc.mount(os.fsencode(source), os.fsencode(target), b"none", flags, None))
+
+
+def umount(target: Path) -> None:
+    """Unmount now, or as soon as nobody uses it any more. Source: umount2(2), MNT_DETACH."""
+    _checked(_libc.umount2(os.fsencode(target), MNT_DETACH))
+
+
+def prctl(option: int, value: int) -> None:
+    """Set one property of the calling process or thread. Source: prctl(2)."""
+    zero = ctypes.c_ulong(0)
+    _checked(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero))
