@@ -155,8 +155,8 @@ def _encoder(hint: Any) -> Encoder | None:
         item = _encoder(typing.get_args(hint)[0])
         return list if item is None else lambda value: [item(element) for element in value]
     if origin is not None and issubclass(origin, Mapping):
-        item = _encoder(typing.get_args(hint)[1])
-        return dict if item is None else lambda value: {k: item(v) for k, v in value.items()}
+        each = _encoder(typing.get_args(hint)[1])
+        return dict if each is None else lambda value: {k: each(v) for k, v in value.items()}
     if isinstance(hint, type) and issubclass(hint, Struct):
         return encode
     return None
@@ -171,9 +171,14 @@ class _Field(typing.NamedTuple):
     encode: Encoder | None
 
 
-@functools.cache
-def _plan(cls: Any) -> tuple[dict[str, _Field], tuple[_Field, ...]]:
-    """Return the class's fields by JSON name, and in order of declaration."""
+_plans: dict[type[Struct], tuple[dict[str, _Field], tuple[_Field, ...]]] = {}
+
+
+def _plan(cls: type[Struct]) -> tuple[dict[str, _Field], tuple[_Field, ...]]:
+    """Return the class's fields by JSON name, and in order of declaration; made once per class."""
+    known = _plans.get(cls)
+    if known is not None:
+        return known
     hints = typing.get_type_hints(cls)
     plan = []
     for item in fields(cls):
@@ -192,7 +197,8 @@ def _plan(cls: Any) -> tuple[dict[str, _Field], tuple[_Field, ...]]:
                 _encoder(hints[item.name]),
             )
         )
-    return {entry.json: entry for entry in plan}, tuple(plan)
+    _plans[cls] = {entry.json: entry for entry in plan}, tuple(plan)
+    return _plans[cls]
 
 
 def _decode_struct(cls: type[T], data: Json) -> T:
@@ -281,7 +287,8 @@ def unknown_fields(obj: Struct) -> list[str]:
 
 def _collect_unknown(value: Any, path: str, found: list[str]) -> None:
     if isinstance(value, Struct):
-        found.extend(f"{path}.{name}".lstrip(".") for name in value.unknown)
+        if not value.OPEN:
+            found.extend(f"{path}.{name}".lstrip(".") for name in value.unknown)
         for entry in _plan(type(value))[1]:
             _collect_unknown(getattr(value, entry.attribute), f"{path}.{entry.json}", found)
     elif isinstance(value, tuple):

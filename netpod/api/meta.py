@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 Json = Any
 """A JSON value netpod passes through without looking inside."""
@@ -36,8 +36,12 @@ def always(default: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Struct:
-    """A JSON object. `unknown` keeps, by JSON name, the fields netpod has no type for."""
+    """A JSON object. `unknown` keeps, by JSON name, the fields netpod has no type for.
 
+    A class with OPEN keeps part of its meaning there on purpose, e.g. a volume its source.
+    """
+
+    OPEN: ClassVar[bool] = False
     unknown: Mapping[str, Json] = EMPTY
 
 

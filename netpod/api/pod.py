@@ -5,6 +5,7 @@ Source: k8s.io/api core/v1/types.go PodSpec, Container, Probe.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from netpod.api.core import LocalObjectReference
 from netpod.api.meta import (
@@ -222,6 +223,7 @@ class PodReadinessGate(Struct):
 class Volume(Struct):
     """A named volume; its source is kept as written in `unknown`."""
 
+    OPEN: ClassVar[bool] = True
     name: str = ""
 
 
