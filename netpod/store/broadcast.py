@@ -1,0 +1,145 @@
+"""One log, many watchers.
+
+The writer must never wait for a reader, and a reader must never cost unbounded memory. So each watcher has a
+queue with a limit; who exceeds it is dropped and told (Expired), lists again and starts afresh, which is what
+every Kubernetes client does on 410 anyway.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from netpod import errors
+from netpod.store.store import EMPTY, Event, Revision
+
+LIMIT = 10_000
+"""Events one watcher may lag behind: about the writes of a minute at full speed."""
+
+
+class Watcher:
+    """One subscription; the embedded store's `Watch`. Belongs to the event loop's thread.
+
+    `revision` is where it has read to.
+    """
+
+    def __init__(self, broadcast: "Broadcast", prefix: str, limit: int, revision: Revision) -> None:
+        self.prefix = prefix
+        self._broadcast = broadcast
+        self._limit = limit
+        self._start = revision
+        self._queue: list[Event] = []
+        self._history: Sequence[Event] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._dropped = False
+        self._closed = False
+
+    @property
+    def revision(self) -> Revision:
+        """Every event up to this revision has been handed out."""
+        if self._dropped or self._closed or self._history or self._queue:
+            return self._start
+        return max(self._start, self._broadcast.revision)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        await self._ready()
+        source = self._history if self._history else self._queue
+        event = source[0]
+        if source is self._queue:
+            del self._queue[0]
+        else:
+            self._history = source[1:]
+        self._start = event.kv.mod_revision
+        return event
+
+    async def batch(self) -> Sequence[Event]:
+        """All events that are there, at least one; see `Watch.batch`."""
+        await self._ready()
+        if self._history:
+            events, self._history = self._history, None
+        else:
+            events, self._queue = self._queue, []
+        self._start = events[-1].kv.mod_revision
+        return events
+
+    async def _ready(self) -> None:
+        while not self._history and not self._queue:
+            if self._dropped:
+                raise errors.Expired(
+                    f"cannot watch {self.prefix}: this watcher fell more than {self._limit} events behind"
+                )
+            if self._closed:
+                raise StopAsyncIteration
+            assert self._wake is None, "one task reads a watch"
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+
+    def close(self) -> None:
+        """End the stream and leave the broadcast."""
+        self._closed = True
+        self._broadcast.remove(self)
+        self._wake_up()
+
+    def begin(self, history: Sequence[Event]) -> None:
+        """Hand over the events from before the subscription, once; they come first."""
+        assert self._history is None, "history is handed over once"
+        self._history = history
+        self._wake_up()
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """Queue events of one commit, or drop this watcher when it lags too far."""
+        if len(self._queue) + len(events) > self._limit:
+            self._queue.clear()
+            self._history = None
+            self._dropped = True
+            self._broadcast.remove(self)
+        else:
+            self._queue.extend(events)
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class Broadcast:
+    """The set of watchers by prefix. `revision` is that of the last event published."""
+
+    def __init__(self, revision: Revision = EMPTY, *, limit: int = LIMIT) -> None:
+        self.revision = revision
+        self._limit = limit
+        self._watchers: dict[str, set[Watcher]] = {}
+
+    def subscribe(self, prefix: str, since: Revision) -> Watcher:
+        """Start queueing events below `prefix`. What is older than now must be given to `Watcher.begin`."""
+        watcher = Watcher(self, prefix, self._limit, since)
+        self._watchers.setdefault(prefix, set()).add(watcher)
+        return watcher
+
+    def remove(self, watcher: Watcher) -> None:
+        """Forget a watcher; it is fine if it is not there."""
+        group = self._watchers.get(watcher.prefix, set())
+        group.discard(watcher)
+        if not group:
+            self._watchers.pop(watcher.prefix, None)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand one commit's events, in order, to everybody they concern; never waits."""
+        if not events:
+            return
+        self.revision = events[-1].kv.mod_revision
+        for prefix, watchers in list(self._watchers.items()):
+            concerned = [event for event in events if event.kv.key.startswith(prefix)]
+            if concerned:
+                for watcher in list(watchers):
+                    watcher.offer(concerned)
+
+    def close(self) -> None:
+        """End every watch."""
+        for watchers in list(self._watchers.values()):
+            for watcher in list(watchers):
+                watcher.close()
