@@ -1,0 +1,208 @@
+"""IPv4 routes of the main table, and neighbours (ARP entries).
+
+A route carries the number of whoever made it ("protocol"), so that a component finds its own again and leaves the
+others alone. Sources: rtnetlink(7), ip-route(8), ip-neighbour(8).
+"""
+
+import errno
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from netpod.linux import link, netlink
+
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+DEFAULT = ipaddress.IPv4Network("0.0.0.0/0")
+PROTOCOL_BOOT = 3
+"""What `ip route add` writes."""
+
+_MAIN = 254
+_UNICAST, _UNSPECIFIED = 1, 0
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
+_NUD_PERMANENT = 0x80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One unicast route of the main table.
+
+    Attributes:
+        destination: 0.0.0.0/0 is the default route.
+        gateway: None when the destination is on the link.
+        index: Number of the link it leaves by.
+        protocol: Who made it: 2 the kernel, 3 `ip`, else a number of one's own.
+    """
+
+    destination: ipaddress.IPv4Network
+    gateway: ipaddress.IPv4Address | None
+    index: int
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """An ARP entry: who answers for an address on a link, and whether it was learnt or set for good."""
+
+    address: ipaddress.IPv4Address
+    mac: str
+    index: int
+    permanent: bool
+
+
+def route_message(
+    destination: ipaddress.IPv4Network,
+    *,
+    via: ipaddress.IPv4Address | None = None,
+    index: int = 0,
+    protocol: int = PROTOCOL_BOOT,
+) -> netlink.Message:
+    """Make the route to a network this one, whatever it was: by a gateway, by a link, or both."""
+    assert via is not None or index, "a route needs a gateway or a link"
+    message = _route(destination, via, index)
+    message["proto"] = protocol
+    message["type"] = _UNICAST
+    message["scope"] = _SCOPE_LINK if via is None else _SCOPE_UNIVERSE
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    what = f"replace route {_name(destination)}" + (f" via {via}" if via else "")
+    return netlink.encode(message, RTM_NEWROUTE, flags, what)
+
+
+def delete_message(
+    destination: ipaddress.IPv4Network,
+    *,
+    via: ipaddress.IPv4Address | None = None,
+    protocol: int = 0,
+) -> netlink.Message:
+    """Delete a route, if wanted only this gateway's or this protocol's. Absent is well."""
+    message = _route(destination, via, 0)
+    message["proto"] = protocol
+    message["type"] = _UNSPECIFIED
+    message["scope"] = _SCOPE_NOWHERE  # any
+    what = f"delete route {_name(destination)}"
+    return netlink.encode(message, RTM_DELROUTE, 0, what, [errno.ESRCH])
+
+
+def replace(
+    netns: str,
+    destination: ipaddress.IPv4Network,
+    *,
+    via: ipaddress.IPv4Address | None = None,
+    dev: str = "",
+    protocol: int = PROTOCOL_BOOT,
+) -> None:
+    """Make the route to a network this one; repeating it changes nothing.
+
+    Raises:
+        KernelError: ENETUNREACH, the gateway is on no link of this namespace; ENODEV, no such link.
+    """
+    index = link.index(netns, dev) if dev else 0
+    netlink.send(netns, [route_message(destination, via=via, index=index, protocol=protocol)])
+
+
+def delete(
+    netns: str,
+    destination: ipaddress.IPv4Network,
+    *,
+    via: ipaddress.IPv4Address | None = None,
+    protocol: int = 0,
+) -> None:
+    """Delete a route; absent: nothing to do."""
+    netlink.send(netns, [delete_message(destination, via=via, protocol=protocol)])
+
+
+def observe(netns: str, *, protocol: int = 0) -> list[Route]:
+    """Unicast IPv4 routes of the main table, of one protocol or all, by destination."""
+    message = rtmsg()
+    message["family"] = 2
+    message["table"] = _MAIN
+    message["proto"] = protocol
+    request = netlink.encode(message, RTM_GETROUTE, netlink.NLM_F_DUMP, "list routes")
+    found = [
+        _observed(reply)
+        for reply in netlink.dump(netns, request, rtmsg)
+        if reply["type"] == _UNICAST and reply["table"] == _MAIN
+    ]
+    return sorted(
+        (it for it in found if not protocol or it.protocol == protocol),
+        key=lambda it: (it.destination, str(it.gateway or "")),
+    )
+
+
+def replace_neighbour(netns: str, dev: str, address: ipaddress.IPv4Address, mac: str) -> None:
+    """Say for good who has an address on a link, so that nobody asks."""
+    message = _neighbour(link.index(netns, dev), address)
+    message["state"] = _NUD_PERMANENT
+    message["attrs"].append(("NDA_LLADDR", mac))
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    what = f"replace neighbour {address}"
+    netlink.send(netns, [netlink.encode(message, RTM_NEWNEIGH, flags, what)])
+
+
+def delete_neighbour(netns: str, dev: str, address: ipaddress.IPv4Address) -> None:
+    """Forget who has an address on a link; absent: nothing to do."""
+    message = _neighbour(link.index(netns, dev), address)
+    what = f"delete neighbour {address}"
+    netlink.send(netns, [netlink.encode(message, RTM_DELNEIGH, 0, what, [errno.ENOENT])])
+
+
+def observe_neighbours(netns: str) -> list[Neighbour]:
+    """IPv4 neighbours of all links that have a MAC address, by address."""
+    message = ndmsg()
+    message["family"] = 2
+    request = netlink.encode(message, RTM_GETNEIGH, netlink.NLM_F_DUMP, "list neighbours")
+    found = [
+        Neighbour(
+            address=ipaddress.IPv4Address(reply.get_attr("NDA_DST")),
+            mac=reply.get_attr("NDA_LLADDR"),
+            index=reply["ifindex"],
+            permanent=bool(reply["state"] & _NUD_PERMANENT),
+        )
+        for reply in netlink.dump(netns, request, ndmsg)
+        if reply.get_attr("NDA_LLADDR")
+    ]
+    return sorted(found, key=lambda it: it.address)
+
+
+def _route(
+    destination: ipaddress.IPv4Network, via: ipaddress.IPv4Address | None, index: int
+) -> Any:
+    message = rtmsg()
+    message["family"] = 2
+    message["table"] = _MAIN
+    message["dst_len"] = destination.prefixlen
+    attributes: list[tuple[str, Any]] = []
+    if destination.prefixlen:
+        attributes.append(("RTA_DST", str(destination.network_address)))
+    if via is not None:
+        attributes.append(("RTA_GATEWAY", str(via)))
+    if index:
+        attributes.append(("RTA_OIF", index))
+    message["attrs"] = attributes
+    return message
+
+
+def _neighbour(index: int, address: ipaddress.IPv4Address) -> Any:
+    message = ndmsg()
+    message["family"] = 2
+    message["ifindex"] = index
+    message["attrs"] = [("NDA_DST", str(address))]
+    return message
+
+
+def _observed(message: Any) -> Route:
+    destination = message.get_attr("RTA_DST") or "0.0.0.0"
+    gateway = message.get_attr("RTA_GATEWAY")
+    return Route(
+        destination=ipaddress.IPv4Network(f"{destination}/{message['dst_len']}"),
+        gateway=ipaddress.IPv4Address(gateway) if gateway else None,
+        index=message.get_attr("RTA_OIF") or 0,
+        protocol=message["proto"],
+    )
+
+
+def _name(destination: ipaddress.IPv4Network) -> str:
+    return "default" if destination == DEFAULT else str(destination)
