@@ -1,0 +1,44 @@
+"""What one node's proxy is told at start."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    """Settings of one node's proxy, in the words of KubeProxyConfiguration.
+
+    Attributes:
+        cluster: Name of the netpod cluster.
+        node_name: Name of the Node object this proxy works for.
+        node_ip: Primary address of the node.
+        cluster_cidr: Addresses of all pods; whatever comes from elsewhere to a cluster IP is masqueraded
+            (detectLocalMode ClusterCIDR). None: no such rule.
+        netns: Network namespace the rules belong to; "" is the one this process is in.
+        masquerade_all: Masquerade every connection to a cluster IP, also those of pods.
+        masquerade_bit: Bit of the packet mark that asks for masquerading, 0..31.
+        nodeport_addresses: Networks whose local addresses accept NodePorts; empty: every local address.
+        localhost_node_ports: Accept NodePorts on 127.0.0.1; sets route_localnet.
+        conntrack_tcp_be_liberal: Do not drop packets conntrack calls INVALID.
+        min_sync_period: Least seconds between the end of a sync and the start of the next.
+        sync_period: Seconds between looks at the canary chains, and the longest wait before a failed sync is retried.
+        full_sync_period: Seconds after which the kernel is read again, whatever happened.
+        healthz_port: TCP port of the proxy's own /healthz; 0: none.
+
+    Source: kubernetes pkg/proxy/apis/config/types.go.
+    """
+
+    cluster: str
+    node_name: str
+    node_ip: IPv4Address
+    cluster_cidr: IPv4Network | None = None
+    netns: str = ""
+    masquerade_all: bool = False
+    masquerade_bit: int = 14
+    nodeport_addresses: tuple[IPv4Network, ...] = ()
+    localhost_node_ports: bool = True
+    conntrack_tcp_be_liberal: bool = False
+    min_sync_period: float = 0.01
+    sync_period: float = 30.0
+    full_sync_period: float = 3600.0
+    healthz_port: int = 10256
