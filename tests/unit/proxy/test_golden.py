@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.proxy import builders
 
 from netpod.proxy import iptables, restore
+from tests.unit.proxy import builders
 
 CASES = builders.cases()
 

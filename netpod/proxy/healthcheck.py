@@ -1,0 +1,152 @@
+"""HTTP answers for load balancers: has this node ready endpoints of that Service, and is its proxy well.
+
+    :healthCheckNodePort   one per Service of type LoadBalancer with externalTrafficPolicy Local; any path
+    :10256 /healthz        503 also while the node is being taken away; /livez: the proxy alone
+
+Source: kubernetes pkg/proxy/healthcheck/service_health.go, proxy_health.go.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from netpod.api import meta
+from netpod.api.meta import Key
+from netpod.linux import netns
+from netpod.proxy.model import Model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHealth:
+    """What one healthCheckNodePort tells: whose it is, and how many distinct ready endpoints are here."""
+
+    service: Key
+    local_endpoints: int
+
+
+def observe(model: Model) -> dict[int, ServiceHealth]:
+    """Answers by healthCheckNodePort. Terminating endpoints do not count, so that balancers drain in time."""
+    ports: dict[int, Key] = {}
+    ready: dict[Key, set[str]] = {}
+    for name, port in model.services.items():
+        if not port.health_check_node_port:
+            continue
+        ports[port.health_check_node_port] = name.service
+        here = ready.setdefault(name.service, set())
+        here.update(str(e.ip) for e in model.endpoints[name] if e.ready and e.is_local)
+    return {
+        number: ServiceHealth(service=service, local_endpoints=len(ready[service]))
+        for number, service in ports.items()
+    }
+
+
+class HealthServers:
+    """The HTTP servers of one node's proxy.
+
+    Args:
+        namespace: Network namespace to listen in; "" is this process's own.
+        healthy: Whether the proxy keeps up.
+        eligible: Whether the node should get traffic at all.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        healthy: Callable[[], bool],
+        eligible: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._netns = namespace
+        self._healthy = healthy
+        self._eligible = eligible
+        self._answers: Mapping[int, ServiceHealth] = {}
+        self._servers: dict[int, asyncio.Server] = {}
+
+    async def update(self, answers: Mapping[int, ServiceHealth]) -> None:
+        """Listen on exactly these ports. A port that cannot be opened is logged and tried at the next update."""
+        self._answers = answers
+        for number in self._servers.keys() - answers.keys():
+            self._servers.pop(number).close()
+        for number in answers.keys() - self._servers.keys():
+            try:
+                self._servers[number] = await self._listen(number, self._service)
+            except OSError as error:
+                log.warning("cannot listen on health check node port %d: %s", number, error)
+
+    async def serve_healthz(self, number: int) -> None:
+        """Answer /healthz and /livez until cancelled; a port that is taken is tried again every few seconds."""
+        while True:
+            try:
+                server = await self._listen(number, self._proxy)
+                break
+            except OSError as error:
+                log.warning("cannot listen on healthz port %d: %s", number, error)
+                await asyncio.sleep(5)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        for server in self._servers.values():
+            server.close()
+        self._servers.clear()
+
+    async def _listen(
+        self, number: int, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    ) -> asyncio.Server:
+        sock = await asyncio.to_thread(netns.call_in, self._netns, _bound, number)
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(web.Server(handler), sock=sock)
+
+    async def _service(self, request: web.BaseRequest) -> web.Response:
+        number = request.transport.get_extra_info("sockname")[1] if request.transport else 0
+        answer = self._answers.get(number)
+        if answer is None:
+            return web.Response(status=404)
+        healthy = self._healthy()
+        body = {
+            "service": {"namespace": answer.service.namespace, "name": answer.service.name},
+            "localEndpoints": answer.local_endpoints,
+            "serviceProxyHealthy": healthy,
+        }
+        return _json(200 if healthy and answer.local_endpoints else 503, body)
+
+    async def _proxy(self, request: web.BaseRequest) -> web.Response:
+        if request.path not in ("/healthz", "/livez"):
+            return web.Response(status=404)
+        healthy = self._healthy()
+        body: dict[str, object] = {"currentTime": meta.timestamp(meta.now())}
+        if request.path == "/healthz":
+            body["nodeEligible"] = self._eligible()
+            healthy = healthy and self._eligible()
+        return _json(200 if healthy else 503, body)
+
+
+def _json(status: int, body: Mapping[str, object]) -> web.Response:
+    return web.Response(
+        status=status,
+        text=json.dumps(body),
+        content_type="application/json",
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
+def _bound(number: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind(("0.0.0.0", number))
+        sock.listen(128)
+    except OSError:
+        sock.close()
+        raise
+    return sock

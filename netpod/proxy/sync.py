@@ -1,0 +1,200 @@
+"""The proxy's loop: follow Services and EndpointSlices, sync the kernel at once but never too often.
+
+The first change of a quiet time is in the kernel as fast as a program can be run; changes that come while a sync
+runs share the next one. Nothing is written before both kinds were listed, so a restart never tears rules down. The
+kernel is read on a full sync: at start, after a failure, when a canary chain is gone, when the node's zone changed,
+and hourly.
+
+Source: kubernetes pkg/proxy/iptables/proxier.go, pkg/proxy/runner.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from errno import ENOENT
+
+from netpod.api.discovery import EndpointSlice
+from netpod.api.node import Node
+from netpod.api.service import Service
+from netpod.client.informer import Informers
+from netpod.client.rest import Client
+from netpod.errors import KernelError
+from netpod.linux import sysctl
+from netpod.proxy import conntrack, healthcheck
+from netpod.proxy.changes import ChangeTracker
+from netpod.proxy.config import ProxyConfig
+from netpod.proxy.healthcheck import HealthServers
+from netpod.proxy.proxier import IptablesProxier, Proxier
+
+log = logging.getLogger(__name__)
+
+LABEL_ZONE = "topology.kubernetes.io/zone"
+TAINT_TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
+SERVICES = "!service.kubernetes.io/service-proxy-name"
+SLICES = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
+TIMEOUTS = {
+    "net.netfilter.nf_conntrack_tcp_timeout_established": 86400,
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": 3600,
+}
+_LONGEST_PAUSE = 1.0
+_FIRST_RETRY = 0.25
+
+
+async def run(client: Client, config: ProxyConfig) -> None:
+    """Keep this node's rules equal to what the API server says, until cancelled.
+
+    Raises:
+        Unsupported: iptables is not installed, or this kernel cannot do it.
+    """
+    config = await asyncio.to_thread(prepare, config)
+    await Sync(client, config, IptablesProxier(config)).run()
+
+
+def prepare(config: ProxyConfig) -> ProxyConfig:
+    """Set the sysctls a proxy needs in its network namespace; return the config with what was found there.
+
+    nf_conntrack_max is the machine's, not a namespace's, and is left alone.
+    """
+    if config.localhost_node_ports:
+        # Else a packet from 127.0.0.1 to a node port is dropped as a martian once it was DNATed.
+        sysctl.write(config.netns, "net.ipv4.conf.all.route_localnet", 1)
+    try:
+        sysctl.write_all(config.netns, TIMEOUTS)
+        liberal = sysctl.read(config.netns, "net.netfilter.nf_conntrack_tcp_be_liberal")
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+        log.warning("cannot tune connection tracking, its module is not loaded yet: %s", error)
+        return config
+    return dataclasses.replace(config, conntrack_tcp_be_liberal=liberal != "0")
+
+
+class Sync:
+    """When to sync, and what follows a sync: stale UDP flows, health check answers."""
+
+    def __init__(self, client: Client, config: ProxyConfig, proxier: Proxier) -> None:
+        self._config = config
+        self._proxier = proxier
+        self._tracker = ChangeTracker(config.node_name)
+        self._informers = Informers(client)
+        self._services = self._informers.of(Service, label_selector=SERVICES)
+        self._slices = self._informers.of(EndpointSlice, label_selector=SLICES)
+        self._nodes = self._informers.of(Node, field_selector=f"metadata.name={config.node_name}")
+        self._conntrack = conntrack.Reconciler(config)
+        self._wake = asyncio.Event()
+        self._full = True
+        self._zone = ""
+        self._eligible = True
+        self._behind_since = 0.0
+        self._health = HealthServers(config.netns, self._healthy, lambda: self._eligible)
+
+    async def run(self) -> None:
+        """Follow and sync until cancelled."""
+        self._services.subscribe(self._service_changed)
+        self._slices.subscribe(self._slice_changed)
+        self._nodes.subscribe(self._node_changed)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._informers.run(), name="proxy informers")
+                tasks.create_task(self._follow(), name="proxy sync")
+                tasks.create_task(self._look_at_canary(), name="proxy canary")
+                if self._config.healthz_port:
+                    serve = self._health.serve_healthz(self._config.healthz_port)
+                    tasks.create_task(serve, name="proxy healthz")
+        finally:
+            self._health.close()
+
+    async def _follow(self) -> None:
+        await self._informers.wait_synced()
+        loop = asyncio.get_running_loop()
+        retry = _FIRST_RETRY
+        last_full = 0.0
+        self._behind_since = loop.time()
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(0)  # what arrived in the same breath belongs to the same sync
+            self._wake.clear()
+            start = loop.time()
+            full = self._full or start - last_full > self._config.full_sync_period
+            try:
+                await self._sync(full)
+            except KernelError as error:
+                if not error.retryable:
+                    raise
+                log.error("cannot sync rules: %s; retrying in %g s", error, retry)
+                self._full = True
+                loop.call_later(retry, self._wake.set)
+                retry = min(retry * 2, self._config.sync_period)
+            else:
+                retry = _FIRST_RETRY
+                last_full = start if full else last_full
+                self._behind_since = loop.time() if self._tracker.dirty else 0.0
+            # At least half of the time is left to the rest of the node.
+            spent = loop.time() - start
+            await asyncio.sleep(max(self._config.min_sync_period, min(spent, _LONGEST_PAUSE)))
+
+    async def _sync(self, full: bool) -> None:
+        self._full = False
+        changed = self._tracker.take()
+        model = self._tracker.model
+        try:
+            if full:
+                await self._proxier.full_sync(model, zone=self._zone)
+            elif changed:
+                await self._proxier.sync(model, changed, zone=self._zone)
+            else:
+                return
+        except BaseException:
+            self._full = True  # the kernel's state is not known any more
+            raise
+        await self._health.update(healthcheck.observe(model))
+        if full or any(name.protocol == "UDP" for name in changed):
+            await asyncio.to_thread(self._conntrack.reconcile, conntrack.frontends(model))
+
+    async def _look_at_canary(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.sync_period)
+            try:
+                intact = self._full or await self._proxier.intact()
+            except KernelError as error:
+                log.warning("cannot look at canary chains: %s", error)
+                continue
+            if not intact:
+                log.warning("somebody flushed iptables; writing all rules again")
+                self._full = True
+                self._changed()
+
+    def _service_changed(self, old: Service | None, new: Service | None) -> None:
+        self._tracker.service_changed(old, new)
+        self._changed()
+
+    def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        self._tracker.slice_changed(old, new)
+        self._changed()
+
+    def _node_changed(self, _old: Node | None, new: Node | None) -> None:
+        if new is None:
+            return
+        taints = {taint.key for taint in new.spec.taints}
+        gone = bool(new.metadata.deletion_timestamp) or TAINT_TO_BE_DELETED in taints
+        self._eligible = not gone
+        zone = new.metadata.labels.get(LABEL_ZONE, "")
+        if zone != self._zone:
+            self._zone = zone
+            self._full = True
+            self._changed()
+
+    def _changed(self) -> None:
+        if not self._services.synced or not self._slices.synced:
+            return  # the first sync comes when everything was listed
+        if not self._behind_since:
+            self._behind_since = asyncio.get_running_loop().time()
+        self._wake.set()
+
+    def _healthy(self) -> bool:
+        """No change has waited for longer than two sync periods."""
+        if not self._behind_since:
+            return True
+        waited = asyncio.get_running_loop().time() - self._behind_since
+        return waited < 2 * self._config.sync_period
