@@ -12,6 +12,8 @@ from netpod.errors import CommandFailed
 from netpod.linux import process
 
 _LINE = re.compile(r"line:? (\d+)|failed: (\d+)")
+_PROGRAM = re.compile(r"^iptables-restore(?: v\S+ \(\w+\))?:")
+_POINTER = re.compile(r"Error occurred at line|Try `")
 _SAVED = re.compile(r"^(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)$")
 
 
@@ -64,14 +66,7 @@ def restore(
     try:
         process.run(argv, stdin=text.encode(), netns=netns, timeout=timeout)
     except CommandFailed as error:
-        place = _LINE.search(error.stderr)
-        number = int(place[1] or place[2]) if place else 0
-        lines = text.splitlines()
-        if not 0 < number <= len(lines):
-            raise
-        said = error.stderr.strip().splitlines()[0].removeprefix("iptables-restore: ")
-        stderr = f"{error.stderr.rstrip()}\n{said}: {lines[number - 1]}"
-        raise CommandFailed(argv, error.status, stderr, errno=error.errno, netns=netns) from error
+        raise _explained(error, text) from error
 
 
 def save(netns: str, table: str = "", *, counters: bool = False) -> str:
@@ -135,3 +130,18 @@ def missing_jumps(
     return [
         f"-A {chain} {rule}" for chain, rule in jumps.items() if rule not in chains.get(chain, [])
     ]
+
+
+def _explained(error: CommandFailed, text: str) -> CommandFailed:
+    """The same failure with the rule at fault as stderr's last line."""
+    place = _LINE.search(error.stderr)
+    number = int(place[1] or place[2]) if place else 0
+    lines = text.splitlines()
+    if not 0 < number <= len(lines):
+        return error
+    said = [_PROGRAM.sub("", line).strip() for line in error.stderr.splitlines()]
+    reason = next((line for line in said if line and not _POINTER.match(line)), "")
+    stderr = f"{error.stderr.rstrip()}\n{reason}: {lines[number - 1]}"
+    return CommandFailed(
+        error.argv, error.status, stderr, errno=process.errno_in(error.stderr), netns=error.netns
+    )

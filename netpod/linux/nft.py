@@ -52,4 +52,6 @@ def _run(netns: str, argv: list[str], text: str, timeout: float) -> None:
         said = error.stderr[place.end() :].splitlines()[0].split("Error:")[-1].strip()
         line = f"line {place[1]}: {said}: {lines[int(place[1]) - 1].strip()}"
         stderr = f"{error.stderr.rstrip()}\n{line}"
-        raise CommandFailed(argv, error.status, stderr, errno=error.errno, netns=netns) from error
+        raise CommandFailed(
+            argv, error.status, stderr, errno=process.errno_in(error.stderr), netns=netns
+        ) from error

@@ -16,7 +16,19 @@ import subprocess  # noqa: TID251 - the one place for it
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from errno import ECHILD, ENOENT, ESRCH, ETIMEDOUT
+from errno import (
+    EBUSY,
+    ECHILD,
+    EEXIST,
+    EINVAL,
+    ENOBUFS,
+    ENOENT,
+    ENOMEM,
+    EOPNOTSUPP,
+    EPERM,
+    ESRCH,
+    ETIMEDOUT,
+)
 
 from netpod.errors import CommandFailed, KernelError, Unsupported
 from netpod.linux import netns as namespaces
@@ -42,6 +54,7 @@ PACKAGES = {
 }
 """Debian and Ubuntu package by program."""
 
+_TOLD = (ENOENT, EEXIST, EBUSY, EPERM, EINVAL, EOPNOTSUPP, ENOMEM, ENOBUFS)
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -178,6 +191,14 @@ class _Running:
             raise KernelError(
                 f"cannot start {name}", errno=error.errno or 0, netns=self._netns
             ) from error
+
+
+def errno_in(text: str) -> int:
+    """The error number a program's words stand for, or 0: for programs that give only text."""
+    for number in _TOLD:
+        if os.strerror(number) in text:
+            return number
+    return ENOENT if "No chain/target/match by that name" in text else 0
 
 
 def spawn(
