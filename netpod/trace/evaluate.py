@@ -1,0 +1,152 @@
+"""From a record to a trace: join, verify, judge. Touches no kernel."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from netpod.trace import correlate, path
+from netpod.trace.findings import Findings
+from netpod.trace.hop import Witness
+from netpod.trace.model import (
+    CtEntry,
+    Evidence,
+    Leg,
+    RuleHit,
+    Source,
+    SourceReport,
+    Trace,
+)
+from netpod.trace.packet import HeaderKey
+from netpod.trace.record import Record
+from netpod.trace.request import TraceRequest
+from netpod.trace.rules import EMPTY, RuleBook, meaning
+from netpod.trace.sources.nftrace import RuleEvent
+from netpod.trace.topology import Topology, World
+
+
+def evaluate(
+    request: TraceRequest,
+    world: World,
+    record: Record,
+    books: Mapping[str, RuleBook],
+    topology: Topology,
+) -> Trace:
+    """Join what was heard into legs and steps, and judge them."""
+    clock = time.monotonic_ns()
+    walks = correlate.build_walks(record.frames, topology, record.started_at_ns)
+    legs = correlate.build_legs(walks)
+    access = record.lines[-1] if record.lines else None
+    client = correlate.find_client_leg(legs, record.flow)
+    upstream = correlate.find_upstream_leg(
+        legs, client, trace_id=request.id, access=access, reserved=request.reserved
+    )
+    mine = tuple(leg for leg in (client, upstream) if leg is not None)
+    entries = _entries(record.entries, mine)
+    found = Findings(
+        request=request,
+        world=world,
+        witness=Witness(rules=_hits(record.events, books), entries=entries),
+        client=client,
+        upstream=upstream,
+        access=access,
+        answer=record.answer,
+    )
+    steps = path.eight_steps(found)
+    verdict, sentence = path.judge(found, steps)
+    reports = _reports(record, books, world)
+    lost = [f"{r.source} lost {r.lost}" for r in reports if r.lost]
+    return Trace(
+        id=request.id,
+        method=request.method,
+        url=request.url,
+        started_at_ns=record.started_at_ns,
+        duration_ns=record.ended_at_ns - record.started_at_ns,
+        steps=steps,
+        legs=mine,
+        conntrack=entries,
+        sources=reports,
+        verdict=verdict,
+        sentence=sentence + (f" ({', '.join(lost)})" if lost else ""),
+        answer=record.answer,
+        timing_ns=record.timing | {"correlate": time.monotonic_ns() - clock},
+    )
+
+
+def _entries(entries: list[CtEntry], legs: tuple[Leg, ...]) -> tuple[CtEntry, ...]:
+    """Keep the entries of the request's own flows, one per connection and namespace."""
+    flows = {s.packet.flow for leg in legs for w in leg.walks for s in w.sightings}
+    kept: dict[tuple[str, int], CtEntry] = {}
+    for entry in entries:
+        if entry.original in flows:
+            known = kept.get((entry.netns, entry.id))
+            events = (known.events if known is not None else ()) + entry.events
+            kept[(entry.netns, entry.id)] = replace(entry, events=events)
+    return tuple(kept.values())
+
+
+def _hits(
+    events: list[RuleEvent], books: Mapping[str, RuleBook]
+) -> dict[tuple[str, HeaderKey], tuple[RuleHit, ...]]:
+    """Turn trace events into rules, by namespace and packet; falling off a chain's end is no rule."""
+    hits: dict[tuple[str, HeaderKey], list[RuleHit]] = {}
+    for event in events:
+        if event.packet is None or (not event.handle and event.verdict != "drop"):
+            continue
+        hits.setdefault((event.netns, event.packet), []).append(_hit(event, books))
+    return {key: tuple(rules) for key, rules in hits.items()}
+
+
+def _hit(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleHit:
+    book = books.get(event.netns, EMPTY)
+    text = book.text(event.family, event.table, event.chain, event.handle)
+    reference = f"{event.family} {event.table} {event.chain}"
+    reference += f" handle {event.handle}" if event.handle else " policy"
+    evidence = [Evidence(source=Source.NFTRACE, netns=event.netns, reference=reference)]
+    if text:
+        evidence.append(Evidence(source=Source.RULES, netns=event.netns, reference=text))
+    return RuleHit(
+        netns=event.netns,
+        family=event.family,
+        table=event.table,
+        chain=event.chain,
+        handle=event.handle,
+        verdict=event.verdict,
+        target=event.target,
+        text=text,
+        meaning=meaning(book, event.chain, event.target, text),
+        evidence=tuple(evidence),
+    )
+
+
+def _reports(
+    record: Record, books: Mapping[str, RuleBook], world: World
+) -> tuple[SourceReport, ...]:
+    """Say of every source what it saw and whether something missing may be its fault."""
+
+    def report(
+        source: Source, events: int, lost: int = 0, *, complete: bool = True, note: str = ""
+    ) -> SourceReport:
+        return SourceReport(
+            source=source, events=events, lost=lost, complete=complete and not lost, note=note
+        )
+
+    unread = sorted(name for name, book in books.items() if not book.complete)
+    no_log = "" if record.has_log else "the ingress has no readable access log"
+    no_line = "" if record.lines or no_log else "no access line names this request"
+    return (
+        report(Source.CAPTURE, len(record.frames), record.frames_lost, note=world.note),
+        report(Source.NFTRACE, len(record.events), record.events_lost),
+        report(Source.CONNTRACK, len(record.entries), record.entries_lost),
+        report(
+            Source.PROXY_LOG,
+            len(record.lines),
+            complete=bool(record.lines),
+            note=no_log or no_line,
+        ),
+        report(
+            Source.RULES,
+            sum(len(chain) for book in books.values() for chain in book.texts.values()),
+            complete=not unread,
+            note=f"not all rules of {', '.join(unread)} could be read" if unread else "",
+        ),
+    )

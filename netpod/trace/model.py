@@ -1,0 +1,352 @@
+"""What a trace is made of: values only, no I/O.
+
+Times are integer nanoseconds. On a `Trace` and all it holds they count from the start of the request;
+a `None` time means that the source carries no clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+
+class Confidence(StrEnum):
+    """How a fact is known. Proven: a kernel source saw it. Declared: the program that did it said so.
+    Inferred: the only reading that fits what was seen."""
+
+    PROVEN = "proven"
+    DECLARED = "declared"
+    INFERRED = "inferred"
+
+
+class Source(StrEnum):
+    """Who saw a fact."""
+
+    CLIENT = "client"
+    CAPTURE = "capture"
+    NFTRACE = "nftrace"
+    RULES = "rules"
+    CONNTRACK = "conntrack"
+    PROXY_LOG = "proxy-log"
+    OBJECTS = "objects"
+
+
+class Verdict(StrEnum):
+    """How a request, or one step of it, ended."""
+
+    DELIVERED = "DELIVERED"
+    REFUSED = "REFUSED"
+    DROPPED = "DROPPED"
+    NOT_REACHED = "NOT REACHED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Direction(StrEnum):
+    """Which way a frame crossed an interface, seen from the namespace that owns it."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Role(StrEnum):
+    """What a network namespace is in a cluster (design.md section 2)."""
+
+    OUTSIDE = "outside"
+    EDGE = "edge"
+    UNDERLAY = "underlay"
+    NODE = "node"
+    POD = "pod"
+    UNKNOWN = "unknown"
+
+
+class Address(NamedTuple):
+    """An IPv4 address and a TCP port."""
+
+    ip: IPv4Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip}:{self.port}"
+
+
+class Flow(NamedTuple):
+    """One direction of a TCP connection."""
+
+    source: Address
+    destination: Address
+
+    def reversed(self) -> "Flow":
+        """Return the other direction."""
+        return Flow(self.destination, self.source)
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.destination}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Where one fact comes from.
+
+    Attributes:
+        source: Who saw it.
+        confidence: How sure it is.
+        netns: Namespace it was seen in, or "".
+        time_ns: When, since the start of the request, or None when the source has no clock.
+        reference: What to look for to see it again: an interface, a rule handle, a conntrack id, a log line.
+    """
+
+    source: Source
+    confidence: Confidence = Confidence.PROVEN
+    netns: str = ""
+    time_ns: int | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """One TCP segment, by what neither NAT nor a router changes.
+
+    Attributes:
+        fingerprint: Equal for all sightings of one packet: IP id, sequence, acknowledgement, flags, window,
+            payload length and checksum.
+        flow: Addresses as at this sighting.
+        flags: TCP flag bits, RFC 9293 section 3.1 (FIN 1, SYN 2, RST 4, PSH 8, ACK 16).
+        length: Payload bytes in the packet.
+        payload: The first of them, as captured.
+    """
+
+    fingerprint: tuple[int, ...]
+    flow: Flow
+    flags: int
+    length: int
+    payload: bytes = b""
+
+    @property
+    def syn(self) -> bool:
+        """Whether it opens a connection."""
+        return self.flags & 0x12 == 0x02
+
+    @property
+    def reset(self) -> bool:
+        """Whether it refuses or breaks a connection."""
+        return bool(self.flags & 0x04)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """One interface of one namespace, seen one way."""
+
+    netns: str
+    interface: str
+    direction: Direction
+
+    def __str__(self) -> str:
+        return f"{self.netns}/{self.interface} {self.direction}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One packet at one tap. `for_us` is false for a frame that passes an interface addressed to another."""
+
+    tap: Tap
+    time_ns: int
+    packet: Packet
+    for_us: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """All sightings of one packet, as a tree: a bridge that floods sends one packet many ways.
+
+    Attributes:
+        sightings: In order of time.
+        parents: For each sighting the index of the one it came from; None for the first.
+    """
+
+    sightings: tuple[Sighting, ...]
+    parents: tuple[int | None, ...]
+
+    @property
+    def packet(self) -> Packet:
+        """The packet as first seen."""
+        return self.sightings[0].packet
+
+    def path(self) -> tuple[Sighting, ...]:
+        """Return the branch that got furthest: to a namespace the frame was meant for, else the last seen."""
+        meant = [
+            i for i, s in enumerate(self.sightings) if s.for_us or s.tap.direction is Direction.OUT
+        ]
+        index: int | None = meant[-1] if meant else len(self.sightings) - 1
+        branch = []
+        while index is not None:
+            branch.append(self.sightings[index])
+            index = self.parents[index]
+        return tuple(reversed(branch))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleHit:
+    """One rule that a packet met and that did something.
+
+    Attributes:
+        family: nf_tables family, e.g. "ip".
+        handle: The rule's handle, or 0 for a chain's policy.
+        verdict: accept, drop, jump, goto, return, continue.
+        target: Chain that jump and goto lead to, or "".
+        text: The rule as `iptables-save` (or nft for native tables) prints it, or "" when it could not be read.
+        meaning: The rule in Kubernetes' words, or "".
+    """
+
+    netns: str
+    family: str
+    table: str
+    chain: str
+    handle: int
+    verdict: str
+    target: str
+    text: str
+    meaning: str
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CtEntry:
+    """One conntrack entry: `original` as the first packet came, `reply` as its answer comes back."""
+
+    netns: str
+    id: int
+    original: Flow
+    reply: Flow
+    status: int = 0
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatRewrite:
+    """Addresses changed inside one namespace; `conntrack` proves it, None when no entry explains it."""
+
+    netns: str
+    before: Flow
+    after: Flow
+    conntrack: CtEntry | None
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def kind(self) -> str:
+        """Which side changed: DNAT, SNAT, or both."""
+        destination = self.before.destination != self.after.destination
+        source = self.before.source != self.after.source
+        return " + ".join(["DNAT"] * destination + ["SNAT"] * source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One TCP connection, whatever its addresses were on the way.
+
+    Attributes:
+        name: "client" (outside to ingress) or "upstream" (ingress to container).
+        flows: Every address pair it was seen with, from the opener's side.
+        walks: Its packets, in order of time.
+        evidence: Why it belongs to this request.
+    """
+
+    name: str
+    flows: tuple[Flow, ...]
+    walks: tuple[Walk, ...]
+    evidence: tuple[Evidence, ...]
+
+    def forward(self, walk: Walk) -> bool:
+        """Whether a packet went from the opener to the other end."""
+        return walk.packet.flow in self.flows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """What one namespace did to one packet."""
+
+    netns: str
+    inward: tuple[str, ...]
+    outward: tuple[str, ...]
+    before: Flow
+    after: Flow
+    start_ns: int
+    end_ns: int
+    rules: tuple[RuleHit, ...] = ()
+    nat: NatRewrite | None = None
+    conntrack: CtEntry | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLine:
+    """One request as the ingress proxy logged it; absent fields are None or ""."""
+
+    trace_id: str
+    client: Address | None
+    rule: str
+    backend: str
+    upstream_source: Address | None
+    server: Address | None
+    status: int
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One of the eight steps of the mission; `sentence` says in words what `hops` and `access` show."""
+
+    number: int
+    name: str
+    verdict: Verdict
+    sentence: str
+    time_ns: int | None = None
+    hops: tuple[Hop, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """What one source saw and what it lost; `complete` is false when a missing fact may be its fault."""
+
+    source: Source
+    events: int
+    lost: int
+    complete: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the client got: an HTTP answer, or why there was none (`error`)."""
+
+    status: int = 0
+    reason: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One request, followed.
+
+    Attributes:
+        started_at_ns: Start of the request, nanoseconds since the Unix epoch.
+        duration_ns: From start to the answer's last byte or the error.
+        timing_ns: What tracing itself took, by act: arm, request, drain, disarm, rules, correlate.
+    """
+
+    id: str
+    method: str
+    url: str
+    started_at_ns: int
+    duration_ns: int
+    steps: tuple[Step, ...]
+    legs: tuple[Leg, ...]
+    conntrack: tuple[CtEntry, ...]
+    sources: tuple[SourceReport, ...]
+    verdict: Verdict
+    sentence: str
+    answer: Answer
+    timing_ns: Mapping[str, int]

@@ -1,0 +1,123 @@
+"""What the addresses of a trace mean, from the cluster's API objects (pure)."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from netpod.api.discovery import EndpointSlice
+from netpod.api.meta import Key
+from netpod.api.networking import HTTPIngressPath, Ingress
+from netpod.api.node import Node
+from netpod.api.pod import Pod
+from netpod.api.service import Service
+
+INGRESS_SERVICE = Key("kube-system", "ingress")
+_SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterObjects:
+    """The objects a trace reads meaning from, as listed shortly before it."""
+
+    nodes: tuple[Node, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    services: tuple[Service, ...] = ()
+    endpoint_slices: tuple[EndpointSlice, ...] = ()
+    ingresses: tuple[Ingress, ...] = ()
+
+    def service(self, key: Key) -> Service | None:
+        """Return a Service, or None."""
+        for service in self.services:
+            if (service.metadata.namespace, service.metadata.name) == key:
+                return service
+        return None
+
+    def service_by_cluster_ip(self, ip: IPv4Address) -> Service | None:
+        """Return the Service that has this cluster IP, or None."""
+        text = str(ip)
+        for service in self.services:
+            if text == service.spec.cluster_ip or text in service.spec.cluster_ips:
+                return service
+        return None
+
+    def service_by_external_ip(self, ip: IPv4Address) -> Service | None:
+        """Return the Service whose load balancer has this address, or None."""
+        text = str(ip)
+        for service in self.services:
+            if text in load_balancer_ips(service):
+                return service
+        return None
+
+    def pod_by_ip(self, ip: IPv4Address) -> Pod | None:
+        """Return the pod with this address of its own (not of its node), or None."""
+        text = str(ip)
+        for pod in self.pods:
+            finished = pod.status.phase in ("Succeeded", "Failed")
+            if pod.status.pod_ip == text and not pod.spec.host_network and not finished:
+                return pod
+        return None
+
+    def node_by_ip(self, ip: IPv4Address) -> Node | None:
+        """Return the node with this address, or None."""
+        for node in self.nodes:
+            if any(address.address == str(ip) for address in node.status.addresses):
+                return node
+        return None
+
+    def slices(self, service: Key) -> tuple[EndpointSlice, ...]:
+        """Return the EndpointSlices of a Service."""
+        return tuple(
+            s
+            for s in self.endpoint_slices
+            if s.metadata.namespace == service.namespace
+            and s.metadata.labels.get(_SERVICE_LABEL) == service.name
+        )
+
+    def endpoint_pods(self, service: Key) -> tuple[Pod, ...]:
+        """Return the pods behind a Service, ready or not."""
+        addresses = {a for s in self.slices(service) for e in s.endpoints for a in e.addresses}
+        return tuple(pod for pod in self.pods if pod.status.pod_ip in addresses)
+
+
+def load_balancer_ips(service: Service) -> tuple[str, ...]:
+    """Return the addresses a Service's load balancer has, e.g. ("198.51.100.1",)."""
+    return tuple(i.ip for i in service.status.load_balancer.ingress if i.ip)
+
+
+def match_ingress(
+    objects: ClusterObjects, host: str, path: str
+) -> tuple[Ingress, HTTPIngressPath] | None:
+    """Return the Ingress and its path that a request should match, or None.
+
+    An exact host beats `*.suffix`, which beats no host; then Exact beats Prefix, and the longer prefix wins.
+
+    Source: Kubernetes concepts, Ingress: "Multiple matches", "Hostname wildcards".
+    """
+    best: tuple[tuple[int, int, int], Ingress, HTTPIngressPath] | None = None
+    for ingress in objects.ingresses:
+        for rule in ingress.spec.rules:
+            host_rank = _host_rank(rule.host, host)
+            for candidate in rule.http.paths if rule.http is not None and host_rank else ():
+                exact = candidate.path_type == "Exact"
+                if not _path_matches(candidate.path, path, exact=exact):
+                    continue
+                rank = (host_rank, int(exact), len(candidate.path))
+                if best is None or rank > best[0]:
+                    best = (rank, ingress, candidate)
+    return None if best is None else best[1:]
+
+
+def _host_rank(pattern: str, host: str) -> int:
+    if not pattern:
+        return 1
+    if pattern.startswith("*."):
+        label, _, rest = host.partition(".")
+        return 2 if label and rest == pattern[2:] else 0
+    return 3 if pattern == host else 0
+
+
+def _path_matches(pattern: str, path: str, *, exact: bool) -> bool:
+    path = path.partition("?")[0]
+    if exact:
+        return path == pattern
+    prefix = pattern.rstrip("/")
+    return path == prefix or path.startswith(prefix + "/")

@@ -1,0 +1,80 @@
+"""The eight steps from what was recorded, and the verdict over them (pure).
+
+    1 client   2 load balancer   3 ingress   4 host and path rule
+    5 Service  6 kube-proxy      7 container 8 the way back
+
+A step is DELIVERED only on evidence from this very request. Where there is none it reads INCONCLUSIVE and says
+what was last seen; behind a step that is known to have ended the request, it reads NOT REACHED.
+"""
+
+from dataclasses import replace
+
+from netpod.trace import steps
+from netpod.trace.findings import Findings
+from netpod.trace.model import Step, Verdict
+
+ORDER = (
+    steps.client,
+    steps.load_balancer,
+    steps.ingress,
+    steps.rule,
+    steps.service,
+    steps.kube_proxy,
+    steps.container,
+    steps.way_back,
+)
+_ENDED = (Verdict.REFUSED, Verdict.DROPPED)
+
+
+def eight_steps(found: Findings) -> tuple[Step, ...]:
+    """Return the steps, in order; always eight."""
+    walked: list[Step] = []
+    for make in ORDER:
+        step = make(found)
+        ended = next((s for s in walked if s.verdict in _ENDED), None)
+        # An ingress that could not reach a pod still answers: the way back is then its own answer's.
+        if ended is not None and step.verdict is not Verdict.DELIVERED:
+            step = replace(
+                step,
+                verdict=Verdict.NOT_REACHED,
+                sentence=f"the request ended at step {ended.number}",
+                hops=(),
+                evidence=(),
+                time_ns=None,
+            )
+        walked.append(step)
+    return tuple(walked)
+
+
+def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
+    """Return the verdict over all steps and one plain sentence that says it.
+
+    A request is DELIVERED when a container was seen to get it and its answer was seen to come home; what other steps
+    lack is then said, not held against it.
+    """
+    answer = found.answer
+    got = f"answered {answer.status}" if answer.status else answer.error
+    what = f"{found.request.method} {found.request.url}"
+    ended = next((s for s in walked if s.verdict in _ENDED), None)
+    if ended is not None:
+        word = ended.verdict.lower()
+        return ended.verdict, (
+            f"{what} was {word} at step {ended.number} ({ended.name}): {ended.sentence};"
+            f" the client got: {got}"
+        )
+    lacking = [s for s in walked if s.verdict is not Verdict.DELIVERED]
+    reached, home = walked[6], walked[7]
+    if reached.verdict is Verdict.DELIVERED and home.verdict is Verdict.DELIVERED:
+        sentence = f"{what} was {got} by {reached.facts.get('pod', 'a container')}"
+        node = reached.facts.get("node", "")
+        sentence += f" on {node}" if node else ""
+        if lacking:
+            sentence += "; evidence is missing for step " + ", ".join(
+                str(s.number) for s in lacking
+            )
+        return Verdict.DELIVERED, sentence
+    first = lacking[0]
+    return Verdict.INCONCLUSIVE, (
+        f"{what}: the evidence ends at step {first.number} ({first.name}): {first.sentence};"
+        f" the client got: {got}"
+    )

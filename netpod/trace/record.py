@@ -1,0 +1,36 @@
+"""What was heard while one request ran, before anything is made of it."""
+
+from dataclasses import dataclass, field
+
+from netpod.trace.model import AccessLine, Answer, CtEntry, Flow
+from netpod.trace.sources.frames import Frame
+from netpod.trace.sources.nftrace import RuleEvent
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """Filled while draining; times since the Unix epoch. `timing` is nanoseconds by act of the session."""
+
+    answer: Answer
+    flow: Flow
+    started_at_ns: int
+    ended_at_ns: int
+    has_log: bool
+    frames: list[Frame] = field(default_factory=list)
+    events: list[RuleEvent] = field(default_factory=list)
+    entries: list[CtEntry] = field(default_factory=list)
+    lines: list[AccessLine] = field(default_factory=list)
+    frames_lost: int = 0
+    events_lost: int = 0
+    entries_lost: int = 0
+    timing: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ruled(self) -> list[str]:
+        """Namespaces in which a rule was met: only their rules need to be read."""
+        return sorted({event.netns for event in self.events})
+
+    @property
+    def crossed(self) -> list[str]:
+        """Namespaces in which a frame was seen."""
+        return sorted({frame.netns for frame in self.frames})

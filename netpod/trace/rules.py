@@ -1,0 +1,164 @@
+"""The rules of a namespace, by the handles that trace events name, and what they mean in Kubernetes' words.
+
+nftables lists iptables' rules with a handle but not always in words; `iptables-save` has the words but no handles. Both
+list the rules of one chain in the same order, so the n-th of the one is the n-th of the other.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from netpod.errors import CommandFailed, Unsupported
+from netpod.linux import process
+from netpod.proxy import names
+
+ChainKey = tuple[str, str, str]
+"""Family, table, chain."""
+
+_TABLE = re.compile(r"^table (\S+) (\S+) \{")
+_CHAIN = re.compile(r"^\tchain (\S+) \{")
+_HANDLE = re.compile(r"^(.*?)\s*# handle (\d+)$")
+_COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
+_PROBABILITY = re.compile(r"--probability ([0-9.]+)")
+_TO = re.compile(r"--to-destination (\S+)")
+_PORT = re.compile(r"--dport (\S+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleBook:
+    """Rules of one namespace as they were just after the request.
+
+    Attributes:
+        texts: Handle → rule, in order, for each chain.
+        complete: False when a listing failed or the two listings disagree; then some texts are nft's or missing.
+    """
+
+    texts: Mapping[ChainKey, Mapping[int, str]]
+    complete: bool = True
+
+    def text(self, family: str, table: str, chain: str, handle: int) -> str:
+        """Return a rule's text, or "" when it is not there (any more)."""
+        return self.texts.get((family, table, chain), {}).get(handle, "")
+
+    def chain(self, family: str, table: str, chain: str) -> tuple[str, ...]:
+        """Return a chain's rules in order."""
+        return tuple(self.texts.get((family, table, chain), {}).values())
+
+
+EMPTY = RuleBook(texts={}, complete=False)
+
+
+def observe_rules(namespaces: Iterable[str], executor: Executor) -> dict[str, RuleBook]:
+    """Read the rules of some namespaces, all at once; one that cannot be read is empty and not complete."""
+    listings = [
+        (name, executor.submit(_list, name, ["nft", "-a", "list", "ruleset"]),
+         executor.submit(_list, name, ["iptables-save"]))
+        for name in namespaces
+    ]  # fmt: skip
+    books = {}
+    for name, nft, iptables in listings:
+        ruleset, saved = nft.result(), iptables.result()
+        books[name] = EMPTY if ruleset is None else compile_book(ruleset, saved)
+    return books
+
+
+def _list(netns_name: str, argv: list[str]) -> str | None:
+    try:
+        return process.run(argv, netns=netns_name).stdout.decode()
+    except (CommandFailed, Unsupported):
+        return None
+
+
+def compile_book(ruleset: str, saved: str | None) -> RuleBook:
+    """Join `nft -a list ruleset` and `iptables-save` (pure)."""
+    texts = parse_ruleset(ruleset)
+    complete = saved is not None
+    for key, rules in parse_saved(saved or "").items():
+        handles = texts.get(key, {})
+        if len(handles) == len(rules):
+            texts[key] = dict(zip(handles, rules, strict=True))
+        else:
+            complete = False
+    return RuleBook(texts=texts, complete=complete)
+
+
+def parse_ruleset(ruleset: str) -> dict[ChainKey, dict[int, str]]:
+    """Read `nft -a list ruleset`: handle → text of each chain's rules, in order (pure)."""
+    texts: dict[ChainKey, dict[int, str]] = {}
+    family = table = chain = ""
+    pending = ""
+    for line in ruleset.splitlines():
+        if match := _TABLE.match(line):
+            family, table, chain = match[1], match[2], ""
+        elif match := _CHAIN.match(line):
+            chain = match[1]
+            texts[(family, table, chain)] = {}
+        elif line == "\t}":
+            chain = ""
+        elif chain and line.startswith("\t\t") and not line.startswith("\t\ttype "):
+            pending += line.strip() if not pending else " " + line.strip()
+            if match := _HANDLE.match(pending):
+                texts[(family, table, chain)][int(match[2])] = match[1]
+                pending = ""
+    return texts
+
+
+def parse_saved(saved: str) -> dict[ChainKey, list[str]]:
+    """Read `iptables-save`: each chain's rules in order, as `-A CHAIN ...` (pure)."""
+    rules: dict[ChainKey, list[str]] = {}
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith("-A "):
+            rules.setdefault(("ip", table, line.split(" ", 2)[1]), []).append(line)
+    return rules
+
+
+def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
+    """Say what a rule of table nat or filter means in a cluster; "" when it is not kube-proxy's (pure).
+
+    kube-proxy writes the Service's name into the rule's comment, e.g. "default/web:http -> 10.244.1.5:8080".
+    """
+    comment = next((a or b for a, b in _COMMENT.findall(text)), "")
+    to, port = _TO.search(text), _PORT.search(text)
+    if chain.startswith(names.Prefix.SERVICE) and target.startswith(names.Prefix.ENDPOINT):
+        return _choice(book, chain, target, comment)
+    if chain.startswith(names.Prefix.ENDPOINT) and to is not None:
+        return f"send to endpoint {to[1]}" + (f" of {comment}" if comment else "")
+    if target == names.Chain.MARK_MASQ:
+        return "mark the packet for masquerading" + (f": {comment}" if comment else "")
+    if chain == names.Chain.NODEPORTS and target:
+        return f"node port {port[1] if port else '?'} belongs to {comment}"
+    if chain == names.Chain.SERVICES and target == names.Chain.NODEPORTS:
+        return "the destination is this node: look among the node ports"
+    if "no endpoints" in comment or "no local endpoints" in comment:
+        return f"refuse: {comment}"
+    if chain == names.Chain.SERVICES and target:
+        return f"Service {comment}"
+    if chain.startswith(names.Prefix.EXTERNAL) and target.startswith(names.Prefix.SERVICE):
+        return "choose any endpoint in the cluster"
+    if chain == names.Chain.POSTROUTING and "MASQUERADE" in text:
+        return "masquerade: the source becomes this node's own address"
+    if chain.startswith("KUBE-"):
+        return names.PURPOSE.get(names.Chain(chain), "") if chain in set(names.Chain) else comment
+    return ""
+
+
+def _choice(book: RuleBook, chain: str, target: str, comment: str) -> str:
+    """E.g. "1 of 3 endpoints of default/web:http, probability 0.333: 10.244.1.5:8080".
+
+    The n-th of n rules is met only when all before it were not taken, so every endpoint's chance is 1/n.
+    """
+    choices = [r for r in book.chain("ip", "nat", chain) if f"-j {names.Prefix.ENDPOINT}" in r]
+    service, _, endpoint = comment.partition(" -> ")
+    count = len(choices)
+    if not count:
+        return f"choose endpoint {endpoint} of {service}"
+    position = next((i for i, r in enumerate(choices, 1) if r.endswith(f"-j {target}")), 0)
+    drawn = _PROBABILITY.search(choices[position - 1]) if position else None
+    chance = f", drawn with probability {float(drawn[1]):.3f}" if drawn else ""
+    if position == count and count > 1:
+        chance = ", the others were not drawn"
+    return f"endpoint {position} of {count} of {service}{chance}: {endpoint}"

@@ -1,0 +1,246 @@
+"""One trace, from arming to the verdict: arm → barrier → send → drain → disarm, then join what was recorded.
+
+Arming is undone however the request ends: normally, by an error, by Ctrl-C. Only kill -9 leaves the table
+`inet netpod-trace` behind, which marks one port that nobody uses any more; `disarm_all` removes it, and so does the
+next trace.
+"""
+
+import fcntl
+import secrets
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from netpod.errors import KernelError, NetpodError
+from netpod.linux import netns
+from netpod.trace import evaluate
+from netpod.trace.links import observe_links
+from netpod.trace.model import AccessLine, Address, Answer, Flow, Trace
+from netpod.trace.probe import Probe
+from netpod.trace.record import Record
+from netpod.trace.request import TraceRequest
+from netpod.trace.rules import observe_rules
+from netpod.trace.sources import afpacket, nftrace
+from netpod.trace.sources.ctnetlink import Conntrack
+from netpod.trace.sources.proxylog import ProxyLog
+from netpod.trace.topology import World, capture_ports
+
+QUIET = 0.015
+"""Seconds without a new frame after which a finished request is taken to be over."""
+DRAIN = 0.2
+"""Seconds that late evidence, above all the proxy's access line, is waited for at most."""
+LOCK = 10.0
+"""Seconds to wait for another trace of the same cluster to end."""
+
+
+def new_id() -> str:
+    """Return an identity for a trace: 16 hexadecimal digits, random."""
+    return secrets.token_hex(8)
+
+
+def trace_request(request: TraceRequest, world: World) -> Trace:
+    """Send one request and follow it.
+
+    Args:
+        request: What to send, and from where.
+        world: Where it may go.
+
+    Returns:
+        The trace; a request that fails is a trace too, its verdict says how.
+
+    Raises:
+        KernelError: the client's namespace is not there or has no route, listening or arming was refused, or
+            another trace of this cluster does not end.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_alone(world.lock))
+        # Closing a packet socket waits for the kernel, so all are closed at once.
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=16))
+        record = _record(request, world, pool)
+        started = time.monotonic_ns()
+        books = observe_rules(record.ruled, pool)
+        topology = observe_links(record.crossed)
+        record.timing["rules"] = time.monotonic_ns() - started
+        return evaluate.evaluate(request, world, record, books, topology)
+
+
+def disarm_all(namespaces: Iterable[str]) -> None:
+    """Remove what a killed trace left in these namespaces; nothing there: nothing to do.
+
+    Raises:
+        KernelError: a namespace still exists and could not be disarmed; the others are.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        _disarm([name for name in namespaces if netns.exists(name)], pool)
+
+
+_Ear = afpacket.Capture | nftrace.RuleTrace | Conntrack
+
+
+class _Ears:
+    """Every socket of a trace, open in all namespaces before the first packet leaves."""
+
+    def __init__(
+        self, request: TraceRequest, world: World, client_port: int, pool: Executor
+    ) -> None:
+        self._pool = pool
+        ports = capture_ports(world.objects, request.connect)
+        program = afpacket.compile_filter((client_port, *ports), (request.reserved,))
+        self.captures: list[afpacket.Capture] = []
+        self.rules: list[nftrace.RuleTrace] = []
+        self.conntracks: list[Conntrack] = []
+        try:
+            for name in world.places:
+                self.captures.append(afpacket.Capture(name, program))
+            for name in world.ruled():
+                self.rules.append(nftrace.RuleTrace(name))
+                self.conntracks.append(Conntrack(name))
+            self.log = ProxyLog(world.logs)
+            self._poll = select.poll()
+            for ear in self._all():
+                self._poll.register(ear.fileno(), select.POLLIN)
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something is heard; False when nothing was. The proxy's log file wakes nobody."""
+        return bool(self._poll.poll(seconds * 1000))
+
+    def close(self) -> None:
+        list(self._pool.map(lambda ear: ear.close(), self._all()))
+
+    def _all(self) -> list[_Ear]:
+        return [*self.captures, *self.rules, *self.conntracks]
+
+
+def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
+    """Do all that must happen while tracing; joining what was heard needs no kernel and comes later."""
+    timing: dict[str, int] = {}
+    clock = time.monotonic_ns()
+
+    def lap(act: str) -> None:
+        nonlocal clock
+        now = time.monotonic_ns()
+        timing[act] = now - clock
+        clock = now
+
+    with ExitStack() as stack:
+        probe = Probe(request)
+        stack.callback(probe.close)
+        ears = _Ears(request, world, probe.source.port, pool)
+        stack.callback(ears.close)
+        with _armed(
+            world.ruled(), nftrace.compile_table(probe.source.port, request.reserved), pool
+        ):
+            lap("arm")
+            started_at = time.time_ns()
+            answer = probe.send()
+            probe.close()
+            lap("request")
+            record = _drain(request, ears, probe.source, answer, started_at)
+            lap("drain")
+        lap("disarm")
+    lap("close")
+    record.timing.update(timing)
+    return record
+
+
+@contextmanager
+def _armed(namespaces: Iterable[str], table: str, pool: Executor) -> Iterator[None]:
+    names = list(namespaces)
+    try:
+        # The barrier: every namespace says it is armed before anything is sent.
+        list(pool.map(lambda name: nftrace.arm(name, table), names))
+        yield
+    finally:
+        # A second Ctrl-C waits until the first has been cleaned up after.
+        with _uninterrupted():
+            _disarm(names, pool)
+
+
+def _disarm(names: list[str], pool: Executor) -> None:
+    failures: list[KernelError] = []
+
+    def disarm(name: str) -> None:
+        try:
+            nftrace.disarm(name)
+        except KernelError as error:
+            if netns.exists(name):
+                failures.append(error)
+
+    list(pool.map(disarm, names))
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _drain(
+    request: TraceRequest, ears: _Ears, source: Address, answer: Answer, started_at_ns: int
+) -> Record:
+    """Read what was heard, until the wire is quiet and the proxy has logged the request.
+
+    Nothing is read while the request is on its way: a busy reader would slow it down. The buffers hold far more.
+    """
+    record = Record(
+        answer=answer,
+        flow=Flow(source, request.connect),
+        started_at_ns=started_at_ns,
+        ended_at_ns=time.time_ns(),
+        has_log=ears.log.readable,
+    )
+    deadline = time.monotonic() + DRAIN
+    while True:
+        heard = ears.wait(QUIET)
+        for capture in ears.captures:
+            record.frames += capture.read()
+        for trace in ears.rules:
+            record.events += trace.read()
+        for conntrack in ears.conntracks:
+            record.entries += conntrack.read()
+        record.lines += _ours(ears.log.read(), request.id)
+        complete = bool(record.lines) or not record.has_log
+        if time.monotonic() >= deadline or (complete and not heard):
+            break
+    record.frames_lost = sum(capture.lost() for capture in ears.captures)
+    record.events_lost = sum(trace.lost for trace in ears.rules)
+    record.entries_lost = sum(conntrack.lost for conntrack in ears.conntracks)
+    return record
+
+
+def _ours(lines: Iterable[AccessLine], trace_id: str) -> list[AccessLine]:
+    return [line for line in lines if line.trace_id == trace_id]
+
+
+@contextmanager
+def _alone(lock: Path | None) -> Iterator[None]:
+    """Hold the cluster's trace lock: two traces would arm over each other. A killed holder's lock is gone with it."""
+    if lock is None:
+        yield
+        return
+    with lock.open("w") as file:
+        deadline = time.monotonic() + LOCK
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise NetpodError(
+                        f"cannot trace: another trace of this cluster holds {lock}"
+                    ) from None
+                threading.Event().wait(QUIET)
+        yield

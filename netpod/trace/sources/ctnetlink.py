@@ -1,0 +1,90 @@
+"""What conntrack did: events of new, changed and ended entries, with both tuples and the entry's id.
+
+The entry is what proves an address rewrite: NAT exists only as a difference between its two tuples.
+
+Source: Linux net/netfilter/nf_conntrack_netlink.c; include/uapi/linux/netfilter/nfnetlink_conntrack.h (CTA_*).
+"""
+
+from ipaddress import IPv4Address
+
+from netpod.trace.model import Address, CtEntry, Flow
+from netpod.trace.sources import netlink
+
+_GROUPS = (1, 2, 3)
+"""NFNLGRP_CONNTRACK_NEW, _UPDATE, _DESTROY."""
+_NEW, _DELETE = 1 << 8, (1 << 8) | 2
+_ORIGINAL, _REPLY, _STATUS, _ID = 1, 2, 3, 12
+_NLM_F_CREATE = 0x400
+
+
+class Conntrack:
+    """Conntrack events of one network namespace; open it before the connection, only then are they sent."""
+
+    def __init__(self, netns_name: str) -> None:
+        self._events = netlink.EventSocket(netns_name, _GROUPS)
+        self.netns = netns_name
+
+    @property
+    def lost(self) -> int:
+        """How often the kernel dropped events because the buffer was full."""
+        return self._events.lost
+
+    def read(self) -> list[CtEntry]:
+        """Return the entries that changed, each with its events in order, e.g. ("new", "update"); never blocks."""
+        entries: dict[tuple[int, Flow], CtEntry] = {}
+        for kind, flags, body in self._events.read():
+            entry = parse_entry(self.netns, kind, flags, body)
+            if entry is None:
+                continue
+            known = entries.get((entry.id, entry.original))
+            if known is not None:
+                entry = CtEntry(
+                    netns=entry.netns,
+                    id=entry.id,
+                    original=entry.original,
+                    reply=entry.reply,
+                    status=known.status | entry.status,
+                    events=known.events + entry.events,
+                )
+            entries[(entry.id, entry.original)] = entry
+        return list(entries.values())
+
+    def fileno(self) -> int:
+        """The socket's descriptor, to wait on."""
+        return self._events.fileno()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._events.close()
+
+
+def parse_entry(netns_name: str, kind: int, flags: int, body: bytes) -> CtEntry | None:
+    """Decode one conntrack message, or return None when it is not about TCP over IPv4 (pure)."""
+    if kind not in (_NEW, _DELETE):
+        return None
+    found = netlink.attributes(body, 4)
+    original = _flow(found.get(_ORIGINAL, b""))
+    reply = _flow(found.get(_REPLY, b""))
+    if original is None or reply is None:
+        return None
+    event = "destroy" if kind == _DELETE else "new" if flags & _NLM_F_CREATE else "update"
+    return CtEntry(
+        netns=netns_name,
+        id=int.from_bytes(found.get(_ID, b""), "big"),
+        original=original,
+        reply=reply,
+        status=int.from_bytes(found.get(_STATUS, b""), "big"),
+        events=(event,),
+    )
+
+
+def _flow(tuple_: bytes) -> Flow | None:
+    nested = netlink.attributes(tuple_)
+    ip = netlink.attributes(nested.get(1, b""))
+    proto = netlink.attributes(nested.get(2, b""))
+    if 1 not in ip or 2 not in ip or proto.get(1, b"\0")[0] != 6:
+        return None
+    return Flow(
+        Address(IPv4Address(ip[1]), int.from_bytes(proto.get(2, b""), "big")),
+        Address(IPv4Address(ip[2]), int.from_bytes(proto.get(3, b""), "big")),
+    )

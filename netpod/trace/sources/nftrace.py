@@ -1,0 +1,176 @@
+"""Which rules a packet met: the kernel's own account, from nf_tables' trace events.
+
+A packet is traced while its `nf_trace` bit is set. The table `inet netpod-trace` sets it for one flow and for nothing
+else, so that no noise fills the buffer. The bit dies where a packet leaves its namespace: every namespace that holds
+rules is armed. It also makes no difference to what the rules do.
+
+Source: Linux net/netfilter/nf_tables_trace.c, include/uapi/linux/netfilter/nf_tables.h (NFTA_TRACE_*).
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netpod.errors import CommandFailed
+from netpod.linux import process
+from netpod.trace.packet import HeaderKey, parse_headers
+from netpod.trace.sources import netlink
+
+TABLE = "netpod-trace"
+NFNLGRP_NFTRACE = 9
+NFT_MSG_TRACE = (10 << 8) | 17
+_VERDICTS = {
+    0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop",
+    -1: "continue", -2: "break", -3: "jump", -4: "goto", -5: "return",
+}  # fmt: skip
+_FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
+_TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _ID = 1, 2, 3, 4, 5, 6
+_NETWORK, _TRANSPORT, _POLICY, _CT_ID = 8, 9, 16, 18
+_TYPE_POLICY, _TYPE_RULE = 1, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleEvent:
+    """One rule, or one chain's policy (`handle` 0), that one packet met.
+
+    Attributes:
+        packet: Header key of the packet, or None when its headers were lost.
+        ct_id: Conntrack id on the first event of each base chain, on kernels that say so; else 0.
+    """
+
+    netns: str
+    family: str
+    table: str
+    chain: str
+    handle: int
+    verdict: str
+    target: str
+    packet: HeaderKey | None
+    ct_id: int = 0
+
+
+def compile_table(client_port: int, reserved: tuple[int, int]) -> str:
+    """Compile the arming table: one flow by the client's port, and the ports reserved for a traced upstream leg.
+
+    Replies of a masqueraded flow carry neither port before NAT is undone, hence the second look after conntrack's
+    (priority -200), by the port the connection began with. Applying it twice is the same as once.
+    """
+    ports = f"{{ {client_port}, {reserved[0]}-{reserved[1]} }}"
+    by_port = f"tcp sport {ports} meta nftrace set 1\n    tcp dport {ports} meta nftrace set 1"
+    by_connection = (
+        f"meta l4proto tcp ct original proto-src {client_port} meta nftrace set 1\n"
+        f"    meta l4proto tcp ct original proto-src {reserved[0]}-{reserved[1]} meta nftrace set 1"
+    )
+    chains = (
+        ("prerouting", "prerouting", -450, by_port),
+        ("prerouting-connection", "prerouting", -190, by_connection),
+        ("output", "output", -450, by_port),
+    )
+    body = "\n".join(
+        f"  chain {name} {{\n    type filter hook {hook} priority {priority}; policy accept;\n"
+        f"    {rules}\n  }}"
+        for name, hook, priority, rules in chains
+    )
+    # "add" first, so that "delete" finds something: the three lines are one transaction.
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{body}\n}}\n"
+
+
+def arm(netns_name: str, text: str) -> None:
+    """Start tracing in a namespace. When it returns, the next packet is traced.
+
+    Raises:
+        CommandFailed: nft refused.
+        Unsupported: nft is not installed.
+    """
+    process.run(["nft", "-f", "-"], stdin=text.encode(), netns=netns_name)
+
+
+def disarm(netns_name: str) -> None:
+    """Stop tracing in a namespace; not armed: nothing to do.
+
+    Raises:
+        CommandFailed: nft refused.
+    """
+    # One transaction that succeeds whether the table was there or not.
+    text = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+    process.run(["nft", "-f", "-"], stdin=text.encode(), netns=netns_name)
+
+
+def armed(netns_name: str) -> bool:
+    """Return whether the arming table is in a namespace."""
+    try:
+        process.run(["nft", "list", "table", "inet", TABLE], netns=netns_name)
+    except CommandFailed:
+        return False
+    return True
+
+
+class RuleTrace:
+    """Trace events of one network namespace."""
+
+    def __init__(self, netns_name: str) -> None:
+        self._events = netlink.EventSocket(netns_name, (NFNLGRP_NFTRACE,))
+        self.netns = netns_name
+
+    @property
+    def lost(self) -> int:
+        """How often the kernel dropped events because the buffer was full."""
+        return self._events.lost
+
+    def read(self) -> list[RuleEvent]:
+        """Return every event waiting, in the order the packets met the rules; never blocks.
+
+        The trace id is the address of the packet's buffer, used again and again: it is no identity. The first event
+        of each base chain carries a copy of the headers, later ones belong to the last headers of their id.
+        """
+        return parse_events(
+            self.netns, (b for k, _, b in self._events.read() if k == NFT_MSG_TRACE)
+        )
+
+    def fileno(self) -> int:
+        """The socket's descriptor, to wait on."""
+        return self._events.fileno()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._events.close()
+
+
+def parse_events(netns_name: str, bodies: Iterable[bytes]) -> list[RuleEvent]:
+    """Decode the bodies of trace messages of one namespace, in order (pure)."""
+    current: dict[int, HeaderKey | None] = {}
+    events = []
+    for body in bodies:
+        found = netlink.attributes(body, 4)
+        if _ID not in found or _TYPE not in found or _CHAIN not in found:
+            continue
+        identity = int.from_bytes(found[_ID], "big")
+        if _NETWORK in found:
+            current[identity] = parse_headers(found[_NETWORK], found.get(_TRANSPORT, b""))
+        kind = int.from_bytes(found[_TYPE], "big")
+        verdict, target = _verdict(found, kind)
+        events.append(
+            RuleEvent(
+                netns=netns_name,
+                family=_FAMILIES.get(body[0], str(body[0])),
+                table=netlink.text(found.get(_TABLE, b"")),
+                chain=netlink.text(found[_CHAIN]),
+                handle=int.from_bytes(found.get(_HANDLE, b""), "big") if kind == _TYPE_RULE else 0,
+                verdict=verdict,
+                target=target,
+                packet=current.get(identity),
+                ct_id=int.from_bytes(found.get(_CT_ID, b""), "big"),
+            )
+        )
+    return [event for event in events if event.table != TABLE]
+
+
+def _verdict(found: dict[int, bytes], kind: int) -> tuple[str, str]:
+    if kind == _TYPE_POLICY:
+        return _VERDICTS.get(_signed(found.get(_POLICY, b"")), "unknown"), ""
+    nested = netlink.attributes(found.get(_VERDICT, b""))
+    return _VERDICTS.get(_signed(nested.get(1, b"")), "unknown"), netlink.text(nested.get(2, b""))
+
+
+def _signed(value: bytes) -> int:
+    return int(struct.unpack("!i", value)[0]) if len(value) == 4 else 99

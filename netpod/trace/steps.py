@@ -1,0 +1,303 @@
+"""One function per step of the mission: findings → Step (pure)."""
+
+from netpod.api.meta import Key
+from netpod.trace.findings import Findings, hop_evidence
+from netpod.trace.model import (
+    Confidence,
+    Evidence,
+    Hop,
+    Leg,
+    Role,
+    Source,
+    Step,
+    Verdict,
+)
+from netpod.trace.objects import match_ingress
+
+
+def client(found: Findings) -> Step:
+    """Step 1: the first packet leaves the client's namespace."""
+    hops = [h for h in found.opening(found.client) if h.netns == found.world.client][:1]
+    if not hops or not hops[0].outward:
+        return _unseen(1, "client", "no packet of the request was seen leaving the client")
+    hop = hops[0]
+    to = found.world.name_of(hop.after.destination.ip)
+    return _step(
+        1,
+        "client",
+        f"{hop.before.source} opens a connection to {hop.after.destination}"
+        + (f" ({to}'s load balancer)" if to.startswith("Service") else ""),
+        (hop,),
+        {"request": f"{found.request.method} {found.request.path}, Host: {found.request.host}"},
+    )
+
+
+def load_balancer(found: Findings) -> Step:
+    """Step 2: the edge sends the load balancer's address to a node's port."""
+    hops = tuple(h for h in found.opening(found.client) if found.role(h) is Role.EDGE)[:1]
+    if not hops:
+        return _unseen(2, "load balancer", found.last_seen(found.client))
+    hop = hops[0]
+    if not hop.outward:
+        return _stuck(2, "load balancer", found, found.client, hops)
+    if hop.nat is None:
+        return _step(2, "load balancer", "the edge routed it on unchanged", hops, {})
+    node = found.world.name_of(hop.after.destination.ip)
+    proof = "" if hop.nat.conntrack else "; no conntrack entry explains it"
+    source = "the client's address stays" if hop.before.source == hop.after.source else "SNAT"
+    return _step(
+        2,
+        "load balancer",
+        f"{hop.before.destination} becomes {hop.after.destination}"
+        + (f" ({node})" if node else "")
+        + f"; {source}{proof}",
+        hops,
+        {},
+        verdict=Verdict.DELIVERED if hop.nat.conntrack else Verdict.INCONCLUSIVE,
+    )
+
+
+def ingress(found: Findings) -> Step:
+    """Step 3: the node sends its port to an ingress pod, which reads the request."""
+    hops = found.opening(found.client)
+    edge = next((i for i, h in enumerate(hops) if found.role(h) is Role.EDGE), None)
+    beyond = hops[edge + 1 :] if edge is not None else ()
+    pods = [h for h in beyond if found.role(h) is Role.POD]
+    if not pods:
+        return _stuck(3, "ingress", found, found.client, beyond)
+    request = found.payload(found.client, back=False)
+    arrived = request is not None and any(
+        h.netns == pods[-1].netns and h.inward for h in found.witness.hops(request)
+    )
+    if not arrived:
+        blocked = found.blocked(found.client)
+        verdict, why = blocked or (
+            Verdict.INCONCLUSIVE,
+            f"the connection reached {found.name(pods[-1])}, the request was not seen there",
+        )
+        return _step(3, "ingress", why, beyond, {}, verdict=verdict)
+    changed = [h for h in beyond if h.nat is not None]
+    unproven = [h for h in changed if h.nat is not None and h.nat.conntrack is None]
+    masquerade = any(h.before.source != h.after.source for h in changed)
+    via = next((found.name(h) for h in beyond if found.role(h) is Role.NODE), "")
+    sentence = f"{via} sends {beyond[0].before.destination} to {found.name(pods[-1])}"
+    sentence += f" ({pods[-1].after.destination})"
+    sentence += f", as {pods[-1].after.source} (masqueraded)" if masquerade else ""
+    sentence += "; no conntrack entry explains the rewrite" if unproven else ""
+    return _step(
+        3,
+        "ingress",
+        sentence,
+        beyond,
+        {},
+        verdict=Verdict.INCONCLUSIVE if unproven else Verdict.DELIVERED,
+    )
+
+
+def rule(found: Findings) -> Step:
+    """Step 4: the proxy matches host and path; only it can say so, its access line does."""
+    expected = match_ingress(found.world.objects, _host(found), found.request.path)
+    facts: dict[str, str] = {}
+    evidence: list[Evidence] = []
+    if expected is not None:
+        meta, path = expected[0].metadata, expected[1]
+        service = path.backend.service
+        facts["Ingress"] = f"{meta.namespace}/{meta.name}"
+        facts["path"] = f"{path.path_type or ''} {path.path}".strip()
+        if service is not None:
+            port = service.port.number or service.port.name
+            facts["Service"] = f"{meta.namespace}/{service.name}:{port}"
+        evidence.append(
+            Evidence(
+                source=Source.OBJECTS,
+                confidence=Confidence.INFERRED,
+                reference=f"Ingress {facts['Ingress']}",
+            )
+        )
+    access = found.access
+    if access is None:
+        known = f"; Ingress {facts['Ingress']} should match" if expected is not None else ""
+        return Step(
+            number=4,
+            name="host and path rule",
+            verdict=Verdict.INCONCLUSIVE,
+            sentence=f"the ingress proxy's access line was not found{known}",
+            evidence=tuple(evidence),
+            facts=facts,
+        )
+    evidence.insert(
+        0,
+        Evidence(source=Source.PROXY_LOG, confidence=Confidence.DECLARED, reference=access.raw),
+    )
+    facts |= {"rule": access.rule, "backend": access.backend}
+    matched = bool(access.rule)
+    sentence = f"matched {access.rule}" if matched else "no rule matches this host and path"
+    if matched and "Service" in facts:
+        sentence += f" → Service {facts['Service']}"
+    if not matched:
+        sentence += f": the ingress answered {access.status} itself"
+    verdict = Verdict.DELIVERED if matched else Verdict.REFUSED
+    return Step(
+        number=4,
+        name="host and path rule",
+        verdict=verdict,
+        sentence=sentence,
+        time_ns=_arrival(found),
+        evidence=tuple(evidence),
+        facts={k: v for k, v in facts.items() if v},
+    )
+
+
+def service(found: Findings) -> Step:
+    """Step 5: the ingress opens a connection to the Service's cluster IP."""
+    hops = found.opening(found.upstream)[:1]
+    if found.upstream is None or not hops:
+        return _unseen(
+            5, "Service", "no connection from the ingress could be joined to the request"
+        )
+    hop, objects = hops[0], found.world.objects
+    to = hop.before.destination
+    known = objects.service_by_cluster_ip(to.ip)
+    if known is not None:
+        key = Key(known.metadata.namespace, known.metadata.name)
+        sentence = (
+            f"the ingress connects to {to}, the cluster IP of Service {key.namespace}/{key.name}"
+        )
+        facts = {"Service": f"{key.namespace}/{key.name}"}
+        addresses = sorted(
+            a for s in objects.slices(key) for e in s.endpoints if e.conditions.ready is not False
+            for a in e.addresses
+        )  # fmt: skip
+        facts["endpoints"] = ", ".join(addresses) or "none"
+    else:
+        owner = found.world.name_of(to.ip)
+        sentence = f"the ingress connects to {to}" + (f" ({owner})" if owner else "")
+        facts = {}
+    step = _step(5, "Service", sentence, (hop,), facts)
+    return _with(step, found.upstream.evidence)
+
+
+def kube_proxy(found: Findings) -> Step:
+    """Step 6: the ingress pod's node turns the cluster IP into one endpoint."""
+    hops = tuple(h for h in found.opening(found.upstream) if found.role(h) is Role.NODE)[:1]
+    if not hops:
+        return _unseen(6, "kube-proxy", found.last_seen(found.upstream))
+    hop = hops[0]
+    if not hop.outward:
+        return _stuck(6, "kube-proxy", found, found.upstream, hops)
+    if hop.nat is None:
+        if found.world.objects.service_by_cluster_ip(hop.before.destination.ip) is None:
+            return _step(6, "kube-proxy", "nothing to do: not a cluster IP", hops, {})
+        return _stuck(6, "kube-proxy", found, found.upstream, hops)
+    pod = found.world.name_of(hop.after.destination.ip)
+    proven = hop.nat.conntrack is not None
+    return _step(
+        6,
+        "kube-proxy",
+        f"{found.name(hop)} turns {hop.before.destination} into {hop.after.destination}"
+        + (f" ({pod})" if pod else "")
+        + ("" if proven else "; no conntrack entry explains it"),
+        hops,
+        {},
+        verdict=Verdict.DELIVERED if proven else Verdict.INCONCLUSIVE,
+    )
+
+
+def container(found: Findings) -> Step:
+    """Step 7: the request arrives in the pod, whose container answers."""
+    hops = found.opening(found.upstream)
+    first = next((i for i, h in enumerate(hops) if found.role(h) is Role.NODE), None)
+    beyond = hops[first + 1 :] if first is not None else ()
+    pods = [h for h in beyond if found.role(h) is Role.POD]
+    if not pods:
+        return _stuck(7, "container", found, found.upstream, beyond)
+    request = found.payload(found.upstream, back=False)
+    answer = found.payload(found.upstream, back=True)
+    here = pods[-1]
+    if request is None or answer is None or answer.sightings[0].tap.netns != here.netns:
+        blocked = found.blocked(found.upstream)
+        verdict, why = blocked or (
+            Verdict.INCONCLUSIVE,
+            f"the connection reached {found.name(here)}, no answer was seen leaving it",
+        )
+        return _step(7, "container", why, beyond, {}, verdict=verdict)
+    took = answer.sightings[0].time_ns - request.sightings[-1].time_ns
+    place = found.world.place(here.netns)
+    facts = {"pod": found.name(here), "node": place.node, "answer after": f"{took / 1000:.0f} µs"}
+    sentence = f"{found.name(here)}" + (f" on {place.node}" if place.node else "")
+    sentence += f" answers at {here.after.destination} to {here.after.source}"
+    return _step(7, "container", sentence, beyond, facts)
+
+
+def way_back(found: Findings) -> Step:
+    """Step 8: the answer crosses the same namespaces back; conntrack undoes each rewrite, no rule is consulted."""
+    hops: list[Hop] = []
+    for leg in (found.upstream, found.client):
+        walk = found.payload(leg, back=True)
+        if walk is not None:
+            hops += found.witness.hops(walk)
+    if not hops:
+        return _unseen(8, "the way back", "no answer was seen on the wire")
+    home = hops[-1].netns == found.world.client and bool(hops[-1].inward)
+    got = found.answer.status
+    if not home or not got:
+        why = found.answer.error or "the answer was not seen at the client"
+        return _step(8, "the way back", why, tuple(hops), {}, verdict=Verdict.INCONCLUSIVE)
+    undone = sum(1 for h in hops if h.nat is not None)
+    sentence = f"the answer, {got} {found.answer.reason}, arrives at {hops[-1].after.destination}"
+    sentence += f"; conntrack undid the rewrites in {undone} namespaces" if undone else ""
+    return _step(8, "the way back", sentence, tuple(hops), {"status": str(got)})
+
+
+def _step(
+    number: int,
+    name: str,
+    sentence: str,
+    hops: tuple[Hop, ...],
+    facts: dict[str, str],
+    *,
+    verdict: Verdict = Verdict.DELIVERED,
+) -> Step:
+    return Step(
+        number=number,
+        name=name,
+        verdict=verdict,
+        sentence=sentence,
+        time_ns=hops[0].start_ns if hops else None,
+        hops=hops,
+        evidence=hop_evidence(hops),
+        facts=facts,
+    )
+
+
+def _with(step: Step, evidence: tuple[Evidence, ...]) -> Step:
+    return Step(
+        number=step.number,
+        name=step.name,
+        verdict=step.verdict,
+        sentence=step.sentence,
+        time_ns=step.time_ns,
+        hops=step.hops,
+        evidence=step.evidence + evidence,
+        facts=step.facts,
+    )
+
+
+def _unseen(number: int, name: str, why: str) -> Step:
+    return Step(number=number, name=name, verdict=Verdict.INCONCLUSIVE, sentence=why, facts={})
+
+
+def _stuck(number: int, name: str, found: Findings, leg: Leg | None, hops: tuple[Hop, ...]) -> Step:
+    """The opening packet did not get past this step: say why when that is known, else where it was last seen."""
+    verdict, why = found.blocked(leg) or (Verdict.INCONCLUSIVE, found.last_seen(leg))
+    return _step(number, name, why, hops, {}, verdict=verdict)
+
+
+def _host(found: Findings) -> str:
+    return found.request.host.partition(":")[0].lower()
+
+
+def _arrival(found: Findings) -> int | None:
+    """When the request was in the ingress pod: the proxy's line itself has no clock of ours."""
+    walk = found.payload(found.client, back=False)
+    return None if walk is None else walk.sightings[-1].time_ns

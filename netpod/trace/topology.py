@@ -1,0 +1,115 @@
+"""Namespaces, links, and what their addresses mean (pure)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from netpod.api.meta import Key
+from netpod.trace.model import Address, Role
+from netpod.trace.objects import ClusterObjects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One network namespace of a cluster. `node` and `pod` are set where they apply."""
+
+    netns: str
+    role: Role
+    node: str = ""
+    pod: Key | None = None
+
+    def __str__(self) -> str:
+        if self.role is Role.POD and self.pod is not None:
+            return f"pod {self.pod.namespace}/{self.pod.name}"
+        if self.role is Role.NODE:
+            return f"node {self.node}"
+        return {Role.OUTSIDE: "client outside", Role.EDGE: "edge", Role.UNDERLAY: "underlay"}.get(
+            self.role, self.netns
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A cluster as a trace sees it.
+
+    Attributes:
+        places: Namespaces to listen in, by name.
+        client: The namespace the request starts in.
+        ingress_pods: Addresses of the ingress controller's pods.
+        logs: Where the ingress proxy's access lines are: container log directories or files.
+        lock: File that only one trace at a time may hold, or None.
+    """
+
+    places: dict[str, Place]
+    client: str
+    objects: ClusterObjects
+    ingress_pods: frozenset[IPv4Address] = frozenset()
+    logs: tuple[Path, ...] = ()
+    lock: Path | None = None
+    note: str = ""
+
+    def ruled(self) -> tuple[str, ...]:
+        """Return the namespaces that hold rules: the edge and the nodes."""
+        return tuple(p.netns for p in self.places.values() if p.role in (Role.EDGE, Role.NODE))
+
+    def place(self, netns_name: str) -> Place:
+        """Return what a namespace is; one not known is named as it is."""
+        return self.places.get(netns_name, Place(netns=netns_name, role=Role.UNKNOWN))
+
+    def name_of(self, ip: IPv4Address) -> str:
+        """Return whose address this is in words, e.g. "pod default/web-0", or "" when nobody's."""
+        objects = self.objects
+        if (pod := objects.pod_by_ip(ip)) is not None:
+            return f"pod {pod.metadata.namespace}/{pod.metadata.name}"
+        if (node := objects.node_by_ip(ip)) is not None:
+            return f"node {node.metadata.name}"
+        service = objects.service_by_cluster_ip(ip) or objects.service_by_external_ip(ip)
+        if service is not None:
+            return f"Service {service.metadata.namespace}/{service.metadata.name}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One link. `peer` is the index of a veth's other end, in that end's namespace; `master` of its bridge; else 0."""
+
+    netns: str
+    index: int
+    name: str
+    peer: int = 0
+    master: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """Links by (namespace, name). Empty is allowed: then nothing is said about peers and bridges."""
+
+    links: Mapping[tuple[str, str], Link]
+
+    def bridge_port(self, netns_name: str, name: str) -> bool:
+        """Return whether a link is a port of a bridge."""
+        link = self.links.get((netns_name, name))
+        return link is not None and link.master != 0
+
+    def connected(self, a: tuple[str, str], b: tuple[str, str]) -> bool | None:
+        """Return whether two links are the ends of one veth pair; None when one of them is not known."""
+        one, other = self.links.get(a), self.links.get(b)
+        if one is None or other is None:
+            return None
+        return one.peer == other.index and other.peer == one.index
+
+
+def capture_ports(objects: ClusterObjects, connect: Address) -> tuple[int, ...]:
+    """Return the ports a request to `connect` may show on its way to the ingress pod, beside the client's own (pure).
+
+    Masquerading changes the client's port to one nobody knows before; the destination's ports stay.
+    """
+    ports = {connect.port}
+    service = objects.service_by_external_ip(connect.ip)
+    for port in service.spec.ports if service is not None else ():
+        ports |= {port.port, port.node_port}
+    if service is not None:
+        key = Key(service.metadata.namespace, service.metadata.name)
+        ports |= {p.port or 0 for s in objects.slices(key) for p in s.ports}
+    return tuple(sorted(ports - {0}))
