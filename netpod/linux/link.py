@@ -344,10 +344,11 @@ def _observe(channel: netlink.Socket, name: str) -> Link | None:
 
 
 def _index(channel: netlink.Socket, name: str) -> int:
-    found = _observe(channel, name)
-    if found is None:
+    _check_name(name)
+    number = channel.index(name)
+    if not number:
         raise KernelError(f"cannot find link {name}", errno=errno.ENODEV, netns=channel.netns)
-    return found.index
+    return number
 
 
 def _link(message: Any) -> Link:

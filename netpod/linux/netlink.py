@@ -8,6 +8,7 @@ Sources: netlink(7), rtnetlink(7), kernel Documentation/userspace-api/netlink/in
 """
 
 import errno
+import fcntl
 import itertools
 import os
 import socket
@@ -38,6 +39,7 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
+_SIOCGIFINDEX = 0x8933
 _TIMEOUT = 10.0
 _BATCH = 64
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -69,9 +71,11 @@ def encode(message: Any, kind: int, flags: int, what: str, ignore: Iterable[int]
 class Socket:
     """A netlink socket of one network namespace, for one thread at a time; close it, or use `with`."""
 
-    def __init__(self, netns: str = "", protocol: int = socket.NETLINK_ROUTE) -> None:
-        """Open in the named network namespace; "" is the calling thread's own."""
-        self.netns = netns
+    def __init__(
+        self, netns: str = "", protocol: int = socket.NETLINK_ROUTE, *, label: str = ""
+    ) -> None:
+        """Open in the named network namespace; "" is the calling thread's own, then `label` names it in errors."""
+        self.netns = netns or label
         self._sequence = itertools.count(1)
         self._socket = namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.settimeout(_TIMEOUT)
@@ -102,6 +106,20 @@ class Socket:
         """
         for start in range(0, len(messages), _BATCH):
             self._send(messages[start : start + _BATCH])
+
+    def index(self, name: str) -> int:
+        """Number of a link in this socket's namespace, or 0 when there is no such link. Source: netdevice(7)."""
+        try:
+            answer = fcntl.ioctl(
+                self._socket, _SIOCGIFINDEX, struct.pack("=16si12x", os.fsencode(name)[:15], 0)
+            )
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return 0
+            raise KernelError(
+                f"cannot find link {name}", errno=error.errno or 0, netns=self.netns
+            ) from error
+        return int(struct.unpack_from("=i", answer, 16)[0])
 
     def dump(self, message: Message, cls: type[Any]) -> list[Any]:
         """Everything a GET request finds, decoded as `cls` (a pyroute2 message class).

@@ -1,0 +1,147 @@
+"""The CNI verbs for a pod: add, delete, check. Start reading here.
+
+They block, for a millisecond or a few: call them from a worker thread. Each may be killed at any line and called
+again. Before the first `add` of a process the caller makes the bridge with `prepare`.
+
+Source: CNI specification 1.0.0, section 4 (ADD, DEL, CHECK).
+"""
+
+import contextlib
+import errno
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from netpod.api.meta import Key
+from netpod.cni import bridge, ipam, veth
+from netpod.errors import KernelError
+from netpod.linux import link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """The pod network of one node.
+
+    Attributes:
+        pod_cidr: The node's share of the cluster's pod addresses, e.g. 10.244.1.0/24.
+        state: Directory for the address reservations.
+        netns: The node's network namespace; "" is the one this process runs in.
+        bridge: Link that joins the node's pods.
+        mtu: Of the bridge and every pod's link, in bytes.
+    """
+
+    pod_cidr: ipaddress.IPv4Network
+    state: Path
+    netns: str = ""
+    bridge: str = "cni0"
+    mtu: int = 1500
+
+    @property
+    def reservations(self) -> Path:
+        """Where the addresses of this network are reserved. Source: host-local's dataDir layout."""
+        return self.state / "networks" / self.bridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodNetwork:
+    """A pod as far as its network goes.
+
+    Attributes:
+        key: Namespace and name.
+        uid: Tells it from an earlier pod of that name.
+        netns: Its network namespace, which exists before `add` and after `delete`.
+        hostname: What it is called inside; set by whoever makes its UTS namespace.
+    """
+
+    key: Key
+    uid: str
+    netns: str
+    hostname: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Its name in the reservations."""
+        return f"{self.key.namespace}/{self.key.name}/{self.uid}"
+
+    @property
+    def link(self) -> str:
+        """Its link on the node, e.g. veth3f9c21a07be."""
+        return link.short_name("veth", self.owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What an `add` came to.
+
+    Attributes:
+        pod_ip: With the pod CIDR's prefix length, e.g. 10.244.1.7/24.
+        gateway: The bridge's address.
+        mac: Of the pod's eth0.
+        link: The node's end of the wire.
+    """
+
+    pod_ip: ipaddress.IPv4Interface
+    gateway: ipaddress.IPv4Address
+    mac: str
+    link: str
+
+
+def prepare(config: NetworkConfig) -> None:
+    """Make or correct the node's bridge and its kernel settings; see `bridge.ensure_bridge`."""
+    bridge.ensure_bridge(config.netns, config.bridge, config.pod_cidr, mtu=config.mtu)
+
+
+def add(config: NetworkConfig, pod: PodNetwork) -> Result:
+    """Give a pod its address and its wire; repeating it gives the same address and touches nothing.
+
+    Raises:
+        Exhausted: every address of the pod CIDR is reserved.
+        KernelError: the wire could not be made; an address reserved by this call is given back.
+    """
+    had = ipam.find(config.reservations, pod.owner)
+    pod_ip = ipam.allocate(config.reservations, config.pod_cidr, pod.owner)
+    wire = _wire(config, pod, pod_ip)
+    try:
+        try:
+            veth.add(wire)
+        except KernelError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            # The bridge was never made, or somebody deleted it.
+            prepare(config)
+            veth.add(wire)
+    except BaseException:
+        if had is None:
+            with contextlib.suppress(KernelError):
+                veth.delete(config.netns, pod.link)
+            ipam.release(config.reservations, pod.owner)
+        raise
+    return Result(pod_ip=pod_ip, gateway=wire.gateway, mac=wire.mac, link=pod.link)
+
+
+def delete(config: NetworkConfig, pod: PodNetwork) -> None:
+    """Take a pod's wire and address away; what is absent already is well. The namespace is its maker's to delete."""
+    veth.delete(config.netns, pod.link)
+    # Last: nobody else may get the address while the wire still carries it.
+    ipam.release(config.reservations, pod.owner)
+
+
+def check(config: NetworkConfig, pod: PodNetwork) -> list[str]:
+    """What is not as `add` left it, one sentence each; empty when all is well."""
+    address = ipam.find(config.reservations, pod.owner)
+    if address is None:
+        return ["no address is reserved"]
+    pod_ip = ipaddress.IPv4Interface((address, config.pod_cidr.prefixlen))
+    return veth.observe_problems(_wire(config, pod, pod_ip))
+
+
+def _wire(config: NetworkConfig, pod: PodNetwork, pod_ip: ipaddress.IPv4Interface) -> veth.Wire:
+    return veth.Wire(
+        netns=config.netns,
+        bridge=config.bridge,
+        link=pod.link,
+        pod_netns=pod.netns,
+        pod_ip=pod_ip,
+        gateway=bridge.gateway(config.pod_cidr).ip,
+        mtu=config.mtu,
+    )

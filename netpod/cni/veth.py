@@ -1,0 +1,160 @@
+"""The wire of one pod: eth0 in the pod's namespace, a veth on the node's bridge.
+
+Everything is done in two hand-overs to the kernel, one socket on each side: what a pod costs is what the kernel takes.
+
+Source: CNI plugins/main/bridge/bridge.go (setupVeth, hairpin) and pkg/ip/link_linux.go.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import os
+from dataclasses import dataclass
+
+from netpod.cni import bridge
+from netpod.errors import KernelError
+from netpod.linux import link, netlink, route, sysctl
+from netpod.linux import netns as namespaces
+
+POD_LINK = "eth0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """What joins a pod to its node.
+
+    Attributes:
+        netns: The node's network namespace; "" is this process's own.
+        bridge: The node's bridge.
+        link: The node's end.
+        pod_netns: The pod's network namespace.
+        pod_ip: The pod's address on eth0.
+        gateway: The bridge's address, the pod's default route.
+        mtu: Of both ends, in bytes.
+    """
+
+    netns: str
+    bridge: str
+    link: str
+    pod_netns: str
+    pod_ip: ipaddress.IPv4Interface
+    gateway: ipaddress.IPv4Address
+    mtu: int
+
+    @property
+    def mac(self) -> str:
+        """eth0's MAC address, which follows from the pod's."""
+        return link.mac_of(self.pod_ip.ip)
+
+
+def add(wire: Wire) -> None:
+    """Join pod and node; a wire that is there already and right is left alone, any other is made anew.
+
+    Raises:
+        KernelError: ENOENT, a namespace is missing; ENODEV, the bridge is.
+    """
+    try:
+        _make(wire)
+    except KernelError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        if not observe_problems(wire):
+            return
+        link.delete_link(wire.netns, wire.link)
+        link.delete_link(wire.pod_netns, POD_LINK)
+        _make(wire)
+
+
+def delete(netns: str, name: str) -> None:
+    """Take the wire away, both ends; absent, or its node gone: nothing to do."""
+    try:
+        link.delete_link(netns, name)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+
+
+def observe_problems(wire: Wire) -> list[str]:
+    """What is not as `add` makes it, one sentence each; empty when all is well."""
+    try:
+        return [*_node_problems(wire), *_pod_problems(wire)]
+    except KernelError as error:
+        return [str(error)]
+
+
+def _make(wire: Wire) -> None:
+    def open_pod_side() -> netlink.Socket:
+        # Before the first link comes up: IPv6 would announce itself on it at once.
+        with contextlib.suppress(KernelError):
+            sysctl.write_here(bridge.NO_IPV6, wire.pod_netns)
+        return netlink.Socket(label=wire.pod_netns)
+
+    fd = namespaces.open_fd(wire.pod_netns)
+    try:
+        with (
+            namespaces.call_in(wire.pod_netns, open_pod_side) as pod_side,
+            netlink.Socket(wire.netns) as node_side,
+        ):
+            master = node_side.index(wire.bridge)
+            if not master:
+                raise KernelError(
+                    f"cannot find link {wire.bridge}", errno=errno.ENODEV, netns=wire.netns
+                )
+            node_side.send(
+                [
+                    link.veth_message(
+                        link.End(name=wire.link),
+                        link.End(name=POD_LINK, mac=wire.mac),
+                        far_netns_fd=fd,
+                        mtu=wire.mtu,
+                        master=master,
+                    ),
+                    link.hairpin_message(wire.link),
+                ]
+            )
+            index = pod_side.index(POD_LINK)
+            pod_side.send(
+                [
+                    link.set_message(index=link.LOOPBACK, up=True),
+                    link.set_message(index=index, up=True),
+                    link.address_message(index, wire.pod_ip),
+                    route.route_message(route.DEFAULT, via=wire.gateway),
+                ]
+            )
+    finally:
+        os.close(fd)
+
+
+def _node_problems(wire: Wire) -> list[str]:
+    near = link.observe_link(wire.netns, wire.link)
+    if near is None:
+        return [f"link {wire.link} is missing on the node"]
+    master = link.observe_link(wire.netns, wire.bridge)
+    found = []
+    if not near.up:
+        found.append(f"link {wire.link} is down")
+    if master is None or near.master != master.index:
+        found.append(f"link {wire.link} is not a port of {wire.bridge}")
+    if not near.hairpin:
+        found.append(f"link {wire.link} has no hairpin mode")
+    far = link.observe_link(wire.pod_netns, POD_LINK)
+    if far is not None and (far.peer, near.peer) != (near.index, far.index):
+        found.append(f"link {wire.link} is not the other end of the pod's {POD_LINK}")
+    return found
+
+
+def _pod_problems(wire: Wire) -> list[str]:
+    far = link.observe_link(wire.pod_netns, POD_LINK)
+    if far is None:
+        return [f"link {POD_LINK} is missing in the pod"]
+    found = []
+    if not far.up:
+        found.append(f"link {POD_LINK} is down in the pod")
+    if far.mac != wire.mac:
+        found.append(f"link {POD_LINK} has MAC address {far.mac}, not {wire.mac}")
+    if wire.pod_ip not in link.observe_addresses(wire.pod_netns, POD_LINK):
+        found.append(f"link {POD_LINK} has not the address {wire.pod_ip}")
+    defaults = [it for it in route.observe(wire.pod_netns) if it.destination == route.DEFAULT]
+    if [it.gateway for it in defaults] != [wire.gateway]:
+        found.append(f"the pod has no default route via {wire.gateway}")
+    return found
