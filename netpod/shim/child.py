@@ -1,0 +1,99 @@
+"""The child's side of a fork: what every container and every exec'd program goes through first.
+
+The order matters. Until the child has written its record the kernel kills it together with the shim, so that at no
+moment there is a process nobody knows of.
+"""
+
+import fcntl
+import gc
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from netpod.linux import libc
+from netpod.shim import records, sandbox
+
+_RESET = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGCHLD,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+def fork(body: Callable[[], int]) -> int:
+    """Fork; the child runs `body` and exits with what it returns. Returns the child's pid."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        gc.freeze()  # a collection would write to, and so copy, every page shared with the shim
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            code = body()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - nothing of the shim's own may run in the child
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code & 0xFF)
+
+
+def own(directory: Path) -> None:
+    """Write this process's record; from now on it outlives the shim."""
+    records.write_process(directory, os.getpid())
+    libc.prctl(libc.PR_SET_PDEATHSIG, 0)
+
+
+def enter(pause: int, *, session: bool = True) -> None:
+    """Move into the namespaces of the pause process behind a pidfd, and leave the shim's session.
+
+    Source: setns(2), a pidfd with several CLONE_NEW* flags moves into all or none.
+    """
+    libc.setns(pause, sandbox.KINDS)
+    if session:
+        os.setsid()
+    os.chdir("/")
+    for number in _RESET:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def standard_streams(stdin: int | None, stdout: int, stderr: int, *keep: int) -> list[int]:
+    """Make these the standard streams and close every other file descriptor but `keep`.
+
+    Returns:
+        The numbers under which `keep` live on: 3, 4, ...
+    """
+    if stdin is None:
+        stdin = os.open(os.devnull, os.O_RDONLY)
+    # Away from the low numbers first: a target may be another one's source.
+    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (stdin, stdout, stderr, *keep)]
+    for number, fd in enumerate(sources):
+        os.dup2(fd, number, inheritable=number < 3)
+    os.closerange(len(sources), 1 << 20)
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", buffering=1, closefd=False, errors="replace")
+    sys.stderr = open(2, "w", buffering=1, closefd=False, errors="replace")
+    root = logging.getLogger()
+    root.handlers = [logging.StreamHandler(sys.stderr)]  # the shim's own file is closed now
+    return list(range(3, len(sources)))
+
+
+def environment(env: Mapping[str, str]) -> None:
+    """Make this the whole environment."""
+    os.environ.clear()
+    os.environ.update(env)

@@ -1,0 +1,77 @@
+"""What a container may do: the OCI default capabilities, and no more ever after.
+
+Source: capabilities(7), prctl(2); containerd oci/spec.go defaultUnixCaps.
+"""
+
+import ctypes
+import errno
+import os
+
+from netpod.linux import libc
+
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+# Numbers of include/uapi/linux/capability.h.
+DEFAULT = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_FOWNER": 3,
+    "CAP_FSETID": 4,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SETPCAP": 8,
+    "CAP_NET_BIND_SERVICE": 10,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_MKNOD": 27,
+    "CAP_AUDIT_WRITE": 29,
+    "CAP_SETFCAP": 31,
+}
+MASK = sum(1 << number for number in DEFAULT.values())
+_VERSION_3 = 0x20080522
+_HIGHEST = 63
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+_capset = ctypes.CDLL(None, use_errno=True).capset
+
+
+def drop() -> None:
+    """Keep only the default capabilities, in every set, and gain none by any exec. For a process with one thread.
+
+    Raises:
+        OSError: EPERM, the process has not even these.
+    """
+    for number in range(_HIGHEST + 1):
+        if MASK >> number & 1:
+            continue
+        try:
+            libc.prctl(PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # beyond what this kernel knows
+                break
+            raise
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    header = _Header(_VERSION_3, 0)
+    data = (_Data * 2)(
+        _Data(MASK & 0xFFFFFFFF, MASK & 0xFFFFFFFF, 0), _Data(MASK >> 32, MASK >> 32, 0)
+    )
+    if _capset(ctypes.byref(header), data) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1)

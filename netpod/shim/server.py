@@ -1,0 +1,314 @@
+"""The shim's loop: one thread, one selector, requests from a unix socket, processes through their pidfds.
+
+No event loop of a library and no second thread: the process forks, and what it forks must find itself whole.
+"""
+
+import fcntl
+import gc
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netpod.api import codec, meta
+from netpod.api.cri import Container, ContainerConfig, ExecConfig, Op, Sandbox, SandboxConfig
+from netpod.api.runtime import App, AppContext
+from netpod.errors import BadRequest, KernelError, NetpodError, NotFound
+from netpod.linux import process
+from netpod.paths import MARK
+from netpod.shim import container, exec, logs, records, sandbox
+from netpod.shim.connection import Connection
+from netpod.shim.table import Table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShimConfig:
+    """What a shim is for.
+
+    Attributes:
+        cluster: Name of the cluster; every process carries it in its environment.
+        node: Name of the node.
+        socket: Where the kubelet and the CLI ask.
+        state: Directory of the records; survives the shim, not the machine.
+        apps: Built-in programs by the name the kubelet uses for them.
+        stand_in: What runs for every other one.
+    """
+
+    cluster: str
+    node: str
+    socket: Path
+    state: Path
+    stand_in: App
+    apps: Mapping[str, App] = field(default_factory=dict)
+
+
+def run(config: ShimConfig) -> None:
+    """Serve until SIGTERM or `shutdown`. Containers live on after SIGTERM; the next shim adopts them.
+
+    Raises:
+        KernelError: another shim serves this state directory.
+    """
+    Shim(config).run()
+
+
+class Shim:
+    """Answers requests; see Op."""
+
+    def __init__(self, config: ShimConfig) -> None:
+        self._config = config
+        self._selector = selectors.DefaultSelector()
+        self._table = Table(config.state, self._selector, self._report)
+        self._watchers: set[Connection] = set()
+        self._execs: dict[Connection, dict[int, int]] = {}
+        self._stopping = False
+        self._handlers: Mapping[str, Callable[[Connection, dict[str, Any]], None]] = {
+            Op.RUN_SANDBOX: self._run_sandbox,
+            Op.STOP_SANDBOX: self._stop_sandbox,
+            Op.START_CONTAINER: self._start_container,
+            Op.SIGNAL: self._signal,
+            Op.REMOVE_CONTAINER: self._remove_container,
+            Op.LIST: self._list,
+            Op.WATCH: self._watch,
+            Op.EXEC: self._exec,
+            Op.SHUTDOWN: self._shutdown,
+        }
+
+    def run(self) -> None:
+        """Adopt, listen, serve."""
+        lock = self._lock()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 20)), hard))
+        gc.collect()
+        gc.freeze()  # collecting what was there before the first fork would unshare it from every child
+        wakeup, wakeup_write = socket.socketpair()
+        wakeup.setblocking(False)
+        wakeup_write.setblocking(False)
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.set_wakeup_fd(wakeup_write.fileno())
+        self._selector.register(wakeup, selectors.EVENT_READ, lambda: wakeup.recv(64))
+        self._table.adopt()
+        listener = self._listen()
+        self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        while not self._stopping:
+            for key, _ in self._selector.select():
+                # An earlier handler of this round may have closed this one's descriptor.
+                if self._selector.get_map().get(key.fd) is not key:
+                    continue
+                key.data()
+        signal.set_wakeup_fd(-1)
+        listener.close()
+        os.close(lock)
+
+    def _terminate(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _lock(self) -> int:
+        self._config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._config.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise KernelError(
+                f"cannot start shim of {self._config.node}: another one runs",
+                errno=error.errno or 0,
+            ) from error
+        for directory in (records.sandboxes, records.containers):
+            directory(self._config.state).mkdir(mode=0o700, exist_ok=True)
+        return lock
+
+    def _listen(self) -> socket.socket:
+        path = self._config.socket
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(64)
+        listener.setblocking(False)
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        Connection(sock, self._selector, self._serve, self._closed)
+
+    def _closed(self, connection: Connection) -> None:
+        self._watchers.discard(connection)
+        for pidfd, pid in self._execs.pop(connection, {}).items():
+            process.send_signal(pidfd, signal.SIGKILL)
+            _kill_group(pid)
+
+    def _serve(self, connection: Connection, request: dict[str, Any]) -> None:
+        handler = self._handlers.get(str(request.get("op")))
+        try:
+            if handler is None:
+                raise BadRequest(f"cannot serve {request.get('op')!r}: no such operation")
+            handler(connection, request)
+        except (NetpodError, OSError) as error:
+            connection.refuse(request, str(error))
+
+    def _report(self, seen: Sandbox | Container) -> None:
+        kind = "sandbox" if isinstance(seen, Sandbox) else "container"
+        message = {kind: codec.encode(seen)}
+        for watcher in list(self._watchers):
+            watcher.send(message)
+
+    def _environment(self, env: Mapping[str, str]) -> dict[str, str]:
+        return {"PATH": exec.PATH, **env, MARK: self._config.cluster}
+
+    def _run_sandbox(self, connection: Connection, request: dict[str, Any]) -> None:
+        config = codec.decode(SandboxConfig, request["config"])
+        known = self._table.sandboxes.get(config.id)
+        if known is None:
+            self._table.free_name(config)
+            directory = records.sandboxes(self._config.state) / config.id
+            directory.mkdir(mode=0o700, exist_ok=True)
+            known = Sandbox(config=config, created_at=meta.micro_timestamp(meta.now()))
+            records.write_struct(directory / "config.json", known)
+            try:
+                pid = sandbox.start(config, self._environment({}))
+            except KernelError:
+                records.forget(directory)
+                raise
+            records.write_process(directory, pid)
+            known = replace(known, pid=pid)
+            self._table.add_sandbox(known, process.pidfd_open(pid))
+        connection.answer(request, codec.encode(known))
+
+    def _stop_sandbox(self, connection: Connection, request: dict[str, Any]) -> None:
+        self._table.stop_sandbox(request["sandbox"], lambda: connection.answer(request, {}))
+
+    def _start_container(self, connection: Connection, request: dict[str, Any]) -> None:
+        config = codec.decode(ContainerConfig, request["config"])
+        if config.id not in self._table.containers:
+            self._fork_container(config)
+        connection.answer(request, codec.encode(self._table.containers[config.id]))
+
+    def _fork_container(self, config: ContainerConfig) -> None:
+        pause = self._pause(config.sandbox_id)
+        pod = self._table.sandboxes[config.sandbox_id].config
+        directory = records.containers(self._config.state) / config.id
+        directory.mkdir(mode=0o700, exist_ok=True)
+        seen = Container(config=config, started_at=meta.micro_timestamp(meta.now()))
+        records.write_struct(directory / "config.json", seen)
+        reader, writer = logs.make_fifo(directory / "log")
+        wake, wake_writer = logs.make_fifo(directory / "wake")
+
+        def describe(ready: Callable[[], None]) -> AppContext:
+            return AppContext(
+                cluster=self._config.cluster,
+                node=self._config.node,
+                namespace=pod.namespace,
+                pod=pod.name,
+                uid=pod.uid,
+                container=config.name,
+                pod_ip=config.pod_ip,
+                args=config.args,
+                env=self._environment(config.env),
+                ports=config.ports,
+                ready=ready,
+            )
+
+        try:
+            app = self._config.apps.get(config.app, self._config.stand_in)
+            pid = container.start(
+                app, describe, directory=directory, pause=pause, log=writer, wake=wake_writer
+            )
+        finally:
+            os.close(writer)
+            os.close(wake_writer)
+        seen = replace(seen, pid=pid)
+        self._table.add_container(seen, process.pidfd_open(pid), reader, wake)
+
+    def _pause(self, name: str) -> int:
+        pidfd = self._table.pidfds.get(name)
+        if pidfd is None:
+            raise NotFound(f"cannot enter sandbox {name[:12]}: it is not running")
+        return pidfd
+
+    def _signal(self, connection: Connection, request: dict[str, Any]) -> None:
+        self._table.signal(request["container"], int(request["signal"]))
+        connection.answer(request, {})
+
+    def _remove_container(self, connection: Connection, request: dict[str, Any]) -> None:
+        self._table.remove_container(request["container"])
+        connection.answer(request, {})
+
+    def _list(self, connection: Connection, request: dict[str, Any]) -> None:
+        connection.answer(request, self._all())
+
+    def _watch(self, connection: Connection, request: dict[str, Any]) -> None:
+        connection.answer(request, self._all())
+        self._watchers.add(connection)
+
+    def _all(self) -> dict[str, Any]:
+        return {
+            "sandboxes": [codec.encode(seen) for seen in self._table.sandboxes.values()],
+            "containers": [codec.encode(seen) for seen in self._table.containers.values()],
+        }
+
+    def _exec(self, connection: Connection, request: dict[str, Any]) -> None:
+        fds = connection.take_fds()
+        try:
+            config = codec.decode(ExecConfig, request["config"])
+            if len(fds) < 3 or not config.argv:
+                raise BadRequest("cannot exec: it takes a program and three file descriptors")
+            name = config.sandbox_id
+            if config.container_id in self._table.containers:
+                name = self._table.containers[config.container_id].config.sandbox_id
+            pause = self._pause(name)
+            etc = self._table.sandboxes[name].config.etc
+            pid = exec.start(
+                config.argv,
+                self._environment(config.env),
+                pause=pause,
+                etc=Path(etc) if etc else None,
+                streams=fds,
+                tty=config.tty,
+            )
+        finally:
+            for fd in fds:
+                os.close(fd)
+        pidfd = process.pidfd_open(pid)
+        self._execs.setdefault(connection, {})[pidfd] = pid
+
+        def ended() -> None:
+            self._table.unwatch(pidfd)
+            os.close(pidfd)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            self._execs.get(connection, {}).pop(pidfd, None)
+            connection.answer(request, {"exitCode": code if code >= 0 else 128 - code})
+
+        self._table.watch(pidfd, ended)
+
+    def _shutdown(self, connection: Connection, request: dict[str, Any]) -> None:
+        waiting = set(self._table.sandboxes)
+
+        def done(name: str) -> None:
+            waiting.discard(name)
+            if not waiting:
+                connection.answer(request, {})
+                self._stopping = True
+
+        for name in list(waiting):
+            self._table.stop_sandbox(name, lambda name=name: done(name))  # type: ignore[misc]
+        if not waiting and not self._stopping:
+            done("")
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
