@@ -7,7 +7,6 @@ code between fork and exec. A process is told from a later one with the same num
 """
 
 import asyncio
-import fcntl
 import os
 import select
 import shutil
@@ -31,6 +30,7 @@ from errno import (
 )
 
 from netpod.errors import CommandFailed, KernelError, Unsupported
+from netpod.linux import fds
 from netpod.linux import netns as namespaces
 
 PACKAGES = {
@@ -234,8 +234,8 @@ def spawn(
     assert all(fd > 2 for fd in pass_fds), "0, 1 and 2 are stdin, stdout and stderr"
     program = find(argv[0])
     # Sources are moved above every target first: dup2 in order would overwrite a source that is itself 0, 1 or 2.
-    with _Moved([stdin, stdout, stderr]) as (source_in, source_out, source_err):
-        actions: list[tuple[int, int, int]] = []
+    with fds.moved_up([stdin, stdout, stderr]) as (source_in, source_out, source_err):
+        actions: list[tuple[int, int, int] | tuple[int, int]] = []
         opens: list[tuple[int, int, str, int, int]] = []
         if source_in is None:
             opens.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
@@ -244,6 +244,8 @@ def spawn(
                 actions.append((os.POSIX_SPAWN_DUP2, source, target))
         # dup2 of a descriptor onto itself clears close-on-exec in the child. Source: POSIX posix_spawn.
         actions.extend((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds)
+        # Python's own close on exec; what this process inherited itself does not.
+        actions.extend((os.POSIX_SPAWN_CLOSE, fd) for fd in fds.inheritable() if fd not in pass_fds)
 
         def start() -> int:
             return os.posix_spawn(
@@ -263,29 +265,6 @@ def spawn(
             raise KernelError(
                 f"cannot start {argv[0]}", errno=error.errno or 0, netns=netns
             ) from error
-
-
-class _Moved:
-    """Copies of file descriptors at numbers above 9, closed at the end."""
-
-    def __init__(self, fds: Sequence[int | None]) -> None:
-        self._fds = fds
-        self._copies: list[int] = []
-
-    def __enter__(self) -> list[int | None]:
-        moved: list[int | None] = []
-        for fd in self._fds:
-            if fd is None:
-                moved.append(None)
-                continue
-            copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
-            self._copies.append(copy)
-            moved.append(copy)
-        return moved
-
-    def __exit__(self, *_: object) -> None:
-        for copy in self._copies:
-            os.close(copy)
 
 
 def pidfd_open(pid: int) -> int:
