@@ -1,0 +1,163 @@
+"""What most commands start with: the cluster's paths, its API, and the objects the arguments name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from netpod.api import registry
+from netpod.api.registry import Resource
+from netpod.client.blocking import BlockingClient
+from netpod.errors import NotFound, Unavailable, UsageError
+from netpod.paths import Paths
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def paths() -> Paths:
+    """Names and places of the cluster that --cluster chose."""
+    return Paths(str(click.get_current_context().find_root().obj))
+
+
+def api() -> BlockingClient:
+    """Client of the cluster's API server.
+
+    Raises:
+        UsageError: no such cluster is up, or this user may not reach it.
+    """
+    place = paths()
+    try:
+        up = place.api_socket.exists()
+    except PermissionError:
+        raise UsageError(
+            f"cannot reach cluster {place.cluster}: run as root (sudo netpod ...)"
+        ) from None
+    if not up and not place.state.exists():
+        raise UsageError(f"no cluster {place.cluster} is up; start one with: sudo netpod up")
+    if not up:
+        raise Unavailable(f"cannot reach cluster {place.cluster}: its API server is not running")
+    return BlockingClient(place.api_socket)
+
+
+def namespace_options(command: F) -> F:
+    """Add -n and nothing else."""
+    return click.option(
+        "-n",
+        "--namespace",
+        default="default",
+        metavar="NAMESPACE",
+        help="Namespace of the objects.",
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A resource, and a name or "" for all of them."""
+
+    resource: Resource
+    name: str = ""
+
+    def path(self, namespace: str, subresource: str = "") -> str:
+        """URL path of the object or collection."""
+        return self.resource.path(namespace, self.name, subresource)
+
+    @property
+    def qualified(self) -> str:
+        """`pod/x` or `deployment.apps/x`, as kubectl prints it."""
+        group = f".{self.resource.group}" if self.resource.group else ""
+        return f"{self.resource.singular}{group}/{self.name}"
+
+
+def targets(arguments: Sequence[str]) -> list[Target]:
+    """Read kubectl's forms: `pods`, `pod,svc`, `all`, `pod x y`, `pod/x svc/y`.
+
+    Raises:
+        UsageError: the forms are mixed.
+        NotFound: no such resource.
+    """
+    if not arguments:
+        raise UsageError(
+            "name a resource, e.g. pods, svc/example-service or deployment example-app"
+        )
+    if any("/" in argument for argument in arguments):
+        found = []
+        for argument in arguments:
+            kind, slash, name = argument.partition("/")
+            if not slash or not name:
+                raise UsageError(
+                    f"there is no need to name a resource type as a separate argument: {argument!r} beside "
+                    "arguments in resource/name form"
+                )
+            found.append(Target(registry.lookup(kind), name))
+        return found
+    kinds: list[Resource] = []
+    for word in arguments[0].split(","):
+        if word == "all":
+            kinds += [r for r in registry.RESOURCES if "all" in r.categories]
+        else:
+            kinds.append(registry.lookup(word))
+    names = arguments[1:]
+    if not names:
+        return [Target(kind) for kind in kinds]
+    return [Target(kind, name) for kind in kinds for name in names]
+
+
+def read_manifests(files: Sequence[str]) -> list[dict[str, Any]]:
+    """Read objects from files, directories (*.yaml, *.yml, *.json) and "-" for standard input.
+
+    Raises:
+        UsageError: a file cannot be read.
+        BadRequest: a file does not parse; the message names it.
+    """
+    from netpod.api import codec
+    from netpod.errors import BadRequest
+
+    objects: list[dict[str, Any]] = []
+    for file in files:
+        for name, text in _texts(file):
+            try:
+                found = codec.load_manifests(text)
+            except BadRequest as error:
+                raise BadRequest(f"{name}: {error}") from error
+            for manifest in found:
+                _check_manifest(name, manifest)
+            objects += found
+    if not objects:
+        raise UsageError("no objects passed")
+    return objects
+
+
+def _check_manifest(file: str, manifest: dict[str, Any]) -> None:
+    from netpod.errors import BadRequest
+
+    for field in ("apiVersion", "kind"):
+        if not isinstance(manifest.get(field), str) or not manifest[field]:
+            raise BadRequest(f"{file}: cannot decode object: {field} must be set")
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
+        raise BadRequest(f"{file}: {manifest['kind']}: metadata.name must be set")
+    try:
+        registry.by_kind(manifest["apiVersion"], manifest["kind"])
+    except NotFound as error:
+        raise NotFound(f"{file}: {error}") from error
+
+
+def _texts(file: str) -> list[tuple[str, bytes]]:
+    if file == "-":
+        return [("standard input", click.get_binary_stream("stdin").read())]
+    path = Path(file)
+    try:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml", ".json"))
+            return [(str(p), p.read_bytes()) for p in inside]
+        return [(file, path.read_bytes())]
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+
+
+def manifest_target(manifest: dict[str, Any]) -> Target:
+    """The target that a manifest describes."""
+    resource = registry.by_kind(manifest["apiVersion"], manifest["kind"])
+    return Target(resource, str(manifest["metadata"].get("name", "")))

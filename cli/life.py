@@ -1,0 +1,170 @@
+"""netpod up, down, status, doctor, cleanup, kubeconfig."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from netpod_cli import context, output
+
+from netpod.errors import UsageError
+
+
+class Progress:
+    """One line on a terminal that says what is being done; silent elsewhere."""
+
+    def __init__(self) -> None:
+        self._on = sys.stderr.isatty()
+
+    def __call__(self, step: str) -> None:
+        """Say what is being done now."""
+        if self._on:
+            click.echo(f"\r\x1b[K{step} ...", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._on:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _cluster() -> str:
+    return context.paths().cluster
+
+
+@click.command("up", help="Start a cluster on this machine.")
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path), help="YAML file with the fields below."
+)
+@click.option("--nodes", "workers", type=int, default=None, help="Number of workers.  [default: 2]")
+@click.option(
+    "--proxy-mode", type=click.Choice(["iptables"]), default="iptables", show_default=True
+)
+@click.option("--pod-cidr", default=None, help="Network of the pods.  [default: 10.244.0.0/16]")
+@click.option(
+    "--service-cidr", default=None, help="Network of the Services.  [default: 10.96.0.0/16]"
+)
+@click.option(
+    "--underlay-cidr", default=None, help="Network of the nodes.  [default: 172.18.0.0/16]"
+)
+@click.option(
+    "--lb-cidr", default=None, help="Load balancer addresses.  [default: 198.51.100.0/24]"
+)
+@click.option(
+    "--outside-cidr", default=None, help="Network of the world.  [default: 203.0.113.0/24]"
+)
+@click.option(
+    "--api-port",
+    type=int,
+    default=None,
+    help="Port of the API server on 127.0.0.1.  [default: free]",
+)
+@click.option(
+    "--stand-in/--no-stand-in", default=None, help="Stand in for images that are not here."
+)
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait until DNS, ingress and load balancer answer."
+)
+@click.option("--timeout", default="60s", help="How long to wait.", show_default=True)
+@click.option("--retain", is_flag=True, help="Keep a cluster that did not start, to look at it.")
+def up_command(file: Path | None, wait: bool, timeout: str, retain: bool, **options: Any) -> None:
+    """Start a cluster."""
+    from netpod_cli import waiting
+
+    from netpod.cluster import config as configuration
+    from netpod.cluster import up
+
+    options.pop("proxy_mode")
+    from_file = configuration.from_file(file) if file else {}
+    named = {"name": _cluster()} if _cluster_chosen() or "name" not in from_file else {}
+    config = configuration.merged(from_file, options, named)
+    progress = Progress()
+    try:
+        started = up.up(
+            config, progress, wait=wait, timeout=waiting.seconds(timeout), retain=retain
+        )
+    finally:
+        progress.clear()
+    nodes = ", ".join(node.name for node in config.nodes)
+    click.echo(f"cluster/{config.name} started in {started.seconds:.2f} s: {nodes}")
+    if wait:
+        click.echo(f"kubectl: export KUBECONFIG={started.kubeconfig}")
+
+
+def _cluster_chosen() -> bool:
+    root = click.get_current_context().find_root()
+    return root.get_parameter_source("cluster") is not click.core.ParameterSource.DEFAULT
+
+
+@click.command("down", help="Take a cluster down and leave nothing behind.")
+@click.option("--all", "everything", is_flag=True, help="Every cluster on this machine.")
+def down_command(everything: bool) -> None:
+    """Take a cluster down."""
+    from netpod.cluster import cleanup, up
+
+    _require_root()
+    for name in cleanup.clusters() if everything else [_cluster()]:
+        up.down(name)
+        click.echo(f"cluster/{name} deleted")
+
+
+@click.command("cleanup", help="Remove what a crash has left, of one cluster or of --all.")
+@click.option("--all", "everything", is_flag=True, help="Every cluster on this machine.")
+def cleanup_command(everything: bool) -> None:
+    """Remove what a crash has left."""
+    from netpod.cluster import cleanup
+
+    _require_root()
+    for name in cleanup.clusters() if everything else [_cluster()]:
+        removed = cleanup.cleanup(name)
+        click.echo(f"cluster/{name} cleaned up: {len(removed)} things removed")
+
+
+@click.command("status", help="Say what runs and where it answers.")
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
+def status_command(form: str) -> int:
+    """Say what runs."""
+    from netpod.cluster import status
+
+    _require_root()
+    report = status.report(_cluster())
+    if form == "json":
+        click.echo(output.dump(report.as_json(), "json"))
+    else:
+        rows = [("PROCESS", "STATE", "PID", "PSS"), *report.rows()]
+        click.echo(output.columns(rows))
+        for name, value in report.facts():
+            click.echo(f"{name}: {value}")
+    return 0 if report.healthy else 3
+
+
+@click.command("doctor", help="Check what this machine has and lacks.")
+def doctor_command() -> int:
+    """Check the machine."""
+    from netpod.cluster import doctor
+
+    checks = doctor.examine()
+    for check in checks:
+        mark = "ok  " if check.ok else ("FAIL" if check.essential else "none")
+        advice = "" if check.ok else f"; {check.advice}"
+        click.echo(f"{mark}  {check.name}: {check.found}{advice}")
+    return 4 if any(not check.ok and check.essential for check in checks) else 0
+
+
+@click.command("kubeconfig", help="Print the kubeconfig's text; --path prints where it is.")
+@click.option("--path", "only_path", is_flag=True, help="Print the file's path.")
+def kubeconfig_command(only_path: bool) -> None:
+    """Print the kubeconfig."""
+    path = context.paths().kubeconfig
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        raise UsageError(f"no cluster {_cluster()} is up; start one with: sudo netpod up") from None
+    except PermissionError:
+        raise UsageError(f"cannot read {path}: run as root (sudo netpod kubeconfig)") from None
+    click.echo(path if only_path else text, nl=only_path)
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise UsageError("run as root: sudo netpod ...")

@@ -1,0 +1,101 @@
+"""The `netpod` command: its groups, what all commands share, and error -> message and exit code."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from netpod.errors import NetpodError
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("life", "Start a cluster on this machine."),
+    "down": ("life", "Take a cluster down and leave nothing behind."),
+    "status": ("life", "Say what runs and where it answers."),
+    "demo": ("demo", "Start a cluster, apply the example and trace one request."),
+    "doctor": ("life", "Check what this machine has and lacks."),
+    "cleanup": ("life", "Remove what a crash has left."),
+    "kubeconfig": ("life", "Print the kubeconfig for kubectl."),
+    "apply": ("apply", "Create or change objects from files."),
+    "get": ("get", "List objects."),
+    "describe": ("describe", "Show objects in detail, with their events."),
+    "delete": ("delete", "Delete objects."),
+    "scale": ("scale", "Set the number of replicas."),
+    "wait": ("wait", "Wait for a condition."),
+    "logs": ("logs", "Print a container's log."),
+    "exec": ("exec", "Run a program inside a pod's namespaces."),
+    "curl": ("curl", "Run curl from the outside, a node or a pod."),
+    "trace": ("trace", "Send a request and show every hop it takes."),
+    "rules": ("rules", "Show a Service's rules on a node, with counters."),
+}
+_SECTIONS = (
+    ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "kubeconfig")),
+    ("Objects", ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec")),
+    ("Data path", ("trace", "rules", "curl")),
+)
+
+
+class _Lazy(click.Group):
+    """Commands whose modules are imported only when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"netpod_cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in _SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(name, _COMMANDS[name][1]) for name in names])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--cluster",
+    envvar="NETPOD_CLUSTER",
+    default="netpod",
+    show_default=True,
+    metavar="NAME",
+    help="Which cluster; also the environment variable NETPOD_CLUSTER.",
+)
+@click.version_option(package_name="netpod", prog_name="netpod")
+@click.pass_context
+def netpod(ctx: click.Context, cluster: str) -> None:
+    """A Kubernetes cluster's network data path, for real, on this machine.
+
+    The first thing to try: sudo netpod demo
+    """
+    ctx.obj = cluster
+
+
+def entry() -> None:
+    """Run the command line; exit codes are 0 ok, 1 failed, 2 usage, 3 a check found a problem, 4 machine."""
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except BrokenPipeError:
+        # Whoever read our output has had enough; Python would complain at exit about the unwritten rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        result = netpod.main(argv, prog_name="netpod", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except NetpodError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code

@@ -1,0 +1,109 @@
+"""What runs in every cluster from the start, as ordinary objects: cluster DNS and the ingress controller.
+
+Names follow kubeadm's and ingress-nginx's habits, so that what people type elsewhere works here.
+"""
+
+from netpod.api.apps import Deployment, DeploymentSpec
+from netpod.api.meta import LabelSelector, Object, ObjectMeta
+from netpod.api.networking import IngressClass, IngressClassSpec
+from netpod.api.pod import (
+    Container,
+    ContainerPort,
+    EnvVar,
+    PodSpec,
+    PodTemplateSpec,
+    Toleration,
+)
+from netpod.api.service import Service, ServicePort, ServiceSpec
+from netpod.cluster.config import ClusterConfig
+
+SYSTEM = "kube-system"
+CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
+INGRESS_CONTROLLER = "netpod.dev/ingress"
+
+
+def objects(config: ClusterConfig) -> tuple[Object, ...]:
+    """Return the add-ons of a cluster, in the order to create them."""
+    return (*_dns(config), *_ingress(config))
+
+
+def _dns(config: ClusterConfig) -> tuple[Object, ...]:
+    labels = {"k8s-app": "kube-dns"}
+    service = Service(
+        metadata=ObjectMeta(
+            name="kube-dns",
+            namespace=SYSTEM,
+            labels={
+                **labels,
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+            },
+        ),
+        spec=ServiceSpec(
+            selector=labels,
+            cluster_ip=str(config.dns_ip),
+            ports=(
+                ServicePort(name="dns", port=53, protocol="UDP", target_port=53),
+                ServicePort(name="dns-tcp", port=53, protocol="TCP", target_port=53),
+            ),
+        ),
+    )
+    ports = (
+        ContainerPort(name="dns", container_port=53, protocol="UDP"),
+        ContainerPort(name="dns-tcp", container_port=53, protocol="TCP"),
+    )
+    return service, _deployment(config, "dns", labels, "netpod.dev/dns", ports)
+
+
+def _ingress(config: ClusterConfig) -> tuple[Object, ...]:
+    labels = {"app.kubernetes.io/name": "ingress", "app.kubernetes.io/component": "controller"}
+    ingress_class = IngressClass(
+        metadata=ObjectMeta(
+            name="netpod",
+            annotations={"ingressclass.kubernetes.io/is-default-class": "true"},
+        ),
+        spec=IngressClassSpec(controller=INGRESS_CONTROLLER),
+    )
+    service = Service(
+        metadata=ObjectMeta(name="ingress", namespace=SYSTEM, labels=labels),
+        spec=ServiceSpec(
+            type="LoadBalancer",
+            selector=labels,
+            ports=(ServicePort(name="http", port=80, protocol="TCP", target_port="http"),),
+        ),
+    )
+    ports = (ContainerPort(name="http", container_port=80, protocol="TCP"),)
+    deployment = _deployment(config, "ingress", labels, "netpod.dev/ingress", ports)
+    return ingress_class, service, deployment
+
+
+def _deployment(
+    config: ClusterConfig,
+    name: str,
+    labels: dict[str, str],
+    image: str,
+    ports: tuple[ContainerPort, ...],
+) -> Deployment:
+    container = Container(
+        name=name,
+        image=image,
+        ports=ports,
+        env=(EnvVar(name="KUBECONFIG", value=str(config.paths.run / f"{name}.kubeconfig")),),
+    )
+    # The add-ons belong to the cluster, not to its users: they may stand on the control plane node.
+    toleration = Toleration(key=CONTROL_PLANE_TAINT, operator="Exists", effect="NoSchedule")
+    template = PodTemplateSpec(
+        metadata=ObjectMeta(labels=labels),
+        spec=PodSpec(
+            containers=(container,),
+            tolerations=(toleration,) if name == "dns" else (),
+            termination_grace_period_seconds=5,
+            priority_class_name="system-cluster-critical",
+        ),
+    )
+    return Deployment(
+        metadata=ObjectMeta(name=name, namespace=SYSTEM, labels=labels),
+        spec=DeploymentSpec(
+            replicas=1, selector=LabelSelector(match_labels=labels), template=template
+        ),
+    )

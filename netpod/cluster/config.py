@@ -1,0 +1,278 @@
+"""ClusterConfig: everything that may differ between two clusters, checked before anything is made.
+
+Kept as JSON in /var/lib/netpod/NAME/config.json, so that a restarted process finds what its predecessor had.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from netpod.api import codec
+from netpod.errors import BadRequest, UsageError
+from netpod.paths import Paths
+
+MAX_WORKERS = 200
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_NETWORKS = {
+    "outside_cidr": "outside",
+    "underlay_cidr": "underlay",
+    "pod_cidr": "pod",
+    "service_cidr": "service",
+    "lb_cidr": "load balancer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """One node: its name and its address on the underlay."""
+
+    name: str
+    address: IPv4Interface
+    control_plane: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """One cluster.
+
+    Attributes:
+        name: A DNS label of at most 40 characters; part of every namespace's and file's name.
+        workers: Number of worker nodes, 0..200; with 0 the control plane node takes pods.
+        api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
+        stand_in: Whether an image that is not on this machine is stood in for.
+        node_monitor_grace_seconds: After this silence a node is NotReady.
+    """
+
+    name: str = "netpod"
+    workers: int = 2
+    outside_cidr: str = "203.0.113.0/24"
+    underlay_cidr: str = "172.18.0.0/16"
+    pod_cidr: str = "10.244.0.0/16"
+    service_cidr: str = "10.96.0.0/16"
+    lb_cidr: str = "198.51.100.0/24"
+    node_port_range: str = "30000-32767"
+    api_port: int = 0
+    stand_in: bool = True
+    node_monitor_grace_seconds: float = 50.0
+
+    @property
+    def paths(self) -> Paths:
+        """Names and places of this cluster."""
+        return Paths(self.name)
+
+    @property
+    def nodes(self) -> tuple[NodeConfig, ...]:
+        """Nodes in order of creation: control-plane, worker, worker2, ..."""
+        network = ipaddress.IPv4Network(self.underlay_cidr)
+        names = ["control-plane"]
+        names += ["worker" if i == 1 else f"worker{i}" for i in range(1, self.workers + 1)]
+        return tuple(
+            NodeConfig(
+                name=name,
+                address=IPv4Interface(f"{network[number + 2]}/{network.prefixlen}"),
+                control_plane=number == 0,
+            )
+            for number, name in enumerate(names)
+        )
+
+    @property
+    def edge_underlay(self) -> IPv4Interface:
+        """The edge router's address on the underlay: the first."""
+        return _member(self.underlay_cidr, 1)
+
+    @property
+    def edge_outside(self) -> IPv4Interface:
+        """The edge router's address in the world: the first."""
+        return _member(self.outside_cidr, 1)
+
+    @property
+    def client_address(self) -> IPv4Interface:
+        """The client outside the cluster: the tenth."""
+        return _member(self.outside_cidr, 10)
+
+    @property
+    def control_plane_ip(self) -> IPv4Address:
+        """The control plane node's address."""
+        return self.nodes[0].address.ip
+
+    @property
+    def kubernetes_ip(self) -> IPv4Address:
+        """Cluster IP of default/kubernetes: the first of the Service network."""
+        return IPv4Network(self.service_cidr)[1]
+
+    @property
+    def dns_ip(self) -> IPv4Address:
+        """Cluster IP of kube-system/kube-dns: the tenth of the Service network."""
+        return IPv4Network(self.service_cidr)[10]
+
+    @property
+    def node_ports(self) -> tuple[int, int]:
+        """First and last node port."""
+        first, last = self.node_port_range.split("-")
+        return int(first), int(last)
+
+    def check(self, host_routes: Sequence[tuple[IPv4Network, str]] = ()) -> None:
+        """Raise unless a cluster can be made of this.
+
+        Args:
+            host_routes: The machine's routes as (destination, link), to be kept clear of.
+
+        Raises:
+            UsageError: which field, what was found, what is allowed.
+        """
+        check_name(self.name)
+        if not 0 <= self.workers <= MAX_WORKERS:
+            raise UsageError(
+                f"cannot use nodes: {self.workers} workers; allowed are 0 to {MAX_WORKERS}"
+            )
+        if not 0 <= self.api_port <= 65535:
+            raise UsageError(f"cannot use apiPort: {self.api_port}; allowed are 0 (any) to 65535")
+        try:
+            first, last = self.node_ports
+        except ValueError:
+            first, last = 0, -1
+        if not 1 <= first <= last <= 65535:
+            raise UsageError(
+                f"cannot use nodePortRange {self.node_port_range!r}: write FIRST-LAST within 1-65535"
+            )
+        self._check_networks(host_routes)
+
+    def _check_networks(self, host_routes: Sequence[tuple[IPv4Network, str]]) -> None:
+        smallest = {
+            "outside_cidr": 28,
+            "underlay_cidr": 29,
+            "pod_cidr": 23,
+            "service_cidr": 26,
+            "lb_cidr": 30,
+        }
+        networks: dict[str, IPv4Network] = {}
+        for field, what in _NETWORKS.items():
+            text, option = getattr(self, field), _option(field)
+            try:
+                network = IPv4Network(text)
+            except ValueError as error:
+                raise UsageError(
+                    f"cannot use {what} network {text!r} ({option}): {error}"
+                ) from None
+            if network.prefixlen > smallest[field]:
+                raise UsageError(
+                    f"cannot use {what} network {text} ({option}): too small, at least /{smallest[field]}"
+                )
+            for other, taken in networks.items():
+                if network.overlaps(taken):
+                    raise UsageError(
+                        f"cannot use {what} network {text} ({option}): it overlaps the "
+                        f"{_NETWORKS[other]} network {taken}"
+                    )
+            for route, link in host_routes:
+                if route.prefixlen and network.overlaps(route):
+                    raise UsageError(
+                        f"cannot use {what} network {text}: it overlaps this machine's route {route} "
+                        f"dev {link}; choose another with {option}"
+                    )
+            networks[field] = network
+        pod_networks = 2 ** max(0, 24 - networks["pod_cidr"].prefixlen)
+        if self.workers + 1 > pod_networks:
+            raise UsageError(
+                f"cannot use pod network {self.pod_cidr} (--pod-cidr): {self.workers + 1} nodes need a /24 "
+                f"each, it holds {pod_networks}"
+            )
+        if self.workers + 3 >= networks["underlay_cidr"].num_addresses:
+            raise UsageError(
+                f"cannot use underlay network {self.underlay_cidr} (--underlay-cidr): too small for "
+                f"{self.workers + 1} nodes"
+            )
+
+    def save(self) -> None:
+        """Write to the cluster's state folder, in one step."""
+        target = self.paths.state / "config.json"
+        fresh = target.with_suffix(".new")
+        fresh.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
+        fresh.replace(target)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless `name` can be a cluster's."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"cannot use cluster name {name!r}: lower case letters, digits and '-', at most 40 characters, "
+            "beginning and ending with a letter or digit"
+        )
+
+
+def load(name: str) -> ClusterConfig:
+    """Read the configuration a running cluster was made with.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+    check_name(name)
+    path = Paths(name).state / "config.json"
+    try:
+        return ClusterConfig(**orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise UsageError(f"no cluster {name} is up; start one with: sudo netpod up") from None
+    except PermissionError:
+        raise UsageError(f"cannot read {path}: run as root (sudo netpod ...)") from None
+    except (OSError, TypeError, orjson.JSONDecodeError) as error:
+        raise UsageError(
+            f"cannot read {path}: {error}; netpod cleanup removes what is left"
+        ) from error
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Read the fields of a ClusterConfig from YAML, under their camelCase names.
+
+    Raises:
+        UsageError: the file cannot be read, or says something no ClusterConfig has.
+    """
+    try:
+        documents = codec.load_manifests(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except BadRequest as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    known = {_camel(field.name): field for field in fields(ClusterConfig)}
+    values: dict[str, Any] = {}
+    for document in documents:
+        for name, value in document.items():
+            if name not in known:
+                raise UsageError(
+                    f"cannot use {path}: unknown field {name}; known are {', '.join(sorted(known))}"
+                )
+            wanted = known[name].type
+            if wanted is float and isinstance(value, int):
+                value = float(value)
+            if type(value) is not wanted:
+                expected = getattr(wanted, "__name__", str(wanted))
+                raise UsageError(f"cannot use {path}: {name}: expected {expected}, found {value!r}")
+            values[known[name].name] = value
+    return values
+
+
+def merged(*layers: Mapping[str, Any]) -> ClusterConfig:
+    """Return the defaults overlaid by each layer in turn; None values are left out."""
+    config = ClusterConfig()
+    for layer in layers:
+        config = replace(config, **{k: v for k, v in layer.items() if v is not None})
+    return config
+
+
+def _member(cidr: str, number: int) -> IPv4Interface:
+    network = IPv4Network(cidr)
+    return IPv4Interface(f"{network[number]}/{network.prefixlen}")
+
+
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _camel(name: str) -> str:
+    special = {"outside_cidr": "outsideCIDR", "underlay_cidr": "underlayCIDR", "lb_cidr": "lbCIDR"}
+    return special.get(name) or codec.json_name(name)

@@ -1,0 +1,188 @@
+"""Does this machine have what netpod needs? Each check tries the thing itself and says how to get it."""
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netpod.errors import KernelError, Unsupported
+from netpod.linux import iptables, link, netns, nft, process
+from netpod.linux.link import End
+
+SCRATCH = "netpod-doctor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at. `advice` says what to do when it is not `ok`."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    essential: bool = True
+
+
+_PROGRAMS = (
+    ("iptables-restore", "iptables", True),
+    ("iptables-save", "iptables", True),
+    ("nft", "nftables", True),
+    ("catatonit", "catatonit", True),
+    ("haproxy", "haproxy", True),
+    ("ip", "iproute2", False),
+    ("conntrack", "conntrack", False),
+    ("curl", "curl", False),
+    ("ping", "iputils-ping", False),
+)
+
+
+def require_essentials() -> None:
+    """Raise unless a cluster can be made; the quick part of the examination.
+
+    Raises:
+        Unsupported: not root, or a program is missing; says how to get it.
+    """
+    for check in (_root(), *_programs(essential_only=True)):
+        if not check.ok:
+            raise Unsupported(f"cannot start: {check.name}: {check.found}; {check.advice}")
+
+
+def examine() -> list[Check]:
+    """Look at everything; kernel features by using them in a namespace of their own."""
+    checks = [_root(), _python(), _kernel(), *_programs()]
+    if checks[0].ok:
+        checks += _kernel_features()
+    return checks
+
+
+def _root() -> Check:
+    ok = os.geteuid() == 0
+    return Check(
+        name="root",
+        ok=ok,
+        found="yes" if ok else f"user id {os.geteuid()}",
+        advice="run with sudo: network namespaces need root",
+    )
+
+
+def _python() -> Check:
+    ok = sys.version_info >= (3, 11)
+    return Check(name="python", ok=ok, found=platform.python_version(), advice="3.11 or later")
+
+
+def _kernel() -> Check:
+    ok = sys.platform == "linux"
+    return Check(name="kernel", ok=ok, found=platform.release(), advice="netpod needs Linux")
+
+
+def _programs(*, essential_only: bool = False) -> list[Check]:
+    checks = []
+    for program, package, essential in _PROGRAMS:
+        if essential_only and not essential:
+            continue
+        try:
+            found = process.find(program)
+        except Unsupported:
+            found = ""
+        checks.append(
+            Check(
+                name=program,
+                ok=bool(found),
+                found=found or "not installed",
+                advice=f"apt-get install {package}",
+                essential=essential,
+            )
+        )
+    return checks
+
+
+def _kernel_features() -> list[Check]:
+    try:
+        netns.ensure_netns(SCRATCH)
+    except KernelError as error:
+        return [
+            Check(
+                name="network namespaces",
+                ok=False,
+                found=str(error),
+                advice="a kernel with CONFIG_NET_NS, and root outside of a restricted container",
+            )
+        ]
+    try:
+        return [
+            Check(name="network namespaces", ok=True, found="yes"),
+            *(_try(*feature) for feature in _FEATURES),
+        ]
+    finally:
+        netns.delete_netns(SCRATCH)
+
+
+def _veth() -> None:
+    link.create_veth(SCRATCH, End(name="a"), SCRATCH, End(name="b"))
+
+
+def _bridge() -> None:
+    link.ensure_bridge(SCRATCH, "br0")
+
+
+def _iptables() -> None:
+    iptables.restore(SCRATCH, _IPTABLES_PROBE)
+
+
+def _nft() -> None:
+    nft.apply(
+        SCRATCH, "table ip netpod-doctor { chain c { numgen random mod 2 counter accept; }; }"
+    )
+
+
+def _bridge_netfilter() -> None:
+    key = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+    if not netns.call_in(SCRATCH, os.path.exists, key):
+        raise KernelError("cannot filter bridged frames: br_netfilter is not loaded")
+
+
+def _packet_socket() -> None:
+    netns.socket_in(SCRATCH, socket.AF_PACKET, socket.SOCK_RAW).close()
+
+
+def _ipvs() -> None:
+    if not netns.call_in(SCRATCH, os.path.exists, "/proc/sys/net/ipv4/vs"):
+        raise KernelError("cannot use ipvs: ip_vs is not in this kernel")
+
+
+_IPTABLES_PROBE = """*nat
+:P - [0:0]
+-A P -m comment --comment x -m statistic --mode random --probability 0.5 -j RETURN
+-A P -m addrtype --dst-type LOCAL -m mark --mark 0x4000/0x4000 -j RETURN
+-A P -j MASQUERADE --random-fully
+COMMIT
+*filter
+:P - [0:0]
+-A P -m conntrack --ctstate NEW -j REJECT
+COMMIT
+"""
+
+_FEATURES: tuple[tuple[str, Callable[[], None], str, bool], ...] = (
+    ("veth", _veth, "modprobe veth", True),
+    ("bridge", _bridge, "modprobe bridge", True),
+    ("br_netfilter", _bridge_netfilter, "modprobe br_netfilter", True),
+    (
+        "iptables matches",
+        _iptables,
+        "modprobe nf_tables nft_compat xt_comment xt_statistic xt_addrtype",
+        True,
+    ),
+    ("nftables", _nft, "modprobe nf_tables", True),
+    ("packet sockets", _packet_socket, "modprobe af_packet", True),
+    ("ipvs", _ipvs, "modprobe ip_vs; only --proxy-mode ipvs needs it", False),
+)
+
+
+def _try(name: str, feature: Callable[[], None], advice: str, essential: bool) -> Check:
+    try:
+        feature()
+    except (KernelError, OSError) as error:
+        return Check(name=name, ok=False, found=str(error), advice=advice, essential=essential)
+    return Check(name=name, ok=True, found="yes", essential=essential)

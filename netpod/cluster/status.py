@@ -1,0 +1,126 @@
+"""What of a cluster runs, how much memory it takes, and where it answers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netpod.client.blocking import BlockingClient
+from netpod.cluster import cleanup, role
+from netpod.cluster import config as configuration
+from netpod.cluster.config import ClusterConfig
+from netpod.cluster.role import Role
+from netpod.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One role's process; `pid` 0 when it is down, `pss` in bytes."""
+
+    role: Role
+    pid: int
+    pss: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One look at a cluster. `total_pss` counts every process, also the pods'."""
+
+    config: ClusterConfig
+    processes: tuple[Process, ...]
+    total_pss: int
+    api_ready: bool
+    nodes_ready: int
+    load_balancer: str
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all processes run, the API server answers and all nodes are Ready."""
+        up = all(process.pid for process in self.processes)
+        return up and self.api_ready and self.nodes_ready == len(self.config.nodes)
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (role, state, pid, memory) for people."""
+        for item in self.processes:
+            state = "running" if item.pid else "down"
+            yield str(item.role), state, str(item.pid or "-"), megabytes(item.pss)
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield (name, value) of what is not a process."""
+        yield "API server", "ready" if self.api_ready else "does not answer"
+        yield "nodes ready", f"{self.nodes_ready} of {len(self.config.nodes)}"
+        yield "ingress address", self.load_balancer or "none yet"
+        yield "memory of all processes (PSS)", megabytes(self.total_pss)
+        yield "kubeconfig", str(self.config.paths.kubeconfig)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON values; memory in bytes."""
+        return {
+            "cluster": self.config.name,
+            "healthy": self.healthy,
+            "processes": [
+                {"role": str(item.role), "pid": item.pid, "pssBytes": item.pss}
+                for item in self.processes
+            ],
+            "totalPssBytes": self.total_pss,
+            "apiReady": self.api_ready,
+            "nodesReady": self.nodes_ready,
+            "ingressAddress": self.load_balancer,
+            "kubeconfig": str(self.config.paths.kubeconfig),
+        }
+
+
+def report(name: str) -> Report:
+    """Look at a cluster.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+    config = configuration.load(name)
+    found = []
+    for item in (role.SUPERVISOR, *role.roles(config)):
+        pid = role.holder(config.paths, item)
+        found.append(Process(role=item, pid=pid, pss=pss(pid) if pid else 0))
+    client = BlockingClient(config.paths.api_socket, timeout=5)
+    ready = nodes = 0
+    address = ""
+    try:
+        client.raw("GET", "/readyz")
+        ready = 1
+        nodes = sum(_is_ready(node) for node in client.request("GET", "/api/v1/nodes")["items"])
+        service = client.request("GET", "/api/v1/namespaces/kube-system/services/ingress")
+        ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
+        address = ingress[0].get("ip", "")
+    except ApiError:
+        pass
+    finally:
+        client.close()
+    return Report(
+        config=config,
+        processes=tuple(found),
+        total_pss=sum(map(pss, cleanup.processes(name, cleanup.namespaces(name)))),
+        api_ready=bool(ready),
+        nodes_ready=nodes,
+        load_balancer=address,
+    )
+
+
+def pss(pid: int) -> int:
+    """Return a process' proportional set size in bytes; 0 when it is gone. Source: proc_pid_smaps(5)."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        return 0
+    return 0
+
+
+def megabytes(count: int) -> str:
+    """Write a number of bytes as whole and tenth megabytes."""
+    return f"{count / 1e6:.1f} MB" if count else "-"
+
+
+def _is_ready(node: dict[str, Any]) -> bool:
+    conditions = node.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
