@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netpod.errors import CommandFailed
-from netpod.linux import process
+from netpod.linux import nft
 from netpod.trace.packet import HeaderKey, parse_headers
 from netpod.trace.sources import netlink
 
@@ -82,7 +82,7 @@ def arm(netns_name: str, text: str) -> None:
         CommandFailed: nft refused.
         Unsupported: nft is not installed.
     """
-    process.run(["nft", "-f", "-"], stdin=text.encode(), netns=netns_name)
+    nft.apply(netns_name, text)
 
 
 def disarm(netns_name: str) -> None:
@@ -93,13 +93,13 @@ def disarm(netns_name: str) -> None:
     """
     # One transaction that succeeds whether the table was there or not.
     text = f"table inet {TABLE}\ndelete table inet {TABLE}\n"
-    process.run(["nft", "-f", "-"], stdin=text.encode(), netns=netns_name)
+    nft.apply(netns_name, text)
 
 
 def armed(netns_name: str) -> bool:
     """Return whether the arming table is in a namespace."""
     try:
-        process.run(["nft", "list", "table", "inet", TABLE], netns=netns_name)
+        nft.list_text(netns_name, "table", "inet", TABLE)
     except CommandFailed:
         return False
     return True
