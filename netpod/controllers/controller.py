@@ -1,0 +1,161 @@
+"""The loop every controller is: informers > queue > reconcile(key).
+
+A controller subscribes to views and turns what changed into keys. `reconcile(key)` looks at the whole observed
+state of that key and makes one step towards what is wanted; it never trusts that it saw every change, so it is
+safe after a restart and when run twice. One key is worked on by one worker at a time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from netpod.api import meta
+from netpod.api.meta import Object, OwnerReference
+from netpod.client.events import EventRecorder
+from netpod.client.informer import Informers
+from netpod.client.rest import Client
+from netpod.client.workqueue import WorkQueue
+from netpod.controllers.view import View
+from netpod.errors import NetpodError
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T", bound=Object)
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What every controller works with; one per process.
+
+    Attributes:
+        client: The only way to write.
+        informers: The only way to read, shared, through `view`.
+        recorder: Events are said as this component.
+        clock: Present moment, UTC; an argument so that tests own the time.
+    """
+
+    client: Client
+    informers: Informers
+    recorder: EventRecorder
+    clock: Callable[[], datetime] = meta.now
+    _views: dict[type[Object], View[Any]] = field(default_factory=dict)
+
+    def view(self, cls: type[T]) -> View[T]:
+        """Return the process's one view of a kind."""
+        if cls not in self._views:
+            self._views[cls] = View(self.informers.of(cls))
+        return self._views[cls]
+
+
+class Controller(Generic[K]):
+    """One loop: keys in, `reconcile` until it agrees.
+
+    Args:
+        name: Upstream's name, for the log.
+        reconcile: Makes one step for one key; a retryable NetpodError brings the key back with back-off.
+        after: Views whose first list must be in before any key is worked on.
+        workers: Keys worked on at the same time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconcile: Callable[[K], Awaitable[None]],
+        *,
+        after: Sequence[View[Any]],
+        workers: int = 5,
+    ) -> None:
+        self.name = name
+        self._reconcile = reconcile
+        self._after = tuple(after)
+        self._workers = workers
+        self._queue: WorkQueue[K] = WorkQueue(name)
+
+    def enqueue(self, key: K) -> None:
+        """Have `key` looked at as soon as a worker is free."""
+        self._queue.add(key)
+
+    def enqueue_after(self, key: K, seconds: float) -> None:
+        """Have `key` looked at again later."""
+        self._queue.add_after(key, max(0.0, seconds))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        for view in self._after:
+            await view.wait_synced()
+        log.debug("%s: caches are synced", self.name)
+        await self._queue.run(self._reconcile, workers=self._workers)
+
+    async def run_with_tick(self, seconds: float, tick: Callable[[], None]) -> None:
+        """Work until cancelled, and call `tick` every so many seconds once the caches are synced."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.run(), name=self.name)
+            for view in self._after:
+                await view.wait_synced()
+            while True:
+                tick()
+                await asyncio.sleep(seconds)
+
+
+async def all_of(writes: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Make several writes at the same time, let all of them end, then raise the first failure, if any.
+
+    Raises:
+        NetpodError: what the first write that failed raised.
+    """
+    failures: list[NetpodError] = []
+
+    async def one(write: Coroutine[Any, Any, object]) -> None:
+        try:
+            await write
+        except NetpodError as error:
+            failures.append(error)
+
+    async with asyncio.TaskGroup() as tasks:
+        for write in writes:
+            tasks.create_task(one(write))
+    if failures:
+        raise failures[0]
+
+
+def controller_reference(owner: Object) -> OwnerReference:
+    """Return the reference that makes `owner` the managing controller of an object."""
+    return OwnerReference(
+        api_version=owner.api_version,
+        kind=owner.kind,
+        name=owner.metadata.name,
+        uid=owner.metadata.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+
+
+def owner_uid(obj: Object) -> str:
+    """Return the uid of the controlling owner, or ""."""
+    owner = meta.controller_of(obj)
+    return owner.uid if owner is not None else ""
+
+
+def by_owner(obj: Object) -> list[str]:
+    """Index function: the uid of the controlling owner, or "" for an orphan."""
+    return [owner_uid(obj)]
+
+
+def by_namespace(obj: Object) -> list[str]:
+    """Index function: the namespace."""
+    return [obj.metadata.namespace]
+
+
+def by_label(obj: Object) -> list[tuple[str, str, str]]:
+    """Index function: (namespace, label, value) for every label."""
+    namespace = obj.metadata.namespace
+    return [(namespace, name, value) for name, value in obj.metadata.labels.items()]
+
+
+def orphans_by_namespace(obj: Object) -> list[str]:
+    """Index function: the namespace, of objects that no controller owns."""
+    return [] if owner_uid(obj) else [obj.metadata.namespace]

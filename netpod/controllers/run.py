@@ -1,0 +1,79 @@
+"""All controllers of a cluster, over one shared set of informers, in one task group."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from netpod.client.events import EventRecorder
+from netpod.client.informer import Informers
+from netpod.client.rest import Client
+from netpod.controllers import nodelifecycle
+from netpod.controllers.controller import Context
+from netpod.controllers.deployment import DeploymentController
+from netpod.controllers.endpoints import EndpointsController
+from netpod.controllers.endpointslice import EndpointSliceController
+from netpod.controllers.garbagecollector import GarbageCollector
+from netpod.controllers.namespace import NamespaceController
+from netpod.controllers.nodeipam import Network, NodeIpamController
+from netpod.controllers.nodelifecycle import NodeLifecycleController
+from netpod.controllers.podgc import PodGarbageCollector
+from netpod.controllers.replicaset import ReplicaSetController
+from netpod.controllers.serviceaccount import ServiceAccountController
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllersConfig:
+    """What an administrator may choose; defaults are upstream's.
+
+    Attributes:
+        pod_cidrs: The cluster's pod networks, one per family, each with the prefix length of a node's part.
+        nodes: How long a node may be silent.
+        pod_gc_quarantine: Seconds until the pods of a deleted node are given up.
+    """
+
+    pod_cidrs: tuple[tuple[Network, int], ...] = ((ipaddress.IPv4Network("10.244.0.0/16"), 24),)
+    nodes: nodelifecycle.Periods = field(default_factory=nodelifecycle.Periods)
+    pod_gc_quarantine: float = 40.0
+
+
+async def run(
+    client: Client, config: ControllersConfig, informers: Informers | None = None
+) -> None:
+    """Run every controller until cancelled.
+
+    Args:
+        client: As the controllers' user.
+        config: See ControllersConfig.
+        informers: Somebody else's, who also runs them; None to have our own.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        shared = informers if informers is not None else Informers(client)
+        context = Context(
+            client=client, informers=shared, recorder=EventRecorder(client, "controller-manager")
+        )
+        for loop in loops(context, config):
+            tasks.create_task(loop(), name=loop.__qualname__)
+        tasks.create_task(context.recorder.run(), name="controllers' events")
+        if informers is None:
+            tasks.create_task(shared.run(), name="controllers' informers")
+
+
+def loops(
+    context: Context, config: ControllersConfig
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Make the controllers; return what runs each of them."""
+    controllers = (
+        ServiceAccountController(context),
+        NodeIpamController(context, config.pod_cidrs),
+        NodeLifecycleController(context, config.nodes),
+        ReplicaSetController(context),
+        DeploymentController(context),
+        EndpointSliceController(context),
+        EndpointsController(context),
+        GarbageCollector(context),
+        NamespaceController(context),
+        PodGarbageCollector(context, config.pod_gc_quarantine),
+    )
+    return [each.run for each in controllers]
