@@ -1,0 +1,104 @@
+"""The three kinds of PATCH body: JSON patch, merge patch, strategic merge patch.
+
+Source: RFC 6902, RFC 7386, k8s.io/apiserver pkg/endpoints/handlers/patch.go.
+"""
+
+import copy
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+import orjson
+
+from netpod.api.registry import Resource
+from netpod.apiserver import patch_strategic
+from netpod.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+
+MAX_OPERATIONS = 10_000
+"""Most operations one JSON patch may hold, as upstream's maxJSONPatchOperations."""
+
+
+def apply_patch(
+    resource: Resource, current: dict[str, Any], content_type: str, body: bytes
+) -> dict[str, Any]:
+    """Return what `current` becomes under the patch; neither it nor any part of it is changed.
+
+    Args:
+        resource: Decides the merge keys of a strategic merge patch.
+        current: The object as plain JSON values.
+        content_type: The request's Content-Type; parameters after `;` are ignored.
+        body: The patch, as JSON.
+
+    Raises:
+        BadRequest: the body is no such patch.
+        Invalid: the patch cannot be applied to this object, e.g. a JSON patch's `test` fails.
+        TooLarge: more than MAX_OPERATIONS operations.
+        UnsupportedMediaType: the content type is none of ACCEPTED.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in ACCEPTED:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            + ", ".join(ACCEPTED)
+        )
+    patch = _load(body)
+    if media_type == JSON_PATCH:
+        return _json_patch(current, patch)
+    if not isinstance(patch, dict):
+        raise BadRequest(f"cannot patch {resource.kind}: the patch must be a JSON object")
+    if media_type == MERGE_PATCH:
+        return _object(merge_patch(current, patch))
+    return patch_strategic.apply(resource.kind, current, patch)
+
+
+def merge_patch(current: Any, patch: Any) -> Any:
+    """Apply an RFC 7386 merge patch: null deletes, objects merge, all else replaces."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = copy.deepcopy(current) if isinstance(current, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"error decoding patch: {error}") from error
+
+
+def _json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
+    if not isinstance(operations, list):
+        raise BadRequest("error decoding patch: a JSON patch must be a list of operations")
+    if len(operations) > MAX_OPERATIONS:
+        raise TooLarge(
+            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        )
+    try:
+        patched = jsonpatch.JsonPatch(operations).apply(current, in_place=False)
+    except (jsonpatch.InvalidJsonPatch, TypeError) as error:
+        raise BadRequest(f"error decoding patch: {_said(error)}") from error
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+        raise Invalid(
+            "the server rejected our request due to an error in our request: " + _said(error)
+        ) from error
+    return _object(patched)
+
+
+def _object(patched: Any) -> dict[str, Any]:
+    if not isinstance(patched, dict):
+        raise BadRequest("cannot patch object: the patch does not leave a JSON object")
+    return patched
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
