@@ -1,0 +1,199 @@
+"""Default, mutate, validate: what happens to every object between the request and the store, in this order.
+
+The mutators are a table by kind, in order; each is upstream's admission plug-in or registry strategy of that name.
+Validation comes last, so that it sees what will be stored.
+
+Source: k8s.io/apiserver pkg/admission; plugin/pkg/admission/*; pkg/registry/*/strategy.go.
+"""
+
+import base64
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from netpod.api import defaults, registry, validation
+from netpod.api.core import Namespace, Secret
+from netpod.api.meta import Object
+from netpod.api.networking import Ingress, IngressClass
+from netpod.api.pod import Pod, Toleration
+from netpod.api.pod_status import PodStatus
+from netpod.apiserver import objects, status, storage
+from netpod.apiserver.storage import Storage
+from netpod.errors import ApiError, FieldError, NotFound
+
+DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+KUBERNETES = "kubernetes"
+"""The finalizer in a namespace's spec that the namespace controller removes."""
+
+Mutator = Callable[[Storage, Object], Awaitable[Object]]
+
+NAMESPACES = registry.of(Namespace)
+_INGRESS_CLASSES = registry.of(IngressClass)
+
+TOLERATION_SECONDS = 300
+_TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+async def default_service_account(_: Storage, obj: Object) -> Object:
+    """A pod without a ServiceAccount runs as `default` (plug-in ServiceAccount)."""
+    pod = cast(Pod, obj)
+    name = pod.spec.service_account_name or pod.spec.service_account or "default"
+    spec = dataclasses.replace(pod.spec, service_account_name=name, service_account=name)
+    return dataclasses.replace(pod, spec=spec)
+
+
+async def default_tolerations(_: Storage, obj: Object) -> Object:
+    """A pod stays 300 s on a node that stopped answering (plug-in DefaultTolerationSeconds)."""
+    pod = cast(Pod, obj)
+    added = tuple(
+        Toleration(
+            key=key,
+            operator="Exists",
+            effect="NoExecute",
+            toleration_seconds=TOLERATION_SECONDS,
+        )
+        for key in _TOLERATED
+        if not any(
+            t.key in (key, "") and t.effect in ("NoExecute", "") for t in pod.spec.tolerations
+        )
+    )
+    if not added:
+        return pod
+    spec = dataclasses.replace(pod.spec, tolerations=pod.spec.tolerations + added)
+    return dataclasses.replace(pod, spec=spec)
+
+
+async def pending(_: Storage, obj: Object) -> Object:
+    """A new pod is Pending, whatever its author wrote (strategy of pods)."""
+    pod = cast(Pod, obj)
+    state = PodStatus(phase="Pending", qos_class=_qos_class(pod))
+    return dataclasses.replace(pod, status=state)
+
+
+def _qos_class(pod: Pod) -> str:
+    """Guaranteed, Burstable or BestEffort. Source: pkg/apis/core/v1/helper/qos/qos.go."""
+    containers = pod.spec.containers + pod.spec.init_containers
+    amounts = [(c.resources.requests, c.resources.limits) for c in containers]
+    if not any(requests or limits for requests, limits in amounts):
+        return "BestEffort"
+    if all(
+        {"cpu", "memory"} <= set(limits) and (not requests or dict(requests) == dict(limits))
+        for requests, limits in amounts
+    ):
+        return "Guaranteed"
+    return "Burstable"
+
+
+async def default_ingress_class(store: Storage, obj: Object) -> Object:
+    """An Ingress without a class gets the newest default one (plug-in DefaultIngressClass)."""
+    ingress = cast(Ingress, obj)
+    if (
+        ingress.spec.ingress_class_name is not None
+        or "kubernetes.io/ingress.class" in ingress.metadata.annotations
+    ):
+        return ingress
+    page = await store.list(_INGRESS_CLASSES)
+    classes = [
+        (meta["creationTimestamp"], meta["name"])
+        for meta in (objects.parsed(kv)["metadata"] for kv in page.items)
+        if meta.get("annotations", {}).get(DEFAULT_CLASS) == "true"
+    ]
+    if not classes:
+        return ingress
+    newest = max(created for created, _ in classes)
+    name = min(name for created, name in classes if created == newest)
+    spec = dataclasses.replace(ingress.spec, ingress_class_name=name)
+    return dataclasses.replace(ingress, spec=spec)
+
+
+async def active_namespace(_: Storage, obj: Object) -> Object:
+    """A new namespace is Active, labelled with its name, and kept until its content is gone."""
+    namespace = cast(Namespace, obj)
+    labels = {**namespace.metadata.labels, "kubernetes.io/metadata.name": namespace.metadata.name}
+    finalizers = namespace.spec.finalizers
+    if KUBERNETES not in finalizers:
+        finalizers = (*finalizers, KUBERNETES)
+    return dataclasses.replace(
+        namespace,
+        metadata=dataclasses.replace(namespace.metadata, labels=labels),
+        spec=dataclasses.replace(namespace.spec, finalizers=finalizers),
+        status=dataclasses.replace(namespace.status, phase="Active", conditions=()),
+    )
+
+
+async def fold_string_data(_: Storage, obj: Object) -> Object:
+    """A Secret's stringData is write-only: it is stored as base64 in data."""
+    secret = cast(Secret, obj)
+    if not secret.string_data:
+        return secret
+    encoded = {k: base64.b64encode(v.encode()).decode() for k, v in secret.string_data.items()}
+    return dataclasses.replace(secret, data={**secret.data, **encoded}, string_data={})
+
+
+ON_CREATE: dict[str, tuple[Mutator, ...]] = {
+    "Namespace": (active_namespace,),
+    "Pod": (default_service_account, default_tolerations, pending),
+    "Ingress": (default_ingress_class,),
+    "Secret": (fold_string_data,),
+}
+ON_UPDATE: dict[str, tuple[Mutator, ...]] = {"Secret": (fold_string_data,)}
+
+
+async def admit_create(store: Storage, resource: registry.Resource, obj: Object) -> Object:
+    """The object as it will be created.
+
+    Raises:
+        NotFound: its namespace does not exist.
+        Forbidden: its namespace is being deleted.
+        Invalid: fields are wrong; all of them are named.
+    """
+    if resource.namespaced:
+        await _check_namespace(store, resource, obj)
+    obj = defaults.apply_defaults(obj)
+    for mutate in ON_CREATE.get(resource.kind, ()):
+        obj = await mutate(store, obj)
+    _raise(resource, obj, validation.validate_create(obj))
+    return obj
+
+
+async def admit_update(
+    store: Storage, resource: registry.Resource, new: Object, old: Object
+) -> Object:
+    """The object as it will replace `old`.
+
+    Raises:
+        Invalid: fields are wrong, or may not change; all of them are named.
+    """
+    new = defaults.apply_defaults(new)
+    for mutate in ON_UPDATE.get(resource.kind, ()):
+        new = await mutate(store, new)
+    _raise(resource, new, validation.validate_update(new, old))
+    return new
+
+
+def _raise(resource: registry.Resource, obj: Object, found: list[FieldError]) -> None:
+    if found:
+        raise status.invalid(resource.kind, resource.group, obj.metadata.name, found)
+
+
+async def _check_namespace(store: Storage, resource: registry.Resource, obj: Object) -> None:
+    """Plug-in NamespaceLifecycle."""
+    namespace = obj.metadata.namespace
+    kv = await store.find(NAMESPACES, "", namespace)
+    if kv is None:
+        raise NotFound(
+            f'namespaces "{namespace}" not found', details=storage.details(NAMESPACES, namespace)
+        )
+    if objects.parsed(kv).get("status", {}).get("phase") == "Terminating":
+        error: ApiError = storage.forbidden(
+            resource,
+            obj.metadata.name,
+            f"unable to create new content in namespace {namespace} because it is being terminated",
+        )
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+        error.details = {**error.details, "causes": [cause]}
+        raise error

@@ -1,0 +1,115 @@
+"""Objects every cluster has, made at start where they are missing.
+
+Source: pkg/controlplane/controller (systemnamespaces, kubernetesservice); kubeadm's defaults.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from netpod import errors
+from netpod.api import registry
+from netpod.api.core import (
+    EndpointAddress,
+    Endpoints,
+    EndpointsPort,
+    EndpointSubset,
+    Namespace,
+    ServiceAccount,
+)
+from netpod.api.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from netpod.api.meta import Object, ObjectMeta
+from netpod.api.service import Service, ServicePort, ServiceSpec
+from netpod.apiserver import objects
+from netpod.apiserver.writes import Writer
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+NAME = "kubernetes"
+PORT_NAME = "https"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """Where the API server can be reached from inside the cluster."""
+
+    address: IPv4Address
+    port: int = 6443
+    service_port: int = 443
+
+
+async def ensure(writer: Writer, services: IPv4Network, control_plane: ControlPlane) -> None:
+    """Make what is missing and correct where `default/kubernetes` leads; repeating it changes nothing."""
+    for name in NAMESPACES:
+        await _create(writer, Namespace(metadata=ObjectMeta(name=name)))
+    for name in NAMESPACES:
+        await _create(writer, ServiceAccount(metadata=ObjectMeta(name="default", namespace=name)))
+    await _create(writer, service(services, control_plane))
+    await _put(writer, endpoints(control_plane))
+    await _put(writer, endpoint_slice(control_plane))
+
+
+def service(services: IPv4Network, control_plane: ControlPlane) -> Service:
+    """default/kubernetes: the first address of the Service CIDR."""
+    address = str(services.network_address + 1)
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    port = ServicePort(
+        name=PORT_NAME,
+        port=control_plane.service_port,
+        target_port=control_plane.port,
+        protocol="TCP",
+    )
+    return Service(
+        metadata=ObjectMeta(name=NAME, namespace="default", labels=labels),
+        spec=ServiceSpec(
+            type="ClusterIP", cluster_ip=address, cluster_ips=(address,), ports=(port,)
+        ),
+    )
+
+
+def endpoints(control_plane: ControlPlane) -> Endpoints:
+    """Its Endpoints; we write the slice ourselves, so nobody should mirror them."""
+    subset = EndpointSubset(
+        addresses=(EndpointAddress(ip=str(control_plane.address)),),
+        ports=(EndpointsPort(name=PORT_NAME, port=control_plane.port, protocol="TCP"),),
+    )
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    return Endpoints(
+        metadata=ObjectMeta(name=NAME, namespace="default", labels=labels), subsets=(subset,)
+    )
+
+
+def endpoint_slice(control_plane: ControlPlane) -> EndpointSlice:
+    """Its EndpointSlice."""
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            name=NAME, namespace="default", labels={"kubernetes.io/service-name": NAME}
+        ),
+        address_type="IPv4",
+        endpoints=(
+            Endpoint(
+                addresses=(str(control_plane.address),), conditions=EndpointConditions(ready=True)
+            ),
+        ),
+        ports=(EndpointPort(name=PORT_NAME, port=control_plane.port, protocol="TCP"),),
+    )
+
+
+async def _create(writer: Writer, obj: Object) -> None:
+    resource = registry.of(type(obj))
+    metadata = obj.metadata
+    if await writer.storage.find(resource, metadata.namespace, metadata.name) is None:
+        await writer.create(resource, obj)
+
+
+async def _put(writer: Writer, obj: Endpoints | EndpointSlice) -> None:
+    resource = registry.of(type(obj))
+    metadata = obj.metadata
+    kv = await writer.storage.find(resource, metadata.namespace, metadata.name)
+    if kv is None:
+        try:
+            await writer.create(resource, obj)
+        except errors.AlreadyExists:
+            return
+        return
+    kept = objects.unpack(resource, kv).metadata
+    await writer.replace(resource, kv, dataclasses.replace(obj, metadata=kept))

@@ -1,0 +1,175 @@
+"""delete and deletecollection: at once, gracefully, or when the last finalizer goes.
+
+    pod on a node                deletionTimestamp and grace period; the kubelet deletes it again with grace 0
+    finalizers left              deletionTimestamp; goes with the update that removes the last one
+    propagationPolicy            Foreground and Orphan add a finalizer that the garbage collector removes
+    namespace                    Terminating; goes when spec.finalizers is empty
+
+Source: k8s.io/apiserver pkg/registry/rest/delete.go, pkg/registry/generic/registry/store.go; pod strategy.go;
+pkg/registry/core/namespace/storage/storage.go.
+"""
+
+import dataclasses
+from datetime import timedelta
+
+from netpod import errors
+from netpod.api import meta, registry
+from netpod.api.core import Namespace
+from netpod.api.meta import Object
+from netpod.api.pod import Pod
+from netpod.apiserver import calls, objects, reading, selection, status, storage
+from netpod.apiserver.calls import Call, DeleteOptions, Reply
+from netpod.apiserver.writes import Writer, may_go
+from netpod.store.store import KeyValue
+
+ORPHAN = "orphan"
+FOREGROUND = "foregroundDeletion"
+POLICY_FINALIZERS = {"Orphan": ORPHAN, "Foreground": FOREGROUND}
+KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
+DEFAULT_GRACE = 30
+ATTEMPTS = 10
+
+
+async def delete(writer: Writer, call: Call) -> Reply:
+    """DELETE on an object.
+
+    Returns:
+        The object while it waits for something, else a Status.
+
+    Raises:
+        NotFound, Conflict (a precondition does not hold), Forbidden (a namespace every cluster needs).
+    """
+    route = call.route
+    options = calls.delete_options(call)
+    kv, gone = await delete_one(writer, route.resource, route.namespace, route.name, options)
+    if gone and route.resource.cls is not Pod:
+        uid = str(objects.parsed(kv)["metadata"].get("uid", ""))
+        return Reply(body=status.success(route.resource, route.name, uid))
+    return Reply(body=objects.wire(route.resource, kv))
+
+
+async def delete_collection(writer: Writer, call: Call) -> Reply:
+    """DELETE on a collection: each object the selectors choose, as of now.
+
+    Returns:
+        The list of what was deleted.
+    """
+    route = call.route
+    options = calls.delete_options(call)
+    chosen = selection.of_call(call)
+    page = await writer.storage.list(route.resource, route.namespace)
+    deleted = []
+    for kv in page.items:
+        if not chosen.matches(kv):
+            continue
+        _, namespace, name = kv.key.rsplit("/", 2)
+        try:
+            kv, _ = await delete_one(
+                writer,
+                route.resource,
+                namespace if route.resource.namespaced else "",
+                name,
+                options,
+            )
+        except errors.NotFound:
+            continue
+        deleted.append(kv)
+    return Reply(body=reading.list_body(route.resource, deleted, writer.storage.revision))
+
+
+async def delete_one(
+    writer: Writer, resource: registry.Resource, namespace: str, name: str, options: DeleteOptions
+) -> tuple[KeyValue, bool]:
+    """Delete an object, or begin to.
+
+    Returns:
+        The object as it is now or was last, and whether it is gone.
+    """
+    wanted = options.preconditions
+    for attempt in range(ATTEMPTS):
+        kv = await writer.storage.get(resource, namespace, name)
+        obj = objects.unpack(resource, kv)
+        if wanted.uid and wanted.uid != obj.metadata.uid:
+            raise storage.conflict(
+                resource,
+                name,
+                f"Precondition failed: UID in precondition: {wanted.uid}, "
+                f"UID in object meta: {obj.metadata.uid}",
+            )
+        if wanted.resource_version and wanted.resource_version != obj.metadata.resource_version:
+            raise storage.conflict(
+                resource,
+                name,
+                f"Precondition failed: ResourceVersion in precondition: {wanted.resource_version}, "
+                f"ResourceVersion in object meta: {obj.metadata.resource_version}",
+            )
+        if isinstance(obj, Namespace) and name in KEPT_NAMESPACES:
+            raise storage.forbidden(resource, name, "this namespace may not be deleted")
+        try:
+            return await _delete(writer, resource, kv, obj, options)
+        except errors.Conflict:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+async def _delete(
+    writer: Writer,
+    resource: registry.Resource,
+    kv: KeyValue,
+    obj: Object,
+    options: DeleteOptions,
+) -> tuple[KeyValue, bool]:
+    before = obj.metadata
+    grace = _grace(obj, options)
+    marked = dataclasses.replace(
+        obj,
+        metadata=dataclasses.replace(
+            before,
+            finalizers=_finalizers(before.finalizers, options.propagation_policy),
+            deletion_timestamp=before.deletion_timestamp
+            if before.deletion_timestamp and grace == before.deletion_grace_period_seconds
+            else meta.timestamp(writer.now() + timedelta(seconds=grace)),
+            deletion_grace_period_seconds=grace,
+            generation=before.generation + 1
+            if before.generation and not before.deletion_timestamp
+            else before.generation,
+        ),
+    )
+    if isinstance(marked, Namespace):
+        marked = dataclasses.replace(
+            marked, status=dataclasses.replace(marked.status, phase="Terminating")
+        )
+    if may_go(marked):
+        gone = await writer.storage.delete(resource, kv, dry_run=options.dry_run)
+        if not options.dry_run:
+            writer.forget(obj)
+        return gone, True
+    if before.deletion_timestamp and before.finalizers == marked.metadata.finalizers:
+        known = before.deletion_grace_period_seconds or 0
+        if grace >= known:
+            return kv, False
+    return await writer.storage.replace(resource, kv, marked, dry_run=options.dry_run), False
+
+
+def _grace(obj: Object, options: DeleteOptions) -> int:
+    """Seconds a pod gets to end; 0 for everything else, and for pods nobody runs."""
+    if not isinstance(obj, Pod):
+        return 0
+    if not obj.spec.node_name or obj.status.phase in ("Succeeded", "Failed"):
+        return 0
+    known = obj.metadata.deletion_grace_period_seconds
+    wanted = options.grace_period_seconds
+    if wanted is None:
+        own = obj.spec.termination_grace_period_seconds
+        wanted = known if known is not None else DEFAULT_GRACE if own is None else own
+    # A second deletion may shorten the wait, never lengthen it.
+    return wanted if known is None else min(wanted, known)
+
+
+def _finalizers(before: tuple[str, ...], policy: str) -> tuple[str, ...]:
+    if not policy:
+        return before
+    kept = tuple(name for name in before if name not in (ORPHAN, FOREGROUND))
+    added = POLICY_FINALIZERS.get(policy)
+    return (*kept, added) if added else kept

@@ -1,0 +1,121 @@
+"""What this server can do: /api, /apis, resource lists, /version, made from registry.RESOURCES.
+
+Source: k8s.io/apimachinery pkg/apis/meta/v1/types.go APIGroup, APIResource; k8s.io/apiserver pkg/endpoints/discovery.
+"""
+
+import functools
+import platform
+
+import orjson
+
+from netpod.api import registry
+from netpod.api.meta import Json
+from netpod.api.registry import RESOURCES, Resource
+
+KUBERNETES = ("1", "30", "v1.30.0-netpod")
+"""The version of the API whose words we use: major, minor, gitVersion."""
+
+VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
+    "status": ({}, ["get", "patch", "update"]),
+    "finalize": ({}, ["update"]),
+    "binding": ({"kind": "Binding"}, ["create"]),
+    "scale": (
+        {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+        ["get", "patch", "update"],
+    ),
+}
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def version() -> dict[str, Json]:
+    """GET /version."""
+    major, minor, git_version = KUBERNETES
+    machine = platform.machine()
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": git_version,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": "none",
+        "platform": f"linux/{_MACHINES.get(machine, machine)}",
+    }
+
+
+def _group(group: str) -> dict[str, Json]:
+    versions = [
+        {"groupVersion": f"{group}/{version}", "version": version}
+        for version in dict.fromkeys(r.version for r in RESOURCES if r.group == group)
+    ]
+    return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+
+
+def _entries(resource: Resource) -> list[dict[str, Json]]:
+    main: dict[str, Json] = {
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": VERBS,
+    }
+    if resource.short_names:
+        main["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        main["categories"] = list(resource.categories)
+    entries = [main]
+    for name in sorted(resource.subresources):
+        extra, verbs = SUBRESOURCES[name]
+        entries.append(
+            {
+                "name": f"{resource.plural}/{name}",
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": resource.kind,
+                "verbs": verbs,
+                **extra,
+            }
+        )
+    return entries
+
+
+@functools.cache
+def document(path: str) -> bytes | None:
+    """The discovery document at a path, None where there is none."""
+    parts = path.strip("/").split("/")
+    groups = list(dict.fromkeys(r.group for r in RESOURCES if r.group))
+    data: dict[str, Json] | None = None
+    match parts:
+        case ["version"]:
+            data = version()
+        case ["api"]:
+            data = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+        case ["apis"]:
+            data = {
+                "kind": "APIGroupList",
+                "apiVersion": "v1",
+                "groups": [_group(group) for group in groups],
+            }
+        case ["apis", group] if group in groups:
+            data = {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
+        case ["api", wanted]:
+            data = _resource_list("", wanted)
+        case ["apis", group, wanted]:
+            data = _resource_list(group, wanted)
+    return None if data is None else orjson.dumps(data)
+
+
+def _resource_list(group: str, wanted: str) -> dict[str, Json] | None:
+    served: list[registry.Resource] = [
+        r for r in RESOURCES if r.group == group and r.version == wanted
+    ]
+    if not served:
+        return None
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": served[0].api_version,
+        "resources": [entry for resource in served for entry in _entries(resource)],
+    }

@@ -1,0 +1,131 @@
+"""create, update and patch of objects and of their status and scale.
+
+Reading is in reading.py, deletion in deletion.py, the remaining subresources in subresources.py.
+"""
+
+import dataclasses
+
+from netpod import errors
+from netpod.api import codec, registry
+from netpod.api.meta import Json, Object
+from netpod.apiserver import calls, negotiation, objects, patch, storage, subresources
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.routes import Route
+from netpod.apiserver.writes import Writer
+from netpod.store.store import KeyValue
+
+ATTEMPTS = 10
+"""Times a write that names no resourceVersion is tried again on a newer version of the object."""
+
+
+def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Object:
+    """An object of a request's body, checked against its URL.
+
+    Raises:
+        BadRequest: another kind, name or namespace than the URL's, or a value of the wrong type.
+    """
+    route = call.route
+    for name, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
+        found = data.setdefault(name, wanted)
+        if found != wanted:
+            raise errors.BadRequest(
+                f"the {name} in the data ({found}) does not match the expected one ({wanted})"
+            )
+    obj = codec.decode(resource.cls, data)
+    metadata = obj.metadata
+    if resource.namespaced and metadata.namespace not in ("", route.namespace):
+        raise errors.BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if route.name and metadata.name not in ("", route.name):
+        raise errors.BadRequest(
+            f"the name of the object ({metadata.name}) does not match the name on the URL ({route.name})"
+        )
+    namespace = route.namespace if resource.namespaced else ""
+    metadata = dataclasses.replace(metadata, name=route.name or metadata.name, namespace=namespace)
+    return dataclasses.replace(obj, metadata=metadata)
+
+
+def answer(
+    route: Route, kv: KeyValue, headers: tuple[tuple[str, str], ...] = (), *, status: int = 200
+) -> Reply:
+    """The object as an answer."""
+    return Reply(status=status, body=objects.wire(route.resource, kv), headers=headers)
+
+
+async def create(writer: Writer, call: Call) -> Reply:
+    """POST on a collection.
+
+    Raises:
+        BadRequest, AlreadyExists, NotFound (the namespace), Forbidden, Invalid, UnsupportedMediaType.
+    """
+    resource = call.route.resource
+    obj = decode(call, negotiation.body(call.body, call.content_type), resource)
+    if obj.metadata.resource_version:
+        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
+    headers = calls.warnings(call, codec.unknown_fields(obj))
+    kv = await writer.create(resource, obj, dry_run=call.dry_run)
+    return answer(call.route, kv, headers, status=201)
+
+
+async def update(writer: Writer, call: Call) -> Reply:
+    """PUT on an object or its status, finalize or scale; without a resourceVersion it is unconditional.
+
+    Raises:
+        BadRequest, Conflict, NotFound, Invalid, UnsupportedMediaType.
+    """
+    route = call.route
+    data = negotiation.body(call.body, call.content_type)
+    if route.subresource == "scale":
+        return await subresources.update_scale(writer, call, data)
+    new = decode(call, data, route.resource)
+    headers = calls.warnings(call, codec.unknown_fields(new))
+    conditional = new.metadata.resource_version not in ("", "0")
+    for attempt in range(ATTEMPTS):
+        kv = await writer.storage.get(route.resource, route.namespace, route.name)
+        try:
+            kv = await writer.replace(
+                route.resource, kv, new, subresource=route.subresource, dry_run=call.dry_run
+            )
+        except errors.Conflict:
+            if conditional or attempt == ATTEMPTS - 1:
+                raise
+            continue
+        return answer(route, kv, headers)
+    raise AssertionError("the loop returns or raises")
+
+
+async def patched(writer: Writer, call: Call) -> Reply:
+    """PATCH on an object or its status or scale, tried again when somebody else was faster.
+
+    Raises:
+        BadRequest, Conflict (the patch itself names an old resourceVersion), NotFound, Invalid,
+        UnsupportedMediaType.
+    """
+    route = call.route
+    for attempt in range(ATTEMPTS):
+        kv = await writer.storage.get(route.resource, route.namespace, route.name)
+        if route.subresource == "scale":
+            current = subresources.scale_of(route.resource, kv)
+            resource = subresources.SCALE
+        else:
+            current, resource = objects.plain(kv), route.resource
+        before = current["metadata"]["resourceVersion"]
+        data = patch.apply_patch(resource, current, call.content_type, call.body)
+        wanted = data.get("metadata", {}).get("resourceVersion", before)
+        if wanted not in ("", before):
+            raise storage.conflict(route.resource, route.name, storage.MODIFIED)
+        try:
+            if route.subresource == "scale":
+                return await subresources.update_scale(writer, call, data)
+            new = decode(call, data, resource)
+            headers = calls.warnings(call, codec.unknown_fields(new))
+            kv = await writer.replace(
+                resource, kv, new, subresource=route.subresource, dry_run=call.dry_run
+            )
+        except errors.Conflict:
+            if attempt == ATTEMPTS - 1:
+                raise
+            continue
+        return answer(route, kv, headers)
+    raise AssertionError("the loop returns or raises")

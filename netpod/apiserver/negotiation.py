@@ -1,0 +1,106 @@
+"""Content types: what a client sends and what it wants back.
+
+kubectl asks for `application/json;as=Table;v=v1;g=meta.k8s.io,application/json`; client-go offers protobuf first and
+JSON second. netpod speaks JSON and reads JSON and YAML, so the first entry it can serve wins.
+
+Source: k8s.io/apiserver pkg/endpoints/handlers/negotiation/negotiate.go.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from netpod import errors
+from netpod.api import codec
+from netpod.api.meta import Json
+
+JSON = "application/json"
+YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+TRANSFORMS = {
+    ("Table", "v1"),
+    ("Table", "v1beta1"),
+    ("PartialObjectMetadata", "v1"),
+    ("PartialObjectMetadataList", "v1"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Shape of an answer: `kind` is "" for the object itself, else Table or PartialObjectMetadata(List)."""
+
+    kind: str = ""
+    version: str = ""
+
+
+AS_IS = Wanted()
+
+
+@functools.lru_cache(maxsize=256)
+def wanted(accept: str) -> Wanted:
+    """Choose from an Accept header; "" accepts everything.
+
+    Raises:
+        NotAcceptable: nothing in it can be served.
+    """
+    if not accept.strip():
+        return AS_IS
+    for entry in accept.split(","):
+        media, *parameters = (part.strip() for part in entry.split(";"))
+        options = dict(part.partition("=")[::2] for part in parameters)
+        if media not in (JSON, "application/*", "*/*"):
+            continue
+        kind = options.get("as", "")
+        if not kind:
+            return AS_IS
+        if options.get("g") == "meta.k8s.io" and (kind, options.get("v", "")) in TRANSFORMS:
+            return Wanted(kind, options["v"])
+    raise errors.NotAcceptable(
+        "only the following media types are accepted: application/json, "
+        "application/json;as=Table;v=v1;g=meta.k8s.io"
+    )
+
+
+def body(data: bytes, content_type: str) -> dict[str, Json]:
+    """Read a request's body.
+
+    Raises:
+        UnsupportedMediaType: neither JSON nor YAML.
+        BadRequest: it does not parse, or is no object.
+    """
+    media = content_type.partition(";")[0].strip().lower()
+    if media in ("", JSON):
+        try:
+            found = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise errors.BadRequest(f"cannot parse JSON: {error}") from error
+    elif media in YAML:
+        documents = codec.load_manifests(data)
+        if len(documents) != 1:
+            raise errors.BadRequest(
+                f"cannot parse YAML: expected one document, found {len(documents)}"
+            )
+        found = documents[0]
+    else:
+        raise errors.UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: "
+            f"{JSON}, {YAML[0]}"
+        )
+    if not isinstance(found, dict):
+        raise errors.BadRequest("cannot decode the body: expected an object")
+    return found
+
+
+def partial(data: Mapping[str, Json]) -> dict[str, Json]:
+    """An object's PartialObjectMetadata."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": data["metadata"],
+    }
+
+
+def dump(data: Mapping[str, Json]) -> bytes:
+    """JSON text of plain values."""
+    return orjson.dumps(data)

@@ -1,0 +1,110 @@
+"""How API objects lie in the store: keys as upstream's, values as JSON without their resourceVersion.
+
+The store counts the revision, so a value cannot hold its own. Every value begins with the same bytes per kind,
+`{"apiVersion":...,"kind":...,"metadata":{`; serving an object is putting the revision behind them, without
+parsing. What needs an object's inside (selectors, tables) shares one small cache of parsed values.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TypeVar
+
+import orjson
+
+from netpod.api import codec, registry
+from netpod.api.meta import Json, Object
+from netpod.store.store import KeyValue, Revision
+
+T = TypeVar("T", bound=Object)
+
+ROOT = "/registry/"
+_FOLDERS = {
+    "services": "services/specs",
+    "endpoints": "services/endpoints",
+    "nodes": "minions",
+    "ingresses": "ingress",
+}
+"""Where upstream's folder is not the plural. Source: pkg/registry/*/storage, ResourcePrefix."""
+
+_PARSED_LIMIT = 256
+
+
+@functools.cache
+def folder(resource: registry.Resource) -> str:
+    """Key prefix of all objects of a resource, e.g. `/registry/pods/`."""
+    return f"{ROOT}{_FOLDERS.get(resource.plural, resource.plural)}/"
+
+
+def prefix(resource: registry.Resource, namespace: str = "") -> str:
+    """Key prefix of a resource's objects, in one namespace or in all."""
+    return f"{folder(resource)}{namespace}/" if namespace else folder(resource)
+
+
+def key(resource: registry.Resource, namespace: str, name: str) -> str:
+    """Key of one object, e.g. `/registry/pods/default/web`."""
+    if resource.namespaced:
+        return f"{folder(resource)}{namespace}/{name}"
+    return f"{folder(resource)}{name}"
+
+
+@functools.cache
+def _head(resource: registry.Resource) -> bytes:
+    """What every value of the resource begins with; see `pack`."""
+    return b'{"apiVersion":%s,"kind":%s,"metadata":{' % (
+        orjson.dumps(resource.api_version),
+        orjson.dumps(resource.kind),
+    )
+
+
+def with_revision(obj: T, revision: str) -> T:
+    """The object with that resourceVersion."""
+    if obj.metadata.resource_version == revision:
+        return obj
+    metadata = dataclasses.replace(obj.metadata, resource_version=revision)
+    return dataclasses.replace(obj, metadata=metadata)
+
+
+def pack(resource: registry.Resource, obj: Object) -> bytes:
+    """The object as stored: JSON without resourceVersion."""
+    value = codec.to_json(with_revision(obj, ""))
+    assert value.startswith(_head(resource)), f"a stored {resource.kind} begins with its kind"
+    return value
+
+
+def wire(resource: registry.Resource, kv: KeyValue, revision: Revision | None = None) -> bytes:
+    """The object as clients see it; `revision` instead of its own where an event has a later one."""
+    head = _head(resource)
+    return b'%s"resourceVersion":"%d",%s' % (
+        head,
+        revision or kv.mod_revision,
+        kv.value[len(head) :],
+    )
+
+
+def unpack(resource: registry.Resource, kv: KeyValue) -> Object:
+    """The stored object with its resourceVersion."""
+    obj = codec.from_json(resource.cls, kv.value)
+    return with_revision(obj, str(kv.mod_revision))
+
+
+_parsed: dict[tuple[str, int], Mapping[str, Json]] = {}
+
+
+def parsed(kv: KeyValue) -> Mapping[str, Json]:
+    """The stored value as plain JSON values, shared: look, do not change. Has no resourceVersion."""
+    identity = (kv.key, kv.mod_revision)
+    found = _parsed.get(identity)
+    if found is None:
+        found = orjson.loads(kv.value)
+        if len(_parsed) >= _PARSED_LIMIT:
+            del _parsed[next(iter(_parsed))]
+        _parsed[identity] = found
+    return found
+
+
+def plain(kv: KeyValue, revision: Revision | None = None) -> dict[str, Json]:
+    """The object as plain JSON values with its resourceVersion, for whoever wants to change it."""
+    data: dict[str, Json] = orjson.loads(kv.value)
+    data["metadata"]["resourceVersion"] = str(revision or kv.mod_revision)
+    return data

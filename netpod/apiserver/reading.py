@@ -1,0 +1,160 @@
+"""get and list, served from stored bytes; tables and partial metadata for those who ask.
+
+A listing in pages is of one revision: the continue token holds it and the last key seen.
+
+Source: k8s.io/apiserver pkg/endpoints/handlers/get.go; pkg/storage/continue.go.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import orjson
+
+from netpod import errors
+from netpod.api import registry
+from netpod.api.meta import Json
+from netpod.apiserver import negotiation, objects, selection, tables
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.negotiation import Wanted
+from netpod.apiserver.storage import Storage
+from netpod.store.store import KeyValue, Revision
+
+TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. "
+    "You must start a new list without the continue parameter."
+)
+INCLUDE = ("", "Metadata", "Object", "None")
+
+
+async def get(storage: Storage, call: Call, now: datetime) -> Reply:
+    """GET of one object.
+
+    Raises:
+        NotFound, NotAcceptable.
+    """
+    route = call.route
+    wanted = negotiation.wanted(call.accept)
+    kv = await storage.get(route.resource, route.namespace, route.name)
+    if not wanted.kind:
+        return Reply(body=objects.wire(route.resource, kv))
+    if wanted.kind == "Table":
+        return Reply(
+            body=orjson.dumps(table(call, wanted, [objects.plain(kv)], kv.mod_revision, now))
+        )
+    return Reply(body=orjson.dumps(negotiation.partial(objects.plain(kv))))
+
+
+async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
+    """GET of a collection.
+
+    Raises:
+        BadRequest: a selector, limit or continue token is wrong.
+        Expired: the state the token continues is compacted.
+        NotAcceptable.
+    """
+    route = call.route
+    wanted = negotiation.wanted(call.accept)
+    chosen = selection.of_call(call)
+    limit = call.number("limit")
+    revision, after = _start(call)
+    try:
+        page = await storage.list(
+            route.resource,
+            route.namespace,
+            revision=revision,
+            limit=limit if chosen.everything else 0,
+            after=after,
+        )
+    except errors.Expired as error:
+        raise errors.Expired(TOO_OLD if after else str(error)) from error
+    items: Sequence[KeyValue] = page.items
+    remaining: int | None = page.remaining
+    if not chosen.everything:
+        items = [kv for kv in items if chosen.matches(kv)]
+        remaining = None
+        if limit and len(items) > limit:
+            items, remaining = items[:limit], -1
+    token = ""
+    if remaining and items:
+        token = _token(page.revision, items[-1].key)
+    meta: dict[str, Json] = {"resourceVersion": str(page.revision)}
+    if token:
+        meta["continue"] = token
+        if remaining and remaining > 0:
+            meta["remainingItemCount"] = remaining
+    if wanted.kind == "Table":
+        found = table(call, wanted, [objects.plain(kv) for kv in items], page.revision, now)
+        found["metadata"] = meta
+        return Reply(body=orjson.dumps(found))
+    if wanted.kind:
+        partial = [negotiation.partial(objects.plain(kv)) for kv in items]
+        body = {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta,
+            "items": partial,
+        }
+        return Reply(body=orjson.dumps(body))
+    return Reply(body=_list_body(route.resource, items, meta))
+
+
+def list_body(resource: registry.Resource, items: Iterable[KeyValue], revision: Revision) -> bytes:
+    """JSON of a list without pages."""
+    return _list_body(resource, items, {"resourceVersion": str(revision)})
+
+
+def _list_body(
+    resource: registry.Resource, items: Iterable[KeyValue], meta: dict[str, Json]
+) -> bytes:
+    return b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[%s]}' % (
+        resource.kind.encode(),
+        resource.api_version.encode(),
+        orjson.dumps(meta),
+        b",".join([objects.wire(resource, kv) for kv in items]),
+    )
+
+
+def table(
+    call: Call, wanted: Wanted, found: Sequence[dict[str, Json]], revision: Revision, now: datetime
+) -> dict[str, Json]:
+    """A metav1.Table of plain objects, in the version and with the row objects the client asked for."""
+    include = call.query.get("includeObject", "")
+    if include not in INCLUDE:
+        raise errors.BadRequest(f'includeObject: Unsupported value: "{include}"')
+    made: dict[str, Json] = tables.table(
+        call.route.resource, found, now=now, resource_version=str(revision)
+    )
+    if wanted.version == "v1beta1":
+        made["apiVersion"] = "meta.k8s.io/v1beta1"
+    if include in ("Object", "None"):
+        for row, data in zip(made["rows"], found, strict=True):
+            if include == "Object":
+                row["object"] = data
+            else:
+                row.pop("object", None)
+    return made
+
+
+def _start(call: Call) -> tuple[Revision | None, str]:
+    """Revision to list (None: the newest) and key to go on after."""
+    token = call.query.get("continue", "")
+    if token:
+        try:
+            data = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            revision, after = Revision(int(data["rv"])), str(data["start"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise errors.BadRequest(f"continue key is not valid: {error}") from error
+        if not after.startswith(objects.prefix(call.route.resource, call.route.namespace)):
+            raise errors.BadRequest("continue key is not valid: it is of another list")
+        return revision, after
+    match = call.query.get("resourceVersionMatch", "")
+    wanted = call.number("resourceVersion")
+    if match == "Exact" and wanted:
+        return Revision(wanted), ""
+    return None, ""
+
+
+def _token(revision: Revision, key: str) -> str:
+    data = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": key})
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,93 @@
+"""URL grammar -> Route.
+
+    /api/v1/RESOURCE[/NAME[/SUB]]                             cluster-scoped, or a list over all namespaces
+    /api/v1/namespaces/NS/RESOURCE[/NAME[/SUB]]               namespaced
+    /apis/GROUP/VERSION/...                                   the same for every other group
+    .../watch/...                                             the old form of ?watch=true
+
+    method   collection           object
+    GET      list, watch          get (watch, with ?watch=true)
+    POST     create               create (subresources)
+    PUT                           update
+    PATCH                         patch
+    DELETE   deletecollection     delete
+
+Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netpod import errors
+from netpod.api import registry
+
+COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+OBJECT = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a request is about; `namespace`, `name` and `subresource` are "" where there is none."""
+
+    verb: str
+    resource: registry.Resource
+    namespace: str
+    name: str
+    subresource: str
+
+
+def unknown_path() -> errors.NotFound:
+    """What upstream says about a path nobody serves."""
+    return errors.NotFound("the server could not find the requested resource")
+
+
+def is_true(text: str | None) -> bool:
+    """A boolean query parameter; present without a value counts."""
+    return text is not None and text.lower() not in ("0", "false")
+
+
+def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
+    """Read a resource path, already percent-decoded.
+
+    Raises:
+        NotFound: no resource is served there.
+        MethodNotAllowed: the resource has no such verb.
+    """
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 2:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) > 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        raise unknown_path()
+    watch = is_true(query.get("watch"))
+    if rest[0] == "watch" and len(rest) > 1:
+        watch, rest = True, rest[1:]
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
+        namespace, rest = rest[1], rest[2:]
+    resource = registry.by_plural(group, version, rest[0])
+    if resource is None or len(rest) > 3 or not all(rest):
+        raise unknown_path()
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    if (namespace and not resource.namespaced) or (
+        subresource and subresource not in resource.subresources
+    ):
+        raise unknown_path()
+    if resource.namespaced and not namespace and (name or method == "POST"):
+        raise unknown_path()
+    verb = (OBJECT if name else COLLECTION).get("GET" if method == "HEAD" else method)
+    if (
+        verb is None
+        or (name and not subresource and method == "POST")
+        or (subresource == "binding" and method != "POST")
+        or (subresource in ("status", "scale", "finalize") and method in ("POST", "DELETE"))
+    ):
+        raise errors.MethodNotAllowed(
+            "the server does not allow this method on the requested resource"
+        )
+    if watch and verb in ("get", "list"):
+        verb = "watch"
+    return Route(verb, resource, namespace, name, subresource)

@@ -1,0 +1,284 @@
+"""The API server: assemble, listen, stop.
+
+It accepts nothing before its pools are rebuilt and the objects every cluster has are there. A client that leaves ends
+its watch at once, but never a write half-way: writes run in tasks of the server's own.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import cast
+
+from aiohttp import web
+
+from netpod import errors
+from netpod.api import meta, registry
+from netpod.api.service import Service
+from netpod.apiserver import (
+    authentication,
+    authorization,
+    bootstrap,
+    deletion,
+    discovery,
+    handlers,
+    maintenance,
+    negotiation,
+    objects,
+    openapi,
+    reading,
+    routes,
+    status,
+    subresources,
+    watch,
+)
+from netpod.apiserver.allocators import Allocators
+from netpod.apiserver.authentication import User
+from netpod.apiserver.bootstrap import ControlPlane
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.storage import Storage
+from netpod.apiserver.writes import Writer
+from netpod.store.store import Store
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 3 * 1024 * 1024
+"""Source: k8s.io/apiserver MaxRequestBodyBytes."""
+
+SHUTDOWN_SECONDS = 2.0
+"""How long answers on their way may take when the server stops."""
+
+Write = Callable[[Writer, Call], Awaitable[Reply]]
+WRITES: Mapping[str, Write] = {
+    "create": handlers.create,
+    "update": handlers.update,
+    "patch": handlers.patched,
+    "delete": deletion.delete,
+    "deletecollection": deletion.delete_collection,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A socket that already listens. Whoever reaches a `trusted` one is system:masters."""
+
+    socket: socket.socket
+    tls: ssl.SSLContext | None = None
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServerConfig:
+    """What differs between clusters; `tokens` are bearer tokens and whom they stand for."""
+
+    service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.96.0.0/16"))
+    node_ports: range = range(30000, 32768)
+    control_plane: ControlPlane = field(
+        default_factory=lambda: ControlPlane(address=IPv4Address("172.18.0.2"))
+    )
+    tokens: Mapping[str, User] = field(default_factory=dict)
+    compaction_seconds: float = 300.0
+    event_seconds: float = 3600.0
+
+
+class ApiServer:
+    """The Kubernetes API over one store."""
+
+    def __init__(self, store: Store, config: ApiServerConfig) -> None:
+        self._store = store
+        self._config = config
+        self._storage = Storage(store)
+        self._allocators = Allocators(config.service_cidr, config.node_ports)
+        self.writer = Writer(self._storage, self._allocators)
+        self._streams: set[watch.Stream] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._ready = False
+
+    async def serve(
+        self, listeners: Sequence[Listener], ready: asyncio.Event | None = None
+    ) -> None:
+        """Serve until cancelled.
+
+        Args:
+            listeners: Where; connections made before wait in the sockets' queues.
+            ready: Set once requests are answered.
+        """
+        resource = registry.of(Service)
+        stored = await self._storage.list(resource)
+        self._allocators.adopt(cast(Service, objects.unpack(resource, kv)) for kv in stored.items)
+        config = self._config
+        await bootstrap.ensure(self.writer, config.service_cidr, config.control_plane)
+        runners: list[web.ServerRunner] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(
+                    maintenance.run(
+                        self._store,
+                        self._storage,
+                        interval=config.compaction_seconds,
+                        event_seconds=config.event_seconds,
+                    )
+                )
+                for listener in listeners:
+                    runners.append(await self._listen(listener))
+                self._ready = True
+                log.info("serving at revision %d", self._store.revision)
+                if ready is not None:
+                    ready.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await self._stop(runners)
+        finally:
+            self._tasks = None
+
+    async def _listen(self, listener: Listener) -> web.ServerRunner:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._handle(request, listener)
+
+        server = web.Server(handle, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        await web.SockSite(runner, listener.socket, ssl_context=listener.tls).start()
+        return runner
+
+    async def _stop(self, runners: Sequence[web.ServerRunner]) -> None:
+        self._ready = False
+        for stream in list(self._streams):
+            stream.close()
+        for runner in runners:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest, listener: Listener) -> web.StreamResponse:
+        try:
+            path = request.path
+            if authorization.is_open(path):
+                return _response(self._open_path(path))
+            user = authentication.authenticate(
+                trusted=listener.trusted,
+                certificate=request.get_extra_info("peercert") if listener.tls else None,
+                authorization=request.headers.get("Authorization", ""),
+                tokens=self._config.tokens,
+            )
+            reply = self._document(request, user, path)
+            if reply is not None:
+                return _response(reply)
+            route = routes.parse(request.method, path, request.query)
+            authorization.authorize(user, route)
+            call = Call(
+                route=route,
+                user=user,
+                query=request.query,
+                body=await _body(request) if request.body_exists else b"",
+                content_type=request.headers.get("Content-Type", ""),
+                accept=request.headers.get("Accept", ""),
+            )
+            if route.verb == "watch":
+                return await self._watch(request, call)
+            return _response(await self._dispatch(call))
+        except errors.ApiError as error:
+            return _response(_failed(error))
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # one request's mistake must not end the others
+            log.exception("cannot answer %s %s", request.method, request.path)
+            return _response(_failed(errors.ApiError(f"Internal error occurred: {error!r}")))
+
+    async def _dispatch(self, call: Call) -> Reply:
+        route = call.route
+        if route.verb == "get":
+            if route.subresource == "scale":
+                return await subresources.get_scale(self.writer, call)
+            return await reading.get(self._storage, call, meta.now())
+        if route.verb == "list":
+            return await reading.list_objects(self._storage, call, meta.now())
+        negotiation.wanted(call.accept)
+        write = subresources.bind if route.subresource == "binding" else WRITES[route.verb]
+        assert self._tasks is not None, "requests come while serving"
+        # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
+        return_or_error = await asyncio.shield(
+            self._tasks.create_task(_settled(write(self.writer, call)))
+        )
+        if isinstance(return_or_error, Exception):
+            raise return_or_error
+        return return_or_error
+
+    async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        stream = await watch.Stream.open(self._storage, call)
+        self._streams.add(stream)
+        try:
+            response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
+            response.enable_chunked_encoding()
+            await response.prepare(request)
+            async for lines in stream.lines():
+                await response.write(lines)
+            await response.write_eof()
+            return response
+        finally:
+            stream.close()
+            self._streams.discard(stream)
+
+    def _open_path(self, path: str) -> Reply:
+        if path == "/version":
+            return Reply(body=discovery.document(path) or b"")
+        if not self._ready:
+            return Reply(status=500, body=b"not ready", content_type="text/plain")
+        return Reply(body=b"ok", content_type="text/plain")
+
+    def _document(self, request: web.BaseRequest, user: User, path: str) -> Reply | None:
+        body, content_type = discovery.document(path), negotiation.JSON
+        if path == "/openapi/v2":
+            body, content_type = openapi.v2(request.headers.get("Accept", ""))
+        elif path == "/openapi/v3":
+            body = openapi.v3()
+        if body is None:
+            return None
+        authorization.authorize_path(user, path)
+        if request.method not in ("GET", "HEAD"):
+            raise errors.MethodNotAllowed("the server does not allow this method on this path")
+        return Reply(body=body, content_type=content_type)
+
+
+async def _settled(write: Awaitable[Reply]) -> Reply | Exception:
+    """A write's outcome as a value: its failure concerns one client, not the server's task group."""
+    try:
+        return await write
+    except Exception as error:  # noqa: BLE001 - raised again where the client waits
+        return error
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    """The request's body.
+
+    Raises:
+        TooLarge: it exceeds the limit.
+    """
+    too_large = errors.TooLarge(f"the request body exceeds the limit of {BODY_LIMIT} bytes")
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise too_large
+    data = bytearray()
+    async for chunk in request.content.iter_any():
+        data += chunk
+        if len(data) > BODY_LIMIT:
+            raise too_large
+    return bytes(data)
+
+
+def _failed(error: errors.ApiError) -> Reply:
+    data = status.failure(error)
+    headers: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, errors.Unauthorized):
+        headers = (("WWW-Authenticate", 'Bearer realm="netpod"'),)
+    return Reply(status=error.code, body=negotiation.dump(data), headers=headers)
+
+
+def _response(reply: Reply) -> web.Response:
+    response = web.Response(status=reply.status, body=reply.body)
+    response.headers["Content-Type"] = reply.content_type
+    for name, value in reply.headers:
+        response.headers.add(name, value)
+    return response

@@ -1,0 +1,153 @@
+"""API objects over the store, with upstream's error words.
+
+Below this line keys and revisions, above it objects and resourceVersions. A dry run does everything but write.
+"""
+
+import dataclasses
+
+from netpod import errors
+from netpod.api import registry
+from netpod.api.meta import Object
+from netpod.apiserver import objects
+from netpod.store.store import KeyValue, Page, Revision, Store, Watch
+
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+
+
+def details(resource: registry.Resource, name: str) -> dict[str, object]:
+    """`status.details` of an error about one object."""
+    found: dict[str, object] = {"kind": resource.plural}
+    if name:
+        found["name"] = name
+    if resource.group:
+        found["group"] = resource.group
+    return found
+
+
+def not_found(resource: registry.Resource, name: str) -> errors.NotFound:
+    """`pods "x" not found`."""
+    return errors.NotFound(
+        f'{resource.qualified} "{name}" not found', details=details(resource, name)
+    )
+
+
+def conflict(resource: registry.Resource, name: str, cause: str) -> errors.Conflict:
+    """`Operation cannot be fulfilled on pods "x": ...`."""
+    return errors.Conflict(
+        f'Operation cannot be fulfilled on {resource.qualified} "{name}": {cause}',
+        details=details(resource, name),
+    )
+
+
+def forbidden(resource: registry.Resource, name: str, cause: str) -> errors.Forbidden:
+    """`pods "x" is forbidden: ...`."""
+    subject = f'{resource.qualified} "{name}"' if name else resource.qualified
+    return errors.Forbidden(f"{subject} is forbidden: {cause}", details=details(resource, name))
+
+
+class Storage:
+    """Create, read, replace and delete API objects. Raises ApiError with upstream's messages."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def revision(self) -> Revision:
+        """Revision of the newest state."""
+        return self._store.revision
+
+    async def find(self, resource: registry.Resource, namespace: str, name: str) -> KeyValue | None:
+        """The stored object, or None."""
+        return await self._store.get(objects.key(resource, namespace, name))
+
+    async def get(self, resource: registry.Resource, namespace: str, name: str) -> KeyValue:
+        """The stored object.
+
+        Raises:
+            NotFound: there is none.
+        """
+        kv = await self._store.get(objects.key(resource, namespace, name))
+        if kv is None:
+            raise not_found(resource, name)
+        return kv
+
+    async def list(
+        self,
+        resource: registry.Resource,
+        namespace: str = "",
+        *,
+        revision: Revision | None = None,
+        limit: int = 0,
+        after: str = "",
+    ) -> Page:
+        """Objects of one or all namespaces; see `Store.list`."""
+        return await self._store.list(
+            objects.prefix(resource, namespace), revision=revision, limit=limit, after=after
+        )
+
+    async def watch(self, resource: registry.Resource, namespace: str, since: Revision) -> Watch:
+        """Events of one or all namespaces; see `Store.watch`."""
+        return await self._store.watch(objects.prefix(resource, namespace), since)
+
+    async def create(
+        self, resource: registry.Resource, obj: Object, *, dry_run: bool = False
+    ) -> KeyValue:
+        """Store a new object.
+
+        Raises:
+            AlreadyExists: there is one of that name.
+        """
+        name = obj.metadata.name
+        key = objects.key(resource, obj.metadata.namespace, name)
+        value = objects.pack(resource, obj)
+        try:
+            if not dry_run:
+                return await self._store.create(key, value)
+            if await self._store.get(key) is None:
+                return KeyValue(key, value, self.revision, self.revision)
+        except errors.AlreadyExists:
+            pass
+        raise errors.AlreadyExists(
+            f'{resource.qualified} "{name}" already exists', details=details(resource, name)
+        )
+
+    async def replace(
+        self, resource: registry.Resource, old: KeyValue, obj: Object, *, dry_run: bool = False
+    ) -> KeyValue:
+        """Store a newer version of `old`; the same value again keeps its revision.
+
+        Raises:
+            Conflict: `old` is no longer what is stored.
+            NotFound: it was deleted meanwhile.
+        """
+        value = objects.pack(resource, obj)
+        if value == old.value:
+            return old
+        if dry_run:
+            return dataclasses.replace(old, value=value)
+        try:
+            return await self._store.update(old.key, value, old.mod_revision)
+        except errors.Conflict as error:
+            raise conflict(resource, obj.metadata.name, MODIFIED) from error
+        except errors.NotFound as error:
+            raise not_found(resource, obj.metadata.name) from error
+
+    async def delete(
+        self, resource: registry.Resource, old: KeyValue, *, dry_run: bool = False
+    ) -> KeyValue:
+        """Remove `old` from the store.
+
+        Raises:
+            Conflict, NotFound: as for `replace`.
+        """
+        if dry_run:
+            return old
+        name = old.key.rpartition("/")[2]
+        try:
+            return await self._store.delete(old.key, old.mod_revision)
+        except errors.Conflict as error:
+            raise conflict(resource, name, MODIFIED) from error
+        except errors.NotFound as error:
+            raise not_found(resource, name) from error

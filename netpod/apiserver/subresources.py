@@ -1,0 +1,164 @@
+"""scale of workloads and binding of pods; status and finalize are strategies in writes.py.
+
+Source: pkg/registry/apps/deployment/storage/storage.go ScaleREST; pkg/registry/core/pod/storage/storage.go
+BindingREST.
+"""
+
+import dataclasses
+from typing import Any, cast
+
+from netpod import errors
+from netpod.api import codec, meta, registry
+from netpod.api.apps import Deployment, ReplicaSet, Scale, ScaleSpec, ScaleStatus
+from netpod.api.core import Binding
+from netpod.api.meta import Condition, Json, LabelSelector
+from netpod.api.pod import Pod
+from netpod.apiserver import negotiation, objects, status, storage
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.writes import Writer
+from netpod.store.store import KeyValue
+
+SCALE = registry.Resource(
+    group="autoscaling", version="v1", kind="Scale", plural="scales", cls=Scale
+)
+PODS = registry.of(Pod)
+OPERATORS = {"In": "in", "NotIn": "notin"}
+
+
+def selector_text(selector: LabelSelector | None) -> str:
+    """A label selector in the form of a query, e.g. `app=web,tier in (a,b)`."""
+    if selector is None:
+        return ""
+    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    for one in selector.match_expressions:
+        if one.operator in OPERATORS:
+            parts.append(f"{one.key} {OPERATORS[one.operator]} ({','.join(sorted(one.values))})")
+        else:
+            parts.append(f"!{one.key}" if one.operator == "DoesNotExist" else one.key)
+    return ",".join(parts)
+
+
+def scale_of(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
+    """The Scale of a stored Deployment or ReplicaSet."""
+    workload = cast(Deployment | ReplicaSet, objects.unpack(resource, kv))
+    metadata = workload.metadata
+    scale = Scale(
+        metadata=meta.ObjectMeta(
+            name=metadata.name,
+            namespace=metadata.namespace,
+            uid=metadata.uid,
+            resource_version=metadata.resource_version,
+            creation_timestamp=metadata.creation_timestamp,
+        ),
+        spec=ScaleSpec(replicas=_replicas(workload)),
+        status=ScaleStatus(
+            replicas=workload.status.replicas, selector=selector_text(workload.spec.selector)
+        ),
+    )
+    return codec.encode(scale)
+
+
+def _replicas(workload: Deployment | ReplicaSet) -> int:
+    return 1 if workload.spec.replicas is None else workload.spec.replicas
+
+
+async def get_scale(writer: Writer, call: Call) -> Reply:
+    """GET of a scale."""
+    route = call.route
+    kv = await writer.storage.get(route.resource, route.namespace, route.name)
+    return Reply(body=negotiation.dump(scale_of(route.resource, kv)))
+
+
+async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Reply:
+    """Set a workload's replicas from a Scale.
+
+    Raises:
+        BadRequest: the body is no Scale.
+        Invalid: replicas is negative.
+        Conflict, NotFound.
+    """
+    route = call.route
+    if data.get("kind", "Scale") != "Scale":
+        raise errors.BadRequest(f"cannot scale: the body is a {data['kind']}, not a Scale")
+    scale = codec.decode(Scale, data)
+    if scale.spec.replicas < 0:
+        error = errors.FieldError(
+            field="spec.replicas",
+            reason="FieldValueInvalid",
+            message=f"Invalid value: {scale.spec.replicas}: must be greater than or equal to 0",
+        )
+        raise status.invalid("Scale", "autoscaling", route.name, [error])
+    kv = await writer.storage.get(route.resource, route.namespace, route.name)
+    workload = cast(Any, objects.unpack(route.resource, kv))
+    new = dataclasses.replace(
+        workload, spec=dataclasses.replace(workload.spec, replicas=scale.spec.replicas)
+    )
+    wanted = scale.metadata
+    metadata = dataclasses.replace(
+        new.metadata, resource_version=wanted.resource_version, uid=wanted.uid or new.metadata.uid
+    )
+    new = dataclasses.replace(new, metadata=metadata)
+    kv = await writer.replace(route.resource, kv, new, subresource="scale", dry_run=call.dry_run)
+    return Reply(body=negotiation.dump(scale_of(route.resource, kv)))
+
+
+async def bind(writer: Writer, call: Call) -> Reply:
+    """POST of a Binding: the pod goes to the target node, once.
+
+    Raises:
+        Conflict: the pod has a node already, is being deleted, or has another uid.
+        BadRequest, NotFound.
+    """
+    route = call.route
+    binding = codec.decode(Binding, negotiation.body(call.body, call.content_type))
+    target = binding.target
+    if target.kind not in ("", "Node") or not target.name:
+        raise errors.BadRequest("cannot bind pod: target must be a Node with a name")
+    for _ in range(10):
+        kv = await writer.storage.get(PODS, route.namespace, route.name)
+        pod = cast(Pod, objects.unpack(PODS, kv))
+        _check_binding(pod, binding)
+        try:
+            await writer.storage.replace(
+                PODS, kv, _bound(pod, writer, binding), dry_run=call.dry_run
+            )
+        except errors.Conflict:
+            continue
+        return Reply(status=201, body=status.success(PODS, route.name, code=201))
+    raise storage.conflict(PODS, route.name, storage.MODIFIED)
+
+
+def _check_binding(pod: Pod, binding: Binding) -> None:
+    name = pod.metadata.name
+    wanted = binding.metadata
+    if wanted.uid and wanted.uid != pod.metadata.uid:
+        cause = (
+            f"Precondition failed: UID in precondition: {wanted.uid}, "
+            f"UID in object meta: {pod.metadata.uid}"
+        )
+    elif pod.metadata.deletion_timestamp:
+        cause = f"pod {name} is being deleted, cannot be assigned to a host"
+    elif pod.spec.node_name:
+        cause = f'pod {name} is already assigned to node "{pod.spec.node_name}"'
+    else:
+        return
+    raise errors.Conflict(
+        f'Operation cannot be fulfilled on pods/binding "{name}": {cause}',
+        details={"name": name, "kind": "pods/binding"},
+    )
+
+
+def _bound(pod: Pod, writer: Writer, binding: Binding) -> Pod:
+    scheduled = Condition(
+        type="PodScheduled",
+        status="True",
+        last_transition_time=meta.timestamp(writer.now()),
+    )
+    others = tuple(c for c in pod.status.conditions if c.type != "PodScheduled")
+    annotations = {**pod.metadata.annotations, **binding.metadata.annotations}
+    return dataclasses.replace(
+        pod,
+        metadata=dataclasses.replace(pod.metadata, annotations=annotations),
+        spec=dataclasses.replace(pod.spec, node_name=binding.target.name),
+        status=dataclasses.replace(pod.status, conditions=(*others, scheduled)),
+    )

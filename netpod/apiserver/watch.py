@@ -1,0 +1,187 @@
+"""watch: a stream of one JSON object per line, from a list's revision on.
+
+    resourceVersion N     events after N; 410 Expired as an ERROR event when they are compacted away
+    none, or 0            first the objects there are, as ADDED, then events
+    sendInitialEvents     the same, closed by a bookmark that says so
+
+An object that moves into a selection is ADDED, out of it DELETED. The JSON line of an event is made once and shared
+by all watchers. A client that reads too slowly is told 410 and lists again.
+
+Source: k8s.io/apiserver pkg/endpoints/handlers/watch.go; API concepts, "Efficient detection of changes".
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from netpod import errors
+from netpod.api import meta, registry
+from netpod.api.meta import Json
+from netpod.apiserver import negotiation, objects, reading, selection, status
+from netpod.apiserver.calls import Call
+from netpod.apiserver.negotiation import Wanted
+from netpod.apiserver.selection import Selection
+from netpod.apiserver.storage import Storage
+from netpod.store.store import Event, EventType, KeyValue, Page, Revision, Watch
+
+BOOKMARK_SECONDS = 60.0
+DEFAULT_SECONDS = 3600
+"""Longest life of a watch that names no timeoutSeconds; clients watch again from where they are."""
+
+_LINES_LIMIT = 512
+_lines: dict[tuple[str, str, int], bytes] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one watcher is told of an event: the object as `kv`, at `revision`."""
+
+    type: str
+    kv: KeyValue
+    revision: Revision
+
+
+def change(event: Event, chosen: Selection) -> Change | None:
+    """What an event means to a watcher of a selection; None when it does not concern it."""
+    revision = event.kv.mod_revision
+    if event.type is EventType.DELETE:
+        last = event.previous or event.kv
+        return Change("DELETED", last, revision) if chosen.matches(last) else None
+    now = chosen.matches(event.kv)
+    before = event.previous is not None and chosen.matches(event.previous)
+    if now:
+        return Change("MODIFIED" if before else "ADDED", event.kv, revision)
+    if before and event.previous is not None:
+        return Change("DELETED", event.previous, revision)
+    return None
+
+
+def _line(type_: str, obj: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (type_.encode(), obj)
+
+
+def _object_line(resource: registry.Resource, told: Change) -> bytes:
+    identity = (told.kv.key, told.type, told.revision)
+    line = _lines.get(identity)
+    if line is None:
+        line = _line(told.type, objects.wire(resource, told.kv, told.revision))
+        if len(_lines) >= _LINES_LIMIT:
+            del _lines[next(iter(_lines))]
+        _lines[identity] = line
+    return line
+
+
+class Stream:
+    """One client's watch; iterate over `lines` and close it."""
+
+    def __init__(self, call: Call, wanted: Wanted, chosen: Selection, since: Revision) -> None:
+        self._call = call
+        self._wanted = wanted
+        self._chosen = chosen
+        self._bookmarks = call.query.get("allowWatchBookmarks", "") in ("true", "1")
+        self._initial: Page | None = None
+        self._since = since
+        self._watch: Watch | None = None
+        self._first_table = True
+
+    @classmethod
+    async def open(cls, storage: Storage, call: Call) -> "Stream":
+        """Subscribe before anything is answered, so that nothing falls between.
+
+        Raises:
+            BadRequest: a parameter is wrong.
+            NotAcceptable: none of the content types can be served.
+        """
+        route = call.route
+        since = Revision(call.number("resourceVersion"))
+        stream = cls(call, negotiation.wanted(call.accept), selection.of_call(call), since)
+        initial = call.query.get("sendInitialEvents", "")
+        if initial == "true" or (since == 0 and initial != "false"):
+            stream._initial = await storage.list(route.resource, route.namespace)
+            stream._since = stream._initial.revision
+        elif since == 0:
+            stream._since = storage.revision
+        try:
+            stream._watch = await storage.watch(route.resource, route.namespace, stream._since)
+        except errors.Expired:
+            stream._watch = None
+        return stream
+
+    def close(self) -> None:
+        """End the stream; repeating it changes nothing."""
+        if self._watch is not None:
+            self._watch.close()
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Chunks of whole lines, until the time is over, the store closes or the client must list again."""
+        loop = asyncio.get_running_loop()
+        seconds = self._call.number("timeoutSeconds") or DEFAULT_SECONDS
+        end = loop.time() + seconds
+        if self._watch is None:
+            yield self._expired(f"too old resource version: {self._since}")
+            return
+        if self._initial is not None:
+            for kv in self._initial.items:
+                if self._chosen.matches(kv):
+                    yield self._tell(Change("ADDED", kv, kv.mod_revision))
+            if self._call.query.get("sendInitialEvents") == "true":
+                yield self._bookmark(self._initial.revision, initial=True)
+            self._initial = None
+        while True:
+            left = end - loop.time()
+            try:
+                async with asyncio.timeout(
+                    min(left, BOOKMARK_SECONDS) if self._bookmarks else left
+                ):
+                    events = await self._watch.batch()
+            except TimeoutError:
+                if self._bookmarks:
+                    yield self._bookmark(self._watch.revision)
+                if loop.time() >= end:
+                    return
+                continue
+            except errors.Expired as error:
+                yield self._expired(str(error))
+                return
+            except StopAsyncIteration:
+                return
+            found = [told for event in events if (told := change(event, self._chosen)) is not None]
+            if found:
+                yield b"".join(map(self._tell, found))
+
+    def _tell(self, told: Change) -> bytes:
+        resource = self._call.route.resource
+        if not self._wanted.kind:
+            return _object_line(resource, told)
+        data = objects.plain(told.kv, told.revision)
+        if self._wanted.kind == "Table":
+            shown = self._table(data, told.revision, meta.now())
+        else:
+            shown = negotiation.partial(data)
+        return _line(told.type, orjson.dumps(shown))
+
+    def _table(self, data: dict[str, Json], revision: Revision, now: datetime) -> dict[str, Json]:
+        shown = reading.table(self._call, self._wanted, [data], revision, now)
+        # Only the first table of a stream carries the columns. Source: handlers/response.go.
+        if not self._first_table:
+            shown["columnDefinitions"] = []
+        self._first_table = False
+        return shown
+
+    def _bookmark(self, revision: Revision, *, initial: bool = False) -> bytes:
+        resource = self._call.route.resource
+        metadata: dict[str, Json] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if initial:
+            metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+        data: dict[str, Json] = {
+            "kind": resource.kind,
+            "apiVersion": resource.api_version,
+            "metadata": metadata,
+        }
+        return _line("BOOKMARK", orjson.dumps(data))
+
+    def _expired(self, message: str) -> bytes:
+        return _line("ERROR", orjson.dumps(status.failure(errors.Expired(message))))

@@ -1,0 +1,244 @@
+"""What every write shares: system metadata, strategies of subresources, deletion by the last finalizer.
+
+Source: k8s.io/apiserver pkg/registry/rest/{create,update}.go, pkg/registry/generic/registry/store.go.
+"""
+
+import asyncio
+import dataclasses
+import random
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, cast
+
+from netpod import errors
+from netpod.api import meta, registry
+from netpod.api.core import Namespace
+from netpod.api.meta import Object
+from netpod.api.service import Service
+from netpod.apiserver import admission, objects, storage
+from netpod.apiserver.allocators import Allocators
+from netpod.apiserver.storage import Storage
+from netpod.store.store import KeyValue
+
+SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+"""Letters of generated names: no vowels, so no words. Source: k8s.io/apimachinery pkg/util/rand."""
+
+GENERATED_BASE = 58
+ATTEMPTS = 8
+
+COUNTED = frozenset({"apps", "networking.k8s.io", "discovery.k8s.io"})
+"""Groups whose objects count changes of their spec in metadata.generation; of the core group only Pod."""
+
+SERVICE = registry.of(Service)
+
+
+class Writer:
+    """Creates and replaces objects for whoever asks: HTTP handlers, subresources, bootstrap.
+
+    Args:
+        now: The clock.
+        chance: Source of name suffixes.
+    """
+
+    def __init__(
+        self,
+        store: Storage,
+        allocators: Allocators,
+        *,
+        now: Callable[[], datetime] = meta.now,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.storage = store
+        self.allocators = allocators
+        self.now = now
+        self._chance = chance or random.SystemRandom()
+        # Two writes of one Service must not judge each other's claims, so they take turns.
+        self._services = asyncio.Lock()
+
+    async def create(
+        self, resource: registry.Resource, obj: Object, *, dry_run: bool = False
+    ) -> KeyValue:
+        """Admit and store a new object.
+
+        Raises:
+            AlreadyExists, NotFound (its namespace), Forbidden, Invalid.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._create(resource, self._identify(obj, resource), dry_run)
+            except errors.AlreadyExists:
+                if obj.metadata.name or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    def _identify(self, obj: Object, resource: registry.Resource) -> Object:
+        given = obj.metadata
+        name = given.name
+        if not name and given.generate_name:
+            suffix = "".join(self._chance.choices(SUFFIX, k=5))
+            name = given.generate_name[:GENERATED_BASE] + suffix
+        metadata = dataclasses.replace(
+            given,
+            name=name,
+            uid=str(uuid.uuid4()),
+            creation_timestamp=meta.timestamp(self.now()),
+            deletion_timestamp="",
+            deletion_grace_period_seconds=None,
+            generation=1 if _counted(resource) else 0,
+            resource_version="",
+            self_link="",
+        )
+        obj = dataclasses.replace(obj, metadata=metadata)
+        # Status belongs to whoever observes, not to whoever wishes; only the kubelet registers its node with one.
+        if "status" in resource.subresources and resource.kind != "Node":
+            obj = _with(obj, status=getattr(resource.cls(), "status"))  # noqa: B009
+        return obj
+
+    async def _create(self, resource: registry.Resource, obj: Object, dry_run: bool) -> KeyValue:
+        obj = await admission.admit_create(self.storage, resource, obj)
+        if not isinstance(obj, Service):
+            return await self.storage.create(resource, obj, dry_run=dry_run)
+        service, claim = self.allocators.claim(None, obj)
+        try:
+            kv = await self.storage.create(resource, service, dry_run=dry_run)
+        except errors.NetpodError:
+            claim.undo()
+            raise
+        if dry_run:
+            claim.undo()
+        return kv
+
+    async def replace(
+        self,
+        resource: registry.Resource,
+        kv: KeyValue,
+        new: Object,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> KeyValue:
+        """Admit and store a newer version of what `kv` holds.
+
+        What the subresource does not own stays as it was; an unchanged object keeps its revision; an object
+        that waited for its last finalizer goes.
+
+        Raises:
+            Conflict: `new` names another uid or resourceVersion, or `kv` is no longer stored.
+            NotFound, Invalid.
+        """
+        old = objects.unpack(resource, kv)
+        _check_identity(resource, new, old)
+        new = _merge(resource, new, old, subresource)
+        if not subresource or subresource == "scale":
+            new = await admission.admit_update(self.storage, resource, new, old)
+        if not isinstance(new, Service) or subresource:
+            return await self._store(resource, kv, new, old, dry_run)
+        async with self._services:
+            service, claim = self.allocators.claim(cast(Service, old), new)
+            try:
+                kv = await self._store(resource, kv, service, old, dry_run)
+            except errors.NetpodError:
+                claim.undo()
+                raise
+            claim.undo() if dry_run else claim.commit()
+        return kv
+
+    async def _store(
+        self, resource: registry.Resource, kv: KeyValue, new: Object, old: Object, dry_run: bool
+    ) -> KeyValue:
+        new = objects.with_revision(new, old.metadata.resource_version)
+        if new == old:
+            return kv
+        if _counted(resource) and _differs(new, old):
+            new = _with_meta(new, generation=old.metadata.generation + 1)
+        if may_go(new):
+            gone = await self.storage.delete(resource, kv, dry_run=dry_run)
+            if not dry_run:
+                self.forget(old)
+            return gone
+        return await self.storage.replace(resource, kv, new, dry_run=dry_run)
+
+    def forget(self, obj: Object) -> None:
+        """Give back what a deleted object had from the pools."""
+        if isinstance(obj, Service):
+            self.allocators.release(obj)
+
+
+def may_go(obj: Object) -> bool:
+    """Whether an object is being deleted and nothing holds it any more."""
+    metadata = obj.metadata
+    if not metadata.deletion_timestamp or metadata.finalizers:
+        return False
+    if isinstance(obj, Namespace):
+        return not obj.spec.finalizers
+    return not metadata.deletion_grace_period_seconds
+
+
+def _with(obj: Object, **changes: Any) -> Object:
+    return dataclasses.replace(obj, **changes)
+
+
+def _with_meta(obj: Object, **changes: Any) -> Object:
+    return dataclasses.replace(obj, metadata=dataclasses.replace(obj.metadata, **changes))
+
+
+def _counted(resource: registry.Resource) -> bool:
+    return resource.group in COUNTED or resource.kind == "Pod"
+
+
+def _differs(new: Object, old: Object) -> bool:
+    """Whether anything but metadata and status changed."""
+    alike: dict[str, Any] = {"metadata": old.metadata}
+    if hasattr(old, "status"):
+        alike["status"] = old.status
+    return _with(new, **alike) != old
+
+
+def _check_identity(resource: registry.Resource, new: Object, old: Object) -> None:
+    wanted, found = new.metadata, old.metadata
+    if wanted.uid and wanted.uid != found.uid:
+        raise storage.conflict(
+            resource,
+            found.name,
+            f"Precondition failed: UID in precondition: {wanted.uid}, UID in object meta: {found.uid}",
+        )
+    if wanted.resource_version not in ("", "0", found.resource_version):
+        raise storage.conflict(resource, found.name, storage.MODIFIED)
+
+
+def _merge(resource: registry.Resource, new: Object, old: Object, subresource: str) -> Object:
+    """What the writer may change from `new`, everything else from `old`."""
+    if subresource == "status":
+        return _with(old, status=getattr(new, "status"))  # noqa: B009
+    if subresource == "finalize":
+        return _with(old, spec=getattr(new, "spec"))  # noqa: B009
+    before = old.metadata
+    finalizers = new.metadata.finalizers
+    if before.deletion_timestamp:
+        added = [name for name in finalizers if name not in before.finalizers]
+        if added:
+            raise storage.forbidden(
+                resource,
+                before.name,
+                f"no new finalizers can be added if the object is being deleted, found new: {added}",
+            )
+    metadata = dataclasses.replace(
+        new.metadata,
+        name=before.name,
+        namespace=before.namespace,
+        generate_name=new.metadata.generate_name or before.generate_name,
+        uid=before.uid,
+        resource_version=before.resource_version,
+        generation=before.generation,
+        creation_timestamp=before.creation_timestamp,
+        deletion_timestamp=before.deletion_timestamp,
+        deletion_grace_period_seconds=before.deletion_grace_period_seconds,
+        self_link="",
+    )
+    merged = dataclasses.replace(new, metadata=metadata)
+    if "status" in resource.subresources:
+        merged = _with(merged, status=getattr(old, "status"))  # noqa: B009
+    if isinstance(merged, Namespace) and isinstance(old, Namespace):
+        merged = dataclasses.replace(merged, spec=old.spec)
+    return merged
