@@ -11,7 +11,8 @@ import orjson
 SWAGGER = "2.0"
 TITLE = "Kubernetes"
 VERSION = "v1.30.0-netpod"
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# Newer Go refuses the "@" of the type old kubectl asks for, in old kubectl too, so it is answered with the newer one.
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 V2_ACCEPTED = ("application/com.github.proto-openapi.spec.v2", "com.github.openapi.spec.v2")
 
 
