@@ -104,8 +104,12 @@ class Socket:
             KernelError: the first that failed, with the kernel's errno and words.
             Unsupported: this kernel lacks what it asks for.
         """
+        failure: KernelError | None = None
         for start in range(0, len(messages), _BATCH):
-            self._send(messages[start : start + _BATCH])
+            failed = self._send(messages[start : start + _BATCH])
+            failure = failure or failed
+        if failure is not None:
+            raise failure
 
     def index(self, name: str) -> int:
         """Number of a link in this socket's namespace, or 0 when there is no such link. Source: netdevice(7)."""
@@ -132,7 +136,8 @@ class Socket:
                 return replies
         raise KernelError(f"cannot {message.what}", errno=errno.EINTR, netns=self.netns)
 
-    def _send(self, messages: Sequence[Message]) -> None:
+    def _send(self, messages: Sequence[Message]) -> KernelError | None:
+        """One hand-over; the first failure, or None."""
         waiting: dict[int, Message] = {}
         parcel = bytearray()
         for message in messages:
@@ -147,8 +152,7 @@ class Socket:
                 answered = waiting.pop(sequence, None) if kind == NLMSG_ERROR else None
                 if answered is not None and failure is None:
                     failure = self._failure(answered, flags, body)
-        if failure is not None:
-            raise failure
+        return failure
 
     def _dump(self, message: Message, cls: type[Any]) -> tuple[list[Any], bool]:
         sequence = next(self._sequence)
