@@ -24,6 +24,7 @@ class Compiled:
         self._ports: dict[ServicePortName, PortRules] = {}
         self._endpoints: dict[ServicePortName, int] = {}
         self._total = 0
+        self._outdated: set[tuple[str, Chain]] = set(iptables.SHARED)
         self._dirty_shared: set[tuple[str, Chain]] = set(iptables.SHARED)
         self._dirty_chains: set[str] = set()
         self._desired: dict[str, dict[str, Rules]] = iptables.base(config)
@@ -53,12 +54,12 @@ class Compiled:
 
     def desired(self) -> Ruleset:
         """Every chain this node should have, without the jumps out of the built-in chains."""
-        ports = None
-        for table, chain in iptables.SHARED:
-            if (table, chain) in self._dirty_shared:
-                ports = ports or [self._ports[name] for name in self._order]
+        if self._outdated:
+            ports = [self._ports[name] for name in self._order]
+            for table, chain in self._outdated:
                 rules = iptables.shared(table, chain, ports, self._config)
                 self._desired[table][chain] = rules
+            self._outdated.clear()
         return self._desired
 
     def against(self, observed: Ruleset) -> Delta:
@@ -83,12 +84,13 @@ class Compiled:
 
     def applied(self) -> None:
         """The kernel now has everything desired."""
+        desired = self.desired()
         if not self._applied:
-            self._applied = {table: dict(chains) for table, chains in self.desired().items()}
+            self._applied = {table: dict(chains) for table, chains in desired.items()}
         for table, chain in self._dirty_shared:
-            self._applied[table][chain] = self._desired[table][chain]
+            self._applied[table][chain] = desired[table][chain]
         for name in self._dirty_chains:
-            rules = self._desired["nat"].get(name)
+            rules = desired["nat"].get(name)
             if rules is None:
                 self._applied["nat"].pop(name, None)
             else:
@@ -121,6 +123,7 @@ class Compiled:
                 nat[chain] = rules
         for shared in {*before.shared, *after.shared}:
             if before.shared.get(shared) != after.shared.get(shared):
+                self._outdated.add(shared)
                 self._dirty_shared.add(shared)
 
 
