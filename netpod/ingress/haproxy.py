@@ -1,0 +1,250 @@
+"""Routing -> HAProxy's configuration and the maps it searches (pure).
+
+HAProxy 2.6 and later. Routes are data, not configuration: the host picks a site in hosts.map, `SITE#PATH` picks
+a rule in exact.map or, with one slash appended and the longest key winning, in prefix.map. `SITE#` alone in
+prefix.map is the site's default backend. A rule reads
+
+    TARGET|SERVICE|INGRESS|PATHTYPE|HOST|PATH         default:web:80|default/web:80|default/site|Prefix|a.io|/
+
+and names the configuration's section `svc-TARGET`. A request with the header X-Netpod-Trace goes through its twin
+`trace-TARGET`, which opens a connection of its own from a source port of TRACE_PORTS: so the connection behind
+the proxy is known before its first packet leaves. HAProxy binds to a source port only together with an address
+(haproxy issue 2204), hence Settings.source.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from netpod.ingress.model import Address, Routing, Rule
+
+TRACE_HEADER = "X-Netpod-Trace"
+TRACE_PORTS = (61000, 61999)
+"""Source ports of traced requests; above net.ipv4.ip_local_port_range, so nothing else has them."""
+EVERY_HOST = "*"
+"""The site of rules without host."""
+HOSTS, EXACT, PREFIX, WHY = "hosts.map", "exact.map", "prefix.map", "why.map"
+MAPS = (HOSTS, EXACT, PREFIX, WHY)
+
+Slots = Mapping[str, tuple[Address | None, ...]]
+"""Servers by target id. A server without address is in maintenance, ready to be given one at run time."""
+Maps = Mapping[str, Mapping[str, str]]
+"""Key -> value, by the map's file name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What does not come from the API.
+
+    Attributes:
+        bind: Arguments of `bind` in the HTTP frontend, e.g. "0.0.0.0:80" or "fd@7".
+        health: Where GET /healthz says 200 while HAProxy lives, e.g. "0.0.0.0:10254"; "" for nowhere.
+        source: Address of this pod, which traced requests come from.
+        socket: Path of the runtime API's unix socket.
+        maxconn: Connections of clients at a time.
+    """
+
+    bind: tuple[str, ...]
+    health: str = ""
+    source: str
+    socket: str
+    maxconn: int = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a HAProxy runs with."""
+
+    slots: Slots = field(default_factory=dict)
+    maps: Maps = field(default_factory=lambda: {name: {} for name in MAPS})
+
+
+def compile(routing: Routing) -> Config:
+    """Turn a routing into targets' addresses and maps; deterministic."""
+    maps: dict[str, dict[str, str]] = {name: {} for name in MAPS}
+    for host, site in sorted(routing.sites.items()):
+        name = host or EVERY_HOST
+        maps[HOSTS][name] = name
+        for path, rule in sorted(site.exact.items()):
+            maps[EXACT][f"{name}#{path}"] = _line(rule)
+        for path, rule in sorted(site.prefix.items()):
+            maps[PREFIX][f"{name}#{path}"] = _line(rule)
+        default = site.default or routing.default
+        if default is not None:
+            maps[PREFIX][f"{name}#"] = _line(default)
+    if routing.default is not None:
+        maps[PREFIX].setdefault(f"{EVERY_HOST}#", _line(routing.default))
+    for target, backend in sorted(routing.backends.items()):
+        if backend.why:
+            maps[WHY][target.id] = backend.why
+    slots = {target.id: backend.addresses for target, backend in sorted(routing.backends.items())}
+    return Config(slots=slots, maps=maps)
+
+
+def _line(rule: Rule) -> str:
+    return "|".join(
+        (
+            rule.target.id,
+            str(rule.target),
+            str(rule.ingress),
+            rule.path_type,
+            rule.host or EVERY_HOST,
+            rule.path,
+        )
+    )
+
+
+def map_text(entries: Mapping[str, str]) -> str:
+    """Return a map file: one `key value` a line, sorted."""
+    return "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
+
+
+def text(config: Config, settings: Settings) -> str:
+    """Return haproxy.cfg; the maps are files beside it."""
+    parts = [_HEAD.format(socket=settings.socket, maxconn=settings.maxconn, log=_log_format())]
+    if settings.health:
+        parts.append(_HEALTH.format(health=settings.health))
+    binds = "\n".join(f"    bind {bind}" for bind in settings.bind)
+    parts.append(_FRONTEND.format(binds=binds, trace=TRACE_HEADER))
+    for target, addresses in sorted(config.slots.items()):
+        parts.append(_backend(f"svc-{target}", addresses, "", ""))
+        source = f" source {settings.source}:{TRACE_PORTS[0]}-{TRACE_PORTS[1]}"
+        parts.append(_backend(f"trace-{target}", addresses, source, _TRACE_OPTIONS))
+    return "\n".join(parts)
+
+
+def server(number: int) -> str:
+    """Name of a backend's server by its place."""
+    return f"s{number}"
+
+
+def _backend(name: str, addresses: Iterable[Address | None], source: str, options: str) -> str:
+    lines = [f"backend {name}\n{options}"]
+    for number, address in enumerate(addresses):
+        # A server needs some address to be given another one later.
+        where = str(address) if address is not None else "127.0.0.1:1 disabled"
+        lines.append(f"    server {server(number)} {where}{source}\n")
+    return "".join(lines)
+
+
+def _log_format() -> str:
+    """One JSON object a request. `client` and `source` are the two connections, joined; -1 ms: not reached."""
+
+    def escaped(expression: str) -> str:
+        return f'"%[{expression},json(utf8s)]"'
+
+    fields = {
+        "time": "%Ts.%ms",
+        "trace": escaped("var(txn.trace)"),
+        "id": '"%ID"',
+        "request_id": escaped("var(txn.request)"),
+        "client": '"%ci:%cp"',
+        "frontend": '"%ft"',
+        "local": '"%fi:%fp"',
+        "method": '"%HM"',
+        "host": escaped("var(txn.host)"),
+        "path": escaped("var(txn.path)"),
+        "ingress": escaped("var(txn.rule),field(3,|)"),
+        "rule_path_type": escaped("var(txn.rule),field(4,|)"),
+        "rule_host": escaped("var(txn.rule),field(5,|)"),
+        "rule_path": escaped("var(txn.rule),field(6,|,0)"),
+        "backend": escaped("var(txn.rule),field(2,|)"),
+        "haproxy_backend": '"%b"',
+        "server": '"%s"',
+        "source": '"%bi:%bp"',
+        "destination": '"%si:%sp"',
+        "status": "%ST",
+        "ended": '"%tsc"',
+        "retries": '"%rc"',
+        "request_ms": "%TR",
+        "queue_ms": "%Tw",
+        "connect_ms": "%Tc",
+        "response_ms": "%Tr",
+        "total_ms": "%Ta",
+        "bytes_in": "%U",
+        "bytes_out": "%B",
+    }
+    return "{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}"
+
+
+# A refused connection is retried once, after a second: by then kube-proxy has dropped a pod that just died.
+_HEAD = """\
+global
+    maxconn {maxconn}
+    nbthread 1
+    no strict-limits
+    hard-stop-after 30s
+    default-path config
+    stats socket {socket} mode 600 level admin
+    stats timeout 1h
+    log stdout len 8192 format raw local0
+
+defaults
+    mode http
+    timeout http-request 10s
+    timeout http-keep-alive 60s
+    timeout client 60s
+    timeout connect 5s
+    timeout server 60s
+    timeout tunnel 1h
+    retries 1
+    option redispatch
+    option dontlognull
+    balance roundrobin
+    http-reuse safe
+    unique-id-format %[uuid()]
+    log-format '{log}'
+    http-error status 502 content-type text/plain lf-string \
+"502: Ingress %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
+whose server %si:%sp broke off or sent no valid answer\\n"
+    http-error status 503 content-type text/plain lf-string \
+"503: Ingress %[var(txn.rule),field(3,|)] matched, but Service %[var(txn.rule),field(2,|)] does not answer: \
+%[var(txn.rule),field(1,|),map_str(why.map,connections fail)]; server %si:%sp, HAProxy says %tsc\\n"
+    http-error status 504 content-type text/plain lf-string \
+"504: Ingress %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
+whose server %si:%sp did not answer in time\\n"
+"""
+
+_HEALTH = """\
+frontend health
+    bind {health}
+    http-request return status 200 content-type text/plain string "ok\\n" if {{ path /healthz }}
+    http-request return status 404 content-type text/plain string "only /healthz is here\\n"
+"""
+
+# A later set-var that finds nothing leaves the variable as it was, so the strongest rule comes last.
+_FRONTEND = """\
+frontend http
+{binds}
+    log global
+    http-request set-var(txn.trace) req.hdr({trace}) if {{ req.hdr({trace}) -m found }}
+    http-request set-var(txn.path) path
+    http-request set-var(txn.host) req.hdr(Host),host_only,lower,rtrim(.)
+    http-request set-var(txn.site) str(*)
+    http-request set-var(txn.site) var(txn.host),regsub(^[^.]+,*),map_str(hosts.map)
+    http-request set-var(txn.site) var(txn.host),map_str(hosts.map)
+    http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path,/),map_beg(prefix.map)'
+    http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path),map_str(exact.map)'
+    http-request set-header X-Request-ID %[unique-id] unless {{ req.hdr(X-Request-ID) -m found }}
+    http-request set-var(txn.request) req.hdr(X-Request-ID)
+    http-request set-header X-Forwarded-For %[src]
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(Host)]
+    http-request set-header X-Forwarded-Port %[dst_port]
+    http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \
+"404: no Ingress serves host %[var(txn.host)]\\n" \
+if !{{ var(txn.rule) -m found }} {{ var(txn.site) -m str * }}
+    http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \
+"404: no rule of host %[var(txn.site)] matches path %[var(txn.path)]\\n" unless {{ var(txn.rule) -m found }}
+    use_backend trace-%[var(txn.rule),field(1,|)] if {{ var(txn.trace) -m found }}
+    use_backend svc-%[var(txn.rule),field(1,|)]
+    default_backend unknown
+
+# A rule whose target is not configured; the order in which changes are made keeps requests out of here.
+backend unknown
+"""
+
+_TRACE_OPTIONS = """\
+    retries 0
+    http-reuse never
+    option http-server-close
+"""

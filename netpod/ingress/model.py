@@ -1,0 +1,164 @@
+"""Which rule takes a request: the values that Ingress objects are merged into, and the match itself.
+
+How a host is chosen, then a path (kubenet-facts F.1, F.2):
+
+    host   example.com    the Host header without port and trailing dot, in lower case
+           *.foo.com      exactly one more label
+           ""             every host that is none of the above
+    path   Exact /foo     that path, byte for byte
+           Prefix /foo    /foo, /foo/, /foo/bar, never /foobar; the longest wins, Exact wins over Prefix
+           (default)      the host's default backend, else the controller's
+
+A host that is known keeps its requests: a path it does not serve never falls back to a wildcard or to rules
+without host, only to a default backend. ImplementationSpecific means Prefix.
+
+Source: Kubernetes Ingress concept page, "Path types", "Hostname wildcards", "DefaultBackend".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from netpod.api.meta import Key
+
+DEFAULT_BACKEND = "DefaultBackend"
+"""What stands as `path_type` of a default backend's rule."""
+
+
+class Upstream(StrEnum):
+    """Where HAProxy sends requests: to the Service's cluster IP, or past kube-proxy to the pods."""
+
+    SERVICE = "service"
+    ENDPOINTS = "endpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Target:
+    """A Service port as an Ingress names it: `port` is a number, or the port's name."""
+
+    namespace: str
+    service: str
+    port: str
+    upstream: Upstream = Upstream.SERVICE
+
+    @property
+    def id(self) -> str:
+        """Name without characters HAProxy refuses: `NAMESPACE:SERVICE:PORT`, with `:endpoints` past kube-proxy."""
+        tail = ":endpoints" if self.upstream is Upstream.ENDPOINTS else ""
+        return f"{self.namespace}:{self.service}:{self.port}{tail}"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.service}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Address:
+    """Where a backend listens: an IP address in text form and a port."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What a target resolves to. `why` says what keeps it from answering, "" when nothing is known to."""
+
+    addresses: tuple[Address, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One line of an Ingress, or its default backend (`path` "" and `path_type` DEFAULT_BACKEND)."""
+
+    host: str
+    path: str
+    path_type: str
+    ingress: Key
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """All that is served for one host.
+
+    Attributes:
+        exact: Rules by path.
+        prefix: Rules by path with one trailing slash, so that "/foo/" is a prefix of "/foobar" + "/" never.
+        default: Where other paths go, if anywhere.
+    """
+
+    exact: Mapping[str, Rule] = field(default_factory=dict)
+    prefix: Mapping[str, Rule] = field(default_factory=dict)
+    default: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something wrong with an Ingress that leaves the rest of it in service; becomes a Warning event."""
+
+    ingress: Key
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """What the controller serves.
+
+    Attributes:
+        sites: By host: `example.com`, `*.foo.com`, or "" for rules without host.
+        default: The controller's default backend.
+        backends: By target, each target that a rule of `sites` or `default` names.
+        problems: What is wrong, ordered.
+    """
+
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    default: Rule | None = None
+    backends: Mapping[Target, Backend] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def normalize_host(header: str) -> str:
+    """Return the host of a Host header: without port and trailing dot, in lower case."""
+    host = header.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].rstrip(".")
+
+
+def wildcard_of(host: str) -> str:
+    """Return the wildcard that covers a host: `bar.foo.com` -> `*.foo.com`."""
+    _, dot, rest = host.partition(".")
+    return f"*.{rest}" if dot else ""
+
+
+def prefix_key(path: str) -> str:
+    """Return a Prefix path as elements: without trailing slashes but one; `/foo` and `/foo/` are the same."""
+    return path.rstrip("/") + "/"
+
+
+def match(routing: Routing, host: str, path: str) -> Rule | None:
+    """Say which rule takes a request, or None (HTTP 404).
+
+    Args:
+        routing: What is served.
+        host: The Host header.
+        path: The request's path, without query.
+    """
+    name = normalize_host(host)
+    site = routing.sites.get(name) if name else None
+    if site is None and (wildcard := wildcard_of(name)):
+        site = routing.sites.get(wildcard)
+    if site is None:
+        site = routing.sites.get("", Site())
+    if path in site.exact:
+        return site.exact[path]
+    elements = path + "/"
+    fitting = [key for key in site.prefix if elements.startswith(key)]
+    if fitting:
+        return site.prefix[max(fitting, key=len)]
+    return site.default or routing.default

@@ -1,0 +1,234 @@
+"""The HAProxy processes: check, start, change at run time, replace without dropping, bring back after a crash.
+
+The listening sockets are ours; every HAProxy inherits them. So connections wait in the kernel while one process
+takes over from the other, and also while a killed one is replaced: none is refused. A replaced HAProxy finishes
+its requests and ends by itself (hard-stop-after). PR_SET_PDEATHSIG, set by setpriv, ends all of them with us.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from netpod.errors import CommandFailed, KernelError
+from netpod.ingress import change, haproxy, runtime
+from netpod.ingress.haproxy import Config, Settings
+from netpod.linux import process
+
+log = logging.getLogger(__name__)
+BACKLOG = 1024
+START_SECONDS = 10.0
+"""How long a new HAProxy may take until it answers."""
+STOP_SECONDS = 5.0
+"""How long requests in work may take when all ends."""
+_POLL_SECONDS = 0.005
+_RESTART_SECONDS = (0.01, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Process:
+    pid: int
+    pidfd: int
+
+
+class Haproxy:
+    """One HAProxy as seen from outside, though its process may change. Use from the loop's thread only.
+
+    Args:
+        directory: Where its configuration, maps and runtime socket lie; made, and removed by `run`.
+        listen: Address and port of HTTP, e.g. ("0.0.0.0", 80). Port 0 takes a free one, see `port`.
+        source: Address of this pod, which traced requests come from.
+        health: Where GET /healthz says 200, e.g. "0.0.0.0:10254"; "" for nowhere.
+        stdout: File descriptor of the access log; None is this process's stdout.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        listen: tuple[str, int],
+        source: str,
+        health: str = "",
+        stdout: int | None = None,
+    ) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._stdout = stdout
+        self._listener = _listen(*listen)
+        self._settings = Settings(
+            bind=(f"fd@{self._listener.fileno()}",),
+            health=health,
+            source=source,
+            socket=str(directory / "haproxy.sock"),
+        )
+        self._socket = Path(self._settings.socket)
+        self._config: Config | None = None
+        self._current: _Process | None = None
+        self._all: set[_Process] = set()
+        self._ended = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self.reloads = 0
+
+    @property
+    def port(self) -> int:
+        """Port that HTTP is served on."""
+        number: int = self._listener.getsockname()[1]
+        return number
+
+    @property
+    def pid(self) -> int:
+        """Process id of the HAProxy that takes new connections; 0 while there is none."""
+        return self._current.pid if self._current is not None else 0
+
+    async def apply(self, wanted: Config) -> None:
+        """Make HAProxy run with `wanted`, with the least change: nothing, the runtime API, or another process.
+
+        Raises:
+            CommandFailed: HAProxy rejects the configuration; what ran goes on.
+            KernelError: it cannot be started.
+        """
+        async with self._lock:
+            running = self._config if self._current is not None else None
+            plan = change.plan(running, wanted)
+            if not plan.reload:
+                if not plan.commands:
+                    return
+                self._write(plan.config)
+                try:
+                    await runtime.apply(self._socket, plan.commands)
+                except KernelError as error:
+                    log.warning("%s; reloading", error)
+                else:
+                    self._config = plan.config
+                    return
+            await self._replace(change.plan(None, wanted).config)
+
+    async def run(self) -> None:
+        """Bring HAProxy back whenever it ends, forever; when cancelled, stop it and remove its files."""
+        pause = _RESTART_SECONDS[0]
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            while True:
+                await self._ended.wait()
+                async with self._lock:
+                    self._ended.clear()
+                    if self._current is not None or self._config is None:
+                        continue
+                    # One that lived for a while is brought back at once, one that does not stay is not hurried.
+                    long = loop.time() - started > _RESTART_SECONDS[1]
+                    pause = _RESTART_SECONDS[0] if long else min(pause * 2, _RESTART_SECONDS[1])
+                    started = loop.time()
+                    try:
+                        await self._replace(self._config)
+                    except KernelError as error:
+                        log.error("%s; trying again in %g s", error, pause)
+                        self._ended.set()
+                        await asyncio.sleep(pause)
+        finally:
+            await self._stop()
+
+    async def _replace(self, config: Config) -> None:
+        """Start another HAProxy and, once it answers, let the one before it finish its requests.
+
+        HAProxy checks a configuration before it does anything; one that is wrong leaves the one before in place.
+        """
+        old = self._current
+        self._write(config)
+        path = str(self._directory / "haproxy.cfg")
+        fds = [self._listener.fileno()]
+        # setpriv becomes HAProxy, which then dies with us even when we are killed. Source: setpriv(1).
+        argv = ["setpriv", "--pdeathsig", "KILL", process.find("haproxy"), "-q", "-db", "-f", path]
+        pid = process.spawn(argv, stdout=self._stdout, pass_fds=fds)
+        new = _Process(pid=pid, pidfd=process.pidfd_open(pid))
+        self._all.add(new)
+        asyncio.get_running_loop().add_reader(new.pidfd, self._on_end, new)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while await self._answering() != pid:
+                    if new not in self._all:
+                        await self._explain(path)
+                        raise CommandFailed(argv, 1, "ended before it answered")
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError as error:
+            process.send_signal(new.pidfd, signal.SIGKILL)
+            raise KernelError("cannot start HAProxy: it does not answer") from error
+        self._current, self._config = new, config
+        if old is not None:
+            self.reloads += 1
+            process.send_signal(old.pidfd, signal.SIGUSR1)
+        log.info("HAProxy %d serves %d targets", pid, len(config.slots))
+
+    async def _explain(self, path: str) -> None:
+        """Let HAProxy say what is wrong with a configuration, as an error; nothing when nothing is."""
+        checked = self._directory / "check.cfg"
+        # The checking process inherits no listening socket.
+        text = Path(path).read_text().replace(self._settings.bind[0], "127.0.0.1:1")
+        checked.write_text(text)
+        await process.arun(["haproxy", "-c", "-q", "-f", str(checked)])
+
+    async def _answering(self) -> int:
+        try:
+            return await runtime.pid(self._socket)
+        except KernelError:
+            return 0
+
+    def _on_end(self, ended: _Process) -> None:
+        asyncio.get_running_loop().remove_reader(ended.pidfd)
+        status = self._bury(ended)
+        if ended == self._current:
+            log.warning("HAProxy %d ended with status %s", ended.pid, status)
+            self._current = None
+            self._ended.set()
+
+    def _write(self, config: Config) -> None:
+        files = {name: haproxy.map_text(entries) for name, entries in config.maps.items()}
+        files["haproxy.cfg"] = haproxy.text(config, self._settings)
+        for name, text in files.items():
+            (self._directory / name).write_text(text)
+
+    async def _stop(self) -> None:
+        """Take no more connections, give requests in work a while, and leave nothing."""
+        self._current = None
+        self._listener.close()
+        loop = asyncio.get_running_loop()
+        left = list(self._all)
+        for one in left:
+            loop.remove_reader(one.pidfd)
+        for number in (signal.SIGUSR1, signal.SIGKILL):
+            for one in left:
+                process.send_signal(one.pidfd, number)
+            until = loop.time() + STOP_SECONDS
+            still = [
+                one
+                for one in left
+                if not await process.await_exit(one.pidfd, max(0.0, until - loop.time()))
+            ]
+            for one in left:
+                if one not in still:
+                    self._bury(one)
+            left = still
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _bury(self, ended: _Process) -> int | None:
+        self._all.discard(ended)
+        os.close(ended.pidfd)
+        return process.reap(ended.pid)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise KernelError(f"cannot listen on {host}:{port}", errno=error.errno or 0) from error
+    return listener
