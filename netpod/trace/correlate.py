@@ -152,14 +152,14 @@ def find_upstream_leg(
                 )
             )
             chosen = leg
-    if access is not None and access.upstream_source is not None:
+    if access is not None and access.source is not None:
         for leg in others:
-            if leg.flows[0].source == access.upstream_source and chosen in (None, leg):
+            if leg.flows[0].source == access.source and chosen in (None, leg):
                 evidence.append(
                     Evidence(
                         source=Source.PROXY_LOG,
                         confidence=Confidence.DECLARED,
-                        reference=f"access line names source {access.upstream_source}",
+                        reference=f"access line names source {access.source}",
                     )
                 )
                 chosen = leg

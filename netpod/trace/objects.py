@@ -5,10 +5,12 @@ from ipaddress import IPv4Address
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Key
-from netpod.api.networking import HTTPIngressPath, Ingress
+from netpod.api.networking import Ingress, IngressClass
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.service import Service
+from netpod.ingress import merge, model
+from netpod.ingress.model import Rule
 
 INGRESS_SERVICE = Key("kube-system", "ingress")
 _SERVICE_LABEL = "kubernetes.io/service-name"
@@ -23,6 +25,7 @@ class ClusterObjects:
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
     ingresses: tuple[Ingress, ...] = ()
+    ingress_classes: tuple[IngressClass, ...] = ()
 
     def service(self, key: Key) -> Service | None:
         """Return a Service, or None."""
@@ -83,41 +86,9 @@ def load_balancer_ips(service: Service) -> tuple[str, ...]:
     return tuple(i.ip for i in service.status.load_balancer.ingress if i.ip)
 
 
-def match_ingress(
-    objects: ClusterObjects, host: str, path: str
-) -> tuple[Ingress, HTTPIngressPath] | None:
-    """Return the Ingress and its path that a request should match, or None.
-
-    An exact host beats `*.suffix`, which beats no host; then Exact beats Prefix, and the longer prefix wins.
-
-    Source: Kubernetes concepts, Ingress: "Multiple matches", "Hostname wildcards".
-    """
-    best: tuple[tuple[int, int, int], Ingress, HTTPIngressPath] | None = None
-    for ingress in objects.ingresses:
-        for rule in ingress.spec.rules:
-            host_rank = _host_rank(rule.host, host)
-            for candidate in rule.http.paths if rule.http is not None and host_rank else ():
-                exact = candidate.path_type == "Exact"
-                if not _path_matches(candidate.path, path, exact=exact):
-                    continue
-                rank = (host_rank, int(exact), len(candidate.path))
-                if best is None or rank > best[0]:
-                    best = (rank, ingress, candidate)
-    return None if best is None else best[1:]
-
-
-def _host_rank(pattern: str, host: str) -> int:
-    if not pattern:
-        return 1
-    if pattern.startswith("*."):
-        label, _, rest = host.partition(".")
-        return 2 if label and rest == pattern[2:] else 0
-    return 3 if pattern == host else 0
-
-
-def _path_matches(pattern: str, path: str, *, exact: bool) -> bool:
-    path = path.partition("?")[0]
-    if exact:
-        return path == pattern
-    prefix = pattern.rstrip("/")
-    return path == prefix or path.startswith(prefix + "/")
+def match_ingress(objects: ClusterObjects, host: str, path: str) -> Rule | None:
+    """Return the rule that a request should match by what the Ingress objects say, or None (404)."""
+    routing = merge.merge(
+        objects.ingresses, objects.ingress_classes, objects.services, objects.endpoint_slices
+    )
+    return model.match(routing, host, path.partition("?")[0])

@@ -74,7 +74,7 @@ def _step(step: Step, paint: _Paint, *, verbose: bool) -> Iterator[str]:
     else:
         details += [[f"{name}: {value}"] for name, value in step.facts.items()]
         details += [
-            [f"{e.source} ({e.confidence}): {e.reference}"]
+            [f"{e.confidence} by the ingress proxy's access line"]
             for e in step.evidence
             if e.source is Source.PROXY_LOG
         ]

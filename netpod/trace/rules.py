@@ -128,7 +128,7 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
     if chain.startswith(names.Prefix.ENDPOINT) and to is not None:
         return f"send to endpoint {to[1]}" + (f" of {comment}" if comment else "")
     if target == names.Chain.MARK_MASQ:
-        return "mark the packet for masquerading" + (f": {comment}" if comment else "")
+        return comment or "mark the packet for masquerading"
     if chain == names.Chain.NODEPORTS and target:
         return f"node port {port[1] if port else '?'} belongs to {comment}"
     if chain == names.Chain.SERVICES and target == names.Chain.NODEPORTS:
@@ -139,11 +139,22 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
         return f"Service {comment}"
     if chain.startswith(names.Prefix.EXTERNAL) and target.startswith(names.Prefix.SERVICE):
         return "choose any endpoint in the cluster"
-    if chain == names.Chain.POSTROUTING and "MASQUERADE" in text:
-        return "masquerade: the source becomes this node's own address"
-    if chain.startswith("KUBE-"):
-        return names.PURPOSE.get(names.Chain(chain), "") if chain in set(names.Chain) else comment
-    return ""
+    for where, part, words in _WORDS:
+        if chain == where and part in text:
+            return words
+    return comment if chain.startswith("KUBE-") else ""
+
+
+_WORDS = (
+    (names.Chain.POSTROUTING, "-j RETURN", "not marked: the source stays"),
+    (names.Chain.POSTROUTING, "-j MARK", "take the mark off, or it would be masqueraded twice"),
+    (names.Chain.POSTROUTING, "-j MASQUERADE", "masquerade: the source becomes this node's own"),
+    (names.Chain.FORWARD, "--mark 0x", "accept: marked by kube-proxy"),
+    (names.Chain.FORWARD, "RELATED,ESTABLISHED", "accept: belongs to a connection already known"),
+    (names.Chain.FORWARD, "-j DROP", "drop: conntrack calls it invalid"),
+    (names.Chain.MARK_MASQ, "-j MARK", "mark the packet for masquerading"),
+)
+"""Chain, part of the rule, and what it means."""
 
 
 def _choice(book: RuleBook, chain: str, target: str, comment: str) -> str:

@@ -37,12 +37,10 @@ def trace_url(paths: Paths, url: str, objects: ClusterObjects, *, timeout: float
         KernelError: the namespaces could not be listened to.
     """
     request = request_for(paths, url, objects, timeout=timeout)
-    host = request.host.partition(":")[0].lower()
-    expected = match_ingress(objects, host, request.path)
-    services = set()
-    if expected is not None and expected[1].backend.service is not None:
-        services.add(Key(expected[0].metadata.namespace, expected[1].backend.service.name))
-    world = observe_world(paths, objects, services=sorted(services))
+    expected = match_ingress(objects, request.host, request.path)
+    target = None if expected is None else expected.target
+    services = () if target is None else (Key(target.namespace, target.service),)
+    world = observe_world(paths, objects, services=services)
     if world.client not in world.places:
         raise NetpodError(f"cannot trace {url}: cluster {paths.cluster} is not up")
     return session.trace_request(request, world)

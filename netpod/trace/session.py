@@ -20,7 +20,7 @@ from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
 from netpod.trace import evaluate
 from netpod.trace.links import observe_links
-from netpod.trace.model import AccessLine, Address, Answer, Flow, Trace
+from netpod.trace.model import AccessLine, Address, Answer, Flow, Role, Trace
 from netpod.trace.probe import Probe
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
@@ -95,8 +95,10 @@ class _Ears:
         self.rules: list[nftrace.RuleTrace] = []
         self.conntracks: list[Conntrack] = []
         try:
-            for name in world.places:
-                self.captures.append(afpacket.Capture(name, program))
+            for place in world.places.values():
+                # A pod may be deleted between looking at the cluster and listening in it.
+                if place.role is not Role.POD or netns.exists(place.netns):
+                    self.captures.append(afpacket.Capture(place.netns, program))
             for name in world.ruled():
                 self.rules.append(nftrace.RuleTrace(name))
                 self.conntracks.append(Conntrack(name))

@@ -95,48 +95,50 @@ def ingress(found: Findings) -> Step:
 
 
 def rule(found: Findings) -> Step:
-    """Step 4: the proxy matches host and path; only it can say so, its access line does."""
-    expected = match_ingress(found.world.objects, _host(found), found.request.path)
+    """Step 4: the proxy matches host and path; only it can say which rule did, its access line does."""
+    expected = match_ingress(found.world.objects, found.request.host, found.request.path)
     facts: dict[str, str] = {}
     evidence: list[Evidence] = []
+    access = found.access
     if expected is not None:
-        meta, path = expected[0].metadata, expected[1]
-        service = path.backend.service
-        facts["Ingress"] = f"{meta.namespace}/{meta.name}"
-        facts["path"] = f"{path.path_type or ''} {path.path}".strip()
-        if service is not None:
-            port = service.port.number or service.port.name
-            facts["Service"] = f"{meta.namespace}/{service.name}:{port}"
+        line = " ".join(filter(None, (expected.host, expected.path_type, expected.path)))
+        facts["expected"] = f"Ingress {expected.ingress}: {line} → Service {expected.target}"
         evidence.append(
             Evidence(
                 source=Source.OBJECTS,
                 confidence=Confidence.INFERRED,
-                reference=f"Ingress {facts['Ingress']}",
+                reference=f"Ingress {expected.ingress}",
             )
         )
-    access = found.access
     if access is None:
-        known = f"; Ingress {facts['Ingress']} should match" if expected is not None else ""
         return Step(
             number=4,
             name="host and path rule",
             verdict=Verdict.INCONCLUSIVE,
-            sentence=f"the ingress proxy's access line was not found{known}",
+            sentence="the ingress proxy's access line for this request was not found",
             evidence=tuple(evidence),
             facts=facts,
         )
-    evidence.insert(
-        0,
-        Evidence(source=Source.PROXY_LOG, confidence=Confidence.DECLARED, reference=access.raw),
+    evidence.append(
+        Evidence(source=Source.PROXY_LOG, confidence=Confidence.DECLARED, reference=access.raw)
     )
-    facts |= {"rule": access.rule, "backend": access.backend}
-    matched = bool(access.rule)
-    sentence = f"matched {access.rule}" if matched else "no rule matches this host and path"
-    if matched and "Service" in facts:
-        sentence += f" → Service {facts['Service']}"
-    if not matched:
-        sentence += f": the ingress answered {access.status} itself"
-    verdict = Verdict.DELIVERED if matched else Verdict.REFUSED
+    host = found.request.host
+    if access.ingress:
+        facts |= {
+            "Ingress": access.ingress,
+            "rule": access.rule,
+            "Service": access.service,
+            "backend": access.backend,
+            "connections": f"{access.client} → proxy, {access.source} → {access.server}",
+        }
+        if expected is not None and str(expected.ingress) == access.ingress:
+            facts.pop("expected")
+        verdict = Verdict.DELIVERED
+        sentence = f"Ingress {access.ingress}, rule {access.rule} → Service {access.service}"
+    else:
+        verdict = Verdict.REFUSED
+        sentence = f"no rule serves host {host}, path {found.request.path}"
+        sentence += f": the ingress answers {access.status} itself"
     return Step(
         number=4,
         name="host and path rule",
@@ -144,7 +146,7 @@ def rule(found: Findings) -> Step:
         sentence=sentence,
         time_ns=_arrival(found),
         evidence=tuple(evidence),
-        facts={k: v for k, v in facts.items() if v},
+        facts=facts,
     )
 
 
@@ -291,10 +293,6 @@ def _stuck(number: int, name: str, found: Findings, leg: Leg | None, hops: tuple
     """The opening packet did not get past this step: say why when that is known, else where it was last seen."""
     verdict, why = found.blocked(leg) or (Verdict.INCONCLUSIVE, found.last_seen(leg))
     return _step(number, name, why, hops, {}, verdict=verdict)
-
-
-def _host(found: Findings) -> str:
-    return found.request.host.partition(":")[0].lower()
 
 
 def _arrival(found: Findings) -> int | None:

@@ -1,8 +1,8 @@
 """What the ingress proxy says it did with the traced request: its access line, from the container's log.
 
 The proxy is the only one that knows which rule it matched and which connection it opened for which request; the
-kernel sees two connections that have nothing in common. Lines are JSON objects in a CRI log file
-(`TIMESTAMP STREAM TAG LINE`); only those written after the log was opened are read.
+kernel sees two connections that have nothing in common. Lines are JSON objects (netpod/ingress/haproxy.py) in a CRI
+log file (`TIMESTAMP STREAM TAG LINE`); only those written after the log was opened are read.
 
 Source: Kubernetes CRI log format, pkg/kubelet/kuberuntime/logs; HAProxy configuration manual, 8.2.4 Custom log format.
 """
@@ -14,6 +14,8 @@ from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
 from netpod.trace.model import AccessLine, Address
+
+_RULE = ("host", "path_type", "path")
 
 
 class ProxyLog:
@@ -71,11 +73,14 @@ def parse_line(line: bytes) -> AccessLine | None:
     return AccessLine(
         trace_id=_text(fields, "trace"),
         client=_address(fields, "client"),
-        rule=_text(fields, "rule"),
-        backend=_text(fields, "backend"),
-        upstream_source=_address(fields, "source"),
-        server=_address(fields, "server"),
+        ingress=_text(fields, "ingress"),
+        rule=" ".join(filter(None, (_text(fields, f"rule_{n}") for n in _RULE))),
+        service=_text(fields, "backend"),
+        backend=_text(fields, "haproxy_backend"),
+        source=_address(fields, "source"),
+        server=_address(fields, "destination"),
         status=_number(_text(fields, "status")),
+        ended=_text(fields, "ended"),
         raw=line[start:].decode(errors="replace").strip(),
     )
 

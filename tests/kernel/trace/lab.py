@@ -1,4 +1,4 @@
-"""A small cluster by hand: client, edge, underlay, two nodes, HAProxy as ingress, two web pods, kube-proxy's own rules."""
+"""A small cluster by hand: client, edge, underlay, two nodes, two web pods; kube-proxy's and HAProxy's real rules."""
 
 import http.server
 import os
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from netpod.api import codec
 from netpod.api.discovery import EndpointSlice
-from netpod.api.networking import Ingress
+from netpod.api.networking import Ingress, IngressClass
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.service import Service
+from netpod.ingress import haproxy, merge
 from netpod.linux import iptables, netns, nft, process, sysctl
 from netpod.paths import Paths
 from netpod.proxy import model
@@ -31,32 +32,6 @@ NODES = {"worker": "172.18.0.3", "worker2": "172.18.0.4"}
 POD_CIDRS = {"worker": "10.244.1", "worker2": "10.244.2"}
 INGRESS = ("kube-system", "ingress-0", "worker", "10.244.1.5")
 WEB = (("default", "web-0", "worker", "10.244.1.6"), ("default", "web-1", "worker2", "10.244.2.6"))
-
-HAPROXY = """
-global
-  log stdout format raw local0
-defaults
-  mode http
-  timeout connect 1s
-  timeout client 5s
-  timeout server 5s
-  retries 0
-frontend http
-  bind :80
-  log global
-  http-request set-var(txn.trace) req.hdr(X-Netpod-Trace)
-  http-request set-var(txn.rule) str("default/example-ingress example.com Prefix /") \
-if { hdr(host) -i example.com }
-  log-format '{"trace":"%[var(txn.trace)]","client":"%ci:%cp","rule":"%[var(txn.rule)]",\
-"backend":"%b","source":"%bi:%bp","server":"%si:%sp","status":%ST}'
-  http-request return status 404 unless { var(txn.rule) -m found }
-  use_backend traced if { var(txn.trace) -m found }
-  default_backend plain
-backend traced
-  server service WEB_IP:80 source 10.244.1.5:61000-61999
-backend plain
-  server service WEB_IP:80
-""".replace("WEB_IP", WEB_IP)
 
 
 class Lab:
@@ -182,8 +157,18 @@ class Lab:
         self._stack.callback(stop)
 
     def _haproxy(self, folder: Path) -> None:
+        found = self.objects
+        routing = merge.merge(
+            found.ingresses, found.ingress_classes, found.services, found.endpoint_slices
+        )
+        compiled = haproxy.compile(routing)
+        settings = haproxy.Settings(
+            bind=("0.0.0.0:80",), source=INGRESS[3], socket=str(folder / "haproxy.sock")
+        )
         config = folder / "haproxy.cfg"
-        config.write_text(HAPROXY)
+        config.write_text(haproxy.text(compiled, settings))
+        for name, entries in compiled.maps.items():
+            (folder / name).write_text(haproxy.map_text(entries))
         logs = PATHS.pod_logs(INGRESS[0], INGRESS[1], "uid-ingress") / "haproxy"
         logs.mkdir(parents=True, exist_ok=True)
         inside = PATHS.netns_pod(INGRESS[2], INGRESS[0], INGRESS[1])
@@ -213,6 +198,8 @@ def _handler(name: str) -> type[http.server.BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if self.path.startswith("/slow"):
+                threading.Event().wait(1)
             body = f"pod={name} client={self.client_address[0]}\n".encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -275,8 +262,17 @@ def objects(endpoints: Sequence[tuple[str, str, str, str]] = WEB) -> ClusterObje
                 Ingress,
                 {
                     "metadata": {"namespace": "default", "name": "example-ingress"},
-                    "spec": {"rules": [{"host": "example.com", "http": {"paths": [_PATH]}}]},
+                    "spec": {
+                        "ingressClassName": "netpod",
+                        "rules": [{"host": "example.com", "http": {"paths": [_PATH]}}],
+                    },
                 },
+            ),
+        ),
+        ingress_classes=(
+            codec.decode(
+                IngressClass,
+                {"metadata": {"name": "netpod"}, "spec": {"controller": "netpod.dev/ingress"}},
             ),
         ),
     )

@@ -1,0 +1,98 @@
+"""However a trace ends, nothing stays armed."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from netpod.errors import KernelError, NetpodError
+from netpod.linux import process
+from netpod.paths import Paths
+from netpod.trace import run, session
+from netpod.trace.sources import nftrace
+from tests.kernel.trace import lab as world
+from tests.kernel.trace.lab import Lab
+
+SLOW = "http://example.com/slow"
+
+
+def armed(lab: Lab) -> list[str]:
+    """Namespaces that are armed."""
+    return [name for name in lab.namespaces() if nftrace.armed(name)]
+
+
+def test_interrupt_disarms(lab: Lab) -> None:
+    """Ctrl-C while the request is under way leaves no namespace armed."""
+    seen: list[list[str]] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        seen.append(armed(lab))
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.trace_url(world.PATHS, SLOW, lab.objects)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(seen[0]) == 3
+    assert armed(lab) == []
+
+
+def test_leftovers_of_a_killed_trace_are_removed(lab: Lab) -> None:
+    """After kill -9 the tables are still there; disarm_all takes them away, and may be called twice."""
+    code = (
+        "from netpod.trace import run; from tests.kernel.trace import lab;"
+        f"run.trace_url(lab.PATHS, {SLOW!r}, lab.objects())"
+    )
+    root = str(Path(__file__).parents[3])
+    pid = process.spawn([sys.executable, "-c", code], env=dict(os.environ, PYTHONPATH=root))
+    deadline = time.monotonic() + 5
+    while len(armed(lab)) < 3 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(armed(lab)) == 3
+    session.disarm_all([*lab.namespaces(), "netpod-lab-gone"])
+    assert armed(lab) == []
+    session.disarm_all(lab.namespaces())
+
+
+def test_client_without_route_is_an_error_not_a_trace(lab: Lab) -> None:
+    """An address the client's namespace has no route to is said before anything is armed."""
+    lab.ip(world.PATHS.netns_outside, "route del default")
+    try:
+        with pytest.raises(
+            KernelError, match=r"cannot reach 198\.51\.100\.1:80 in netpod-lab-outside"
+        ):
+            run.trace_url(world.PATHS, "http://example.com/", lab.objects)
+    finally:
+        lab.ip(world.PATHS.netns_outside, "route add default via 203.0.113.1")
+    assert armed(lab) == []
+
+
+def test_cluster_that_is_not_up_is_an_error(lab: Lab) -> None:
+    """Objects without namespaces: the cluster is down."""
+    with pytest.raises(NetpodError, match="cluster elsewhere is not up"):
+        run.trace_url(Paths("elsewhere"), "http://example.com/", lab.objects)
+
+
+def test_second_trace_waits_for_the_first(lab: Lab) -> None:
+    """Two traces of one cluster would arm over each other: they run one after the other, both whole."""
+    verdicts: list[str] = []
+
+    def one() -> None:
+        verdicts.append(run.trace_url(world.PATHS, "http://example.com/", lab.objects).verdict)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts == ["DELIVERED", "DELIVERED"]
