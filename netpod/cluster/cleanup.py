@@ -1,7 +1,7 @@
 """Remove everything of a cluster, whatever state a crash left it in.
 
 Taking a cluster down is the same work as cleaning up after `kill -9` of everything, so it is the same code: it asks
-the kernel what is there (processes by environment and network namespace, namespaces by name) and trusts no file of ours.
+the kernel what is there (processes by environment and network namespace, namespaces by name) and believes no file.
 """
 
 import contextlib

@@ -1,0 +1,253 @@
+"""What each role does once it is forked: the place where components are put together."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Coroutine
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from netpod.api import meta
+from netpod.api.meta import Object
+from netpod.apiserver import pki
+from netpod.apiserver.bootstrap import ControlPlane
+from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
+from netpod.apiserver.stores import open_store
+from netpod.apps import dns as dns_app
+from netpod.apps import echo as echo_app
+from netpod.apps import ingress as ingress_app
+from netpod.client import rest
+from netpod.client.rest import Client
+from netpod.cloud import run as cloud
+from netpod.cloud.run import CloudConfig
+from netpod.cluster import addons, guard, up
+from netpod.cluster.config import ClusterConfig, NodeConfig
+from netpod.cluster.role import Role
+from netpod.controllers import nodelifecycle
+from netpod.controllers import run as controllers
+from netpod.controllers.run import ControllersConfig
+from netpod.errors import AlreadyExists, ApiError, NetpodError
+from netpod.kubelet import agent
+from netpod.kubelet.config import KubeletConfig
+from netpod.linux import libc, netns
+from netpod.proxy import sync as proxy
+from netpod.proxy.config import ProxyConfig
+from netpod.scheduler import scheduler
+from netpod.shim import server as shim
+from netpod.shim.server import ShimConfig
+
+log = logging.getLogger(__name__)
+API_PORT = 6443
+ADDONS_GROUP = "system:serviceaccounts:kube-system"
+_READY_SECONDS = 30.0
+
+
+def main(config: ClusterConfig, role: Role) -> None:
+    """Run a role in this process until it is ended. Never comes back but by an error."""
+    if role.kind == "controlplane":
+        _run(_control_plane(config))
+        return
+    node = next(item for item in config.nodes if item.name == role.node)
+    if role.kind == "shim":
+        _shim(config, node)
+        return
+    up.wait_made(config)
+    _enter(config.paths.netns_node(node.name))
+    _run(_node(config, node))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def _enter(name: str) -> None:
+    """Move this process, which has one thread, into a network namespace for good."""
+    fd = netns.open_fd(name)
+    try:
+        libc.setns(fd, libc.CLONE_NEWNET)
+    finally:
+        os.close(fd)
+
+
+async def _control_plane(config: ClusterConfig) -> None:
+    """API server, controllers, scheduler and cloud; they meet at the API server only."""
+    paths = config.paths
+    ready = asyncio.Event()
+    store = await open_store(paths.database)
+    client = Client.unix(paths.api_socket)
+    try:
+        authority = pki.Authority(paths.pki, meta.now())
+        listeners = [_local(paths.api_socket), *_remote(config, authority)]
+        _write_kubeconfigs(config, authority, listeners[1].socket.getsockname()[1])
+        server = ApiServer(store, _api_config(config))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(listeners, ready), name="apiserver")
+            await ready.wait()
+            tasks.create_task(_addons(client, config), name="addons")
+            tasks.create_task(
+                controllers.run(client, _controllers_config(config)), name="controllers"
+            )
+            tasks.create_task(scheduler.run(client), name="scheduler")
+            tasks.create_task(
+                cloud.run(
+                    client,
+                    CloudConfig(vip_cidr=IPv4Network(config.lb_cidr), edge_netns=paths.netns_edge),
+                ),
+                name="cloud",
+            )
+            tasks.create_task(guard.run(config), name="guard")
+    finally:
+        await client.close()
+        await store.close()
+
+
+def _api_config(config: ClusterConfig) -> ApiServerConfig:
+    first, last = config.node_ports
+    return ApiServerConfig(
+        service_cidr=IPv4Network(config.service_cidr),
+        node_ports=range(first, last + 1),
+        control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
+    )
+
+
+def _controllers_config(config: ClusterConfig) -> ControllersConfig:
+    return ControllersConfig(
+        pod_cidrs=((IPv4Network(config.pod_cidr), 24),),
+        nodes=nodelifecycle.Periods(grace=config.node_monitor_grace_seconds),
+    )
+
+
+def _local(path: Path) -> Listener:
+    """Listen on the unix socket that makes whoever opens it an administrator."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(str(fresh))
+    fresh.chmod(0o600)
+    listening.listen(1024)
+    # In one step: whoever finds the name finds somebody listening.
+    fresh.replace(path)
+    return Listener(socket=listening, trusted=True)
+
+
+def _remote(config: ClusterConfig, authority: pki.Authority) -> list[Listener]:
+    """Listen for kubectl on 127.0.0.1, and for pods on the control plane node's address."""
+    tls = authority.server_context(
+        pki.server_names([config.control_plane_ip, config.kubernetes_ip])
+    )
+    port_file = config.paths.state / "api-port"
+    port = config.api_port or (int(port_file.read_text()) if port_file.exists() else 0)
+    host = _listening("", "127.0.0.1", port)
+    port_file.write_text(str(host.getsockname()[1]))
+    up.wait_made(config)
+    node = config.paths.netns_node(config.nodes[0].name)
+    inside = _listening(node, str(config.control_plane_ip), API_PORT)
+    return [Listener(socket=host, tls=tls), Listener(socket=inside, tls=tls)]
+
+
+def _listening(name: str, address: str, port: int) -> socket.socket:
+    listening = netns.socket_in(name, socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+    except OSError as error:
+        listening.close()
+        raise NetpodError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+    listening.listen(1024)
+    return listening
+
+
+def _write_kubeconfigs(config: ClusterConfig, authority: pki.Authority, port: int) -> None:
+    inside = f"https://{config.kubernetes_ip}:443"
+    for file, server, role, user, group in (
+        (config.paths.kubeconfig, f"https://127.0.0.1:{port}", "admin", "kubernetes-admin", "system:masters"),
+        *(
+            (
+                config.paths.run / f"{name}.kubeconfig",
+                inside,
+                name,
+                f"system:serviceaccount:kube-system:{name}",
+                ADDONS_GROUP,
+            )
+            for name in ("dns", "ingress")
+        ),
+    ):  # fmt: skip
+        text = pki.kubeconfig(
+            cluster=config.name,
+            server=server,
+            ca_pem=authority.ca_pem,
+            user=user,
+            client=authority.client(role, user, [group]),
+        )
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as stream:
+            stream.write(text)
+
+
+async def _addons(client: Client, config: ClusterConfig) -> None:
+    """Create the add-ons that are missing; what somebody changed stays changed."""
+    for obj in addons.objects(config):
+        await _create(client, obj)
+
+
+async def _create(client: Client, obj: Object) -> None:
+    while True:
+        try:
+            await client.create(obj)
+            return
+        except AlreadyExists:
+            return
+        except ApiError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(0.1)
+
+
+def _shim(config: ClusterConfig, node: NodeConfig) -> None:
+    folder = config.paths.node(node.name)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shim.run(
+        ShimConfig(
+            cluster=config.name,
+            node=node.name,
+            socket=config.paths.shim_socket(node.name),
+            state=folder,
+            stand_in=echo_app.main,
+            apps={"netpod.dev/dns": dns_app.main, "netpod.dev/ingress": ingress_app.main},
+        )
+    )
+
+
+async def _node(config: ClusterConfig, node: NodeConfig) -> None:
+    """Kubelet and proxy of one node; this process is in the node's root network namespace."""
+    paths = config.paths
+    client = Client.unix(paths.api_socket)
+    kubelet = KubeletConfig(
+        cluster=config.name,
+        node=node.name,
+        node_ip=node.address.ip,
+        paths=paths,
+        shim_socket=paths.shim_socket(node.name),
+        cluster_dns=(config.dns_ip,),
+        control_plane=node.control_plane,
+        stand_in=config.stand_in,
+        pod_cidrs=IPv4Network(config.pod_cidr),
+    )
+    rules = ProxyConfig(
+        cluster=config.name,
+        node_name=node.name,
+        node_ip=node.address.ip,
+        cluster_cidr=IPv4Network(config.pod_cidr),
+    )
+    try:
+        await rest.wait_ready(client, _READY_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(agent.run(client, kubelet), name="kubelet")
+            tasks.create_task(proxy.run(client, rules), name="proxy")
+    finally:
+        await client.close()

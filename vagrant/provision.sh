@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Make a Debian 12/13 or Ubuntu 24.04 machine ready for netpod: packages, a virtual environment in /opt/netpod,
+# the command `netpod`. Idempotent: what is there stays, and a second run takes seconds.
+#
+#   sudo vagrant/provision.sh [--test]     --test adds what the tests and linters need
+set -euo pipefail
+umask 022
+
+readonly prefix=/opt/netpod
+readonly link=/usr/local/bin/netpod
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+
+say() { printf 'provision: %s\n' "$*"; }
+die() { printf 'provision: %s\n' "$*" >&2; exit "${2:-1}"; }
+
+# Program (or file), and the package it comes from. A result is looked for, not an action repeated.
+readonly -a runtime=(
+  ip:iproute2 iptables-restore:iptables nft:nftables haproxy:haproxy catatonit:catatonit conntrack:conntrack
+  unshare:util-linux modprobe:kmod ping:iputils-ping curl:curl ps:procps
+  /etc/ssl/certs/ca-certificates.crt:ca-certificates
+)
+# python-iptables compiles a C helper; the rest comes as wheels.
+readonly -a build=(python3:python3 gcc:gcc /usr/include/stdlib.h:libc6-dev)
+readonly -a testing=(git:git openssl:openssl)
+
+installed() {
+  local what=$1
+  if [[ $what == /* ]]; then [ -e "$what" ]; else PATH="$PATH:/usr/sbin:/sbin" command -v "$what" >/dev/null; fi
+}
+
+missing_packages() {
+  local entry
+  for entry in "$@"; do
+    installed "${entry%%:*}" || printf '%s\n' "${entry#*:}"
+  done
+  /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
+  /usr/bin/python3 -c 'import os, sysconfig as s; raise SystemExit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
+    2>/dev/null || printf 'python3-dev\n'
+}
+
+install_packages() {
+  local -a packages
+  mapfile -t packages < <(missing_packages "$@" | sort -u)
+  if [ ${#packages[@]} -eq 0 ]; then say "packages: all there"; return; fi
+  say "packages: installing ${packages[*]}"
+  # Installing haproxy must not start a service on the machine: netpod runs its own, inside a pod.
+  local masked=
+  if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" haproxy "* ]]; then
+    systemctl mask --runtime --quiet haproxy.service && masked=yes
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q >/dev/null || die "cannot update the package lists; see apt-get update"
+  apt-get install -y -q --no-install-recommends "${packages[@]}" >"$log" 2>&1 ||
+    { tail -20 "$log" >&2; die "cannot install ${packages[*]}"; }
+  if [ -n "$masked" ]; then
+    systemctl unmask --runtime --quiet haproxy.service
+    systemctl disable --quiet haproxy.service 2>/dev/null || true
+  fi
+}
+
+check_python() {
+  /usr/bin/python3 -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' ||
+    die "Python 3.11 or later is needed, this machine has $(/usr/bin/python3 -V)" 4
+}
+
+# What an environment was made from; when it is the same, there is nothing to do.
+fingerprint() { cat "$@" | sha256sum | cut -d' ' -f1; }
+fresh() { [ "$(cat "$prefix/$1.stamp" 2>/dev/null)" = "$2" ]; }
+stamp() { printf '%s\n' "$2" >"$prefix/$1.stamp"; }
+
+install_libraries() {
+  local extra=$1 wanted
+  wanted="$(fingerprint "$root/pyproject.toml" "$root/constraints.txt") $(/usr/bin/python3 -V) $extra"
+  if [ -x "$prefix/venv/bin/python" ] && { fresh libraries "$wanted" || fresh libraries "$wanted test"; }; then
+    say "libraries: all there"; return
+  fi
+  say "libraries: installing into $prefix/venv"
+  [ -x "$prefix/venv/bin/python" ] || /usr/bin/python3 -m venv "$prefix/venv" >"$log" 2>&1 || { tail -20 "$log" >&2; die "cannot make $prefix/venv"; }
+  local -a names
+  mapfile -t names < <("$prefix/venv/bin/python" - "$root/pyproject.toml" "$extra" <<'PY'
+import sys, tomllib
+project = tomllib.load(open(sys.argv[1], "rb"))["project"]
+print(*project["dependencies"], *(project["optional-dependencies"]["test"] if sys.argv[2] else ()), sep="\n")
+PY
+  )
+  pip install setuptools wheel || die "cannot install setuptools"
+  pip install --no-build-isolation "${names[@]}" || die "cannot install the libraries"
+  stamp libraries "$wanted"
+}
+
+pip() {
+  "$prefix/venv/bin/python" -m pip --disable-pip-version-check --no-input "$1" --quiet \
+    --constraint "$root/constraints.txt" "${@:2}" >"$log" 2>&1 || { tail -20 "$log" >&2; return 1; }
+}
+
+install_netpod() {
+  local wanted
+  wanted=$(cd "$root" && find netpod cli examples pyproject.toml -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+  if fresh netpod "$wanted" && [ -x "$prefix/venv/bin/netpod" ]; then
+    say "netpod: up to date"
+  else
+    say "netpod: installing"
+    local copy
+    copy=$(mktemp -d)
+    cp -r "$root"/{netpod,cli,examples,pyproject.toml,README.md} "$copy/"
+    # Built in a copy: nothing is written into the checkout.
+    pip install --no-deps --no-build-isolation --force-reinstall "$copy" || { rm -rf "$copy"; die "cannot install netpod"; }
+    rm -rf "$copy"
+    stamp netpod "$wanted"
+  fi
+  ln -sfn "$prefix/venv/bin/netpod" "$link"
+}
+
+load_modules() {
+  local module
+  for module in br_netfilter nf_tables nft_compat nf_conntrack nf_conntrack_netlink veth bridge; do
+    PATH="$PATH:/usr/sbin:/sbin" modprobe -q "$module" 2>/dev/null || true
+  done
+}
+
+# Debian's kubectl, unpacked aside: the tests want exactly that one, and the machine may have another.
+install_kubectl() {
+  [ -x "$prefix/kubectl/usr/bin/kubectl" ] && return
+  local folder
+  folder=$(mktemp -d)
+  chmod 755 "$folder"
+  if (cd "$folder" && apt-get download -q kubernetes-client >"$log" 2>&1); then
+    dpkg -x "$folder"/kubernetes-client_*.deb "$prefix/kubectl"
+    say "kubectl: $("$prefix/kubectl/usr/bin/kubectl" version --client --short 2>/dev/null | head -1)"
+  else
+    say "kubectl: this distribution has no kubernetes-client; tests that need it will say so"
+  fi
+  rm -rf "$folder"
+}
+
+main() {
+  [ "$(id -u)" = 0 ] || die "run as root: sudo vagrant/provision.sh" 2
+  command -v apt-get >/dev/null || die "this is no Debian or Ubuntu: install the packages of README.md by hand" 4
+  local extra=
+  [ "${1:-}" = --test ] && extra="test"
+  mkdir -p "$prefix"
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  if [ -n "$extra" ]; then install_packages "${runtime[@]}" "${build[@]}" "${testing[@]}"; else install_packages "${runtime[@]}" "${build[@]}"; fi
+  check_python
+  install_libraries "$extra"
+  install_netpod
+  load_modules
+  [ -z "$extra" ] || install_kubectl
+  say "done: $("$link" --version)"
+}
+
+main "$@"
