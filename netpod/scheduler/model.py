@@ -1,0 +1,225 @@
+"""What scheduling knows of a pod and of a node, in numbers.
+
+CPU is in thousandths, everything else in whole units, both rounded up.
+
+Source: kubernetes pkg/scheduler/framework/types.go, k8s.io/component-helpers resource.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from netpod.api import meta, quantity, selectors
+from netpod.api.meta import IntOrString, Key
+from netpod.api.node import Node, Taint
+from netpod.api.pod import Pod, PodSpec, TopologySpreadConstraint
+from netpod.api.selectors import LabelQuery
+from netpod.scheduler import terms
+from netpod.scheduler.terms import NodeTerm, PodTerm
+
+Amounts = Mapping[str, int]
+HostPort = tuple[str, int, str]
+"""Protocol, port, host address; "" or 0.0.0.0 is every address."""
+
+DEFAULT_CPU = 100
+DEFAULT_MEMORY = 200 * 1024 * 1024
+"""What a container that asks for nothing counts for in scores. Source: scheduler/util/pod_resources.go."""
+
+
+def amount(name: str, value: IntOrString) -> int:
+    """Turn a quantity into this module's unit for the resource."""
+    number = quantity.parse(value)
+    return math.ceil(number * 1000) if name == "cpu" else math.ceil(number)
+
+
+def amounts(quantities: Mapping[str, IntOrString]) -> dict[str, int]:
+    """Turn a list of quantities into numbers."""
+    return {name: amount(name, value) for name, value in quantities.items()}
+
+
+def requests_of(spec: PodSpec) -> dict[str, int]:
+    """Return what a pod needs at any one time.
+
+    The sum of its containers and sidecars, or the most any init container needs beside the sidecars before it,
+    whichever is more, and the overhead of its runtime class.
+    """
+    total: Counter[str] = Counter()
+    for container in spec.containers:
+        total.update(amounts(container.resources.requests))
+    sidecars: Counter[str] = Counter()
+    most: dict[str, int] = {}
+    for container in spec.init_containers:
+        own = Counter(amounts(container.resources.requests))
+        if container.restart_policy == "Always":
+            sidecars.update(own)
+            own = Counter(sidecars)
+        else:
+            own.update(sidecars)
+        for name, value in own.items():
+            most[name] = max(most.get(name, 0), value)
+    total.update(sidecars)
+    for name, value in most.items():
+        total[name] = max(total[name], value)
+    total.update(amounts(spec.overhead))
+    return {name: value for name, value in total.items() if value > 0}
+
+
+def _scored(spec: PodSpec) -> tuple[int, int]:
+    """Return CPU and memory for scores, with defaults for containers that say nothing."""
+    cpu = memory = 0
+    for container in spec.containers:
+        wanted = container.resources.requests
+        cpu += amount("cpu", wanted["cpu"]) if "cpu" in wanted else DEFAULT_CPU
+        memory += amount("memory", wanted["memory"]) if "memory" in wanted else DEFAULT_MEMORY
+    return cpu, memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A topology spread constraint, ready to be asked."""
+
+    query: LabelQuery
+    key: str
+    max_skew: int
+    min_domains: int
+    hard: bool
+    counts_itself: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodInfo:
+    """A pod and what scheduling asks of it; made once per version of the pod."""
+
+    pod: Pod
+    key: Key
+    owner: str
+    requests: Amounts
+    scored_cpu: int
+    scored_memory: int
+    ports: tuple[HostPort, ...]
+    node_terms: tuple[NodeTerm, ...] | None
+    node_wishes: tuple[NodeTerm, ...]
+    near: tuple[PodTerm, ...]
+    far: tuple[PodTerm, ...]
+    near_wishes: tuple[PodTerm, ...]
+    far_wishes: tuple[PodTerm, ...]
+    spreads: tuple[Spread, ...]
+
+
+def pod_info(pod: Pod) -> PodInfo:
+    """Read a pod."""
+    owner = meta.controller_of(pod)
+    cpu, memory = _scored(pod.spec)
+    return PodInfo(
+        pod=pod,
+        key=meta.key_of(pod),
+        owner=owner.uid if owner is not None else "",
+        requests=requests_of(pod.spec),
+        scored_cpu=cpu,
+        scored_memory=memory,
+        ports=tuple(
+            (port.protocol or "TCP", port.host_port, port.host_ip)
+            for container in pod.spec.containers
+            for port in container.ports
+            if port.host_port
+        ),
+        node_terms=terms.required_node_terms(pod),
+        node_wishes=terms.preferred_node_terms(pod),
+        near=terms.required_pod_terms(pod, "pod_affinity"),
+        far=terms.required_pod_terms(pod, "pod_anti_affinity"),
+        near_wishes=terms.preferred_pod_terms(pod, "pod_affinity"),
+        far_wishes=terms.preferred_pod_terms(pod, "pod_anti_affinity"),
+        spreads=tuple(_spread(pod, item) for item in pod.spec.topology_spread_constraints),
+    )
+
+
+def _spread(pod: Pod, constraint: TopologySpreadConstraint) -> Spread:
+    query = terms.with_own_labels(
+        selectors.from_label_selector(constraint.label_selector),
+        pod,
+        constraint.unknown.get("matchLabelKeys") or (),
+    )
+    return Spread(
+        query=query,
+        key=constraint.topology_key,
+        max_skew=constraint.max_skew,
+        min_domains=constraint.min_domains or 1,
+        hard=constraint.when_unsatisfiable != "ScheduleAnyway",
+        counts_itself=query.matches(pod.metadata.labels),
+    )
+
+
+class NodeInfo:
+    """A node, the pods on it or on their way to it, and the sums over them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.node: Node | None = None
+        self.allocatable: Amounts = {}
+        self.taints: tuple[Taint, ...] = ()
+        self.pods: dict[Key, PodInfo] = {}
+        self.requested: Counter[str] = Counter()
+        self.scored_cpu = 0
+        self.scored_memory = 0
+        self.owners: Counter[str] = Counter()
+        self.ports: Counter[HostPort] = Counter()
+
+    def set_node(self, node: Node | None) -> None:
+        """Take the Node object; None when it is gone and only pods are left."""
+        self.node = node
+        self.allocatable = amounts(node.status.allocatable) if node is not None else {}
+        self.taints = effective_taints(node) if node is not None else ()
+
+    def add(self, info: PodInfo) -> None:
+        """Count a pod."""
+        self.pods[info.key] = info
+        self._count(info, 1)
+
+    def remove(self, info: PodInfo) -> None:
+        """Stop counting a pod."""
+        del self.pods[info.key]
+        self._count(info, -1)
+
+    def _count(self, info: PodInfo, sign: int) -> None:
+        for name, value in info.requests.items():
+            self.requested[name] += sign * value
+        self.scored_cpu += sign * info.scored_cpu
+        self.scored_memory += sign * info.scored_memory
+        if info.owner:
+            self.owners[info.owner] += sign
+            if not self.owners[info.owner]:
+                del self.owners[info.owner]
+        for port in info.ports:
+            self.ports[port] += sign
+            if not self.ports[port]:
+                del self.ports[port]
+
+    def label(self, key: str) -> str | None:
+        """Return a label of the node, None when it has none of that name."""
+        return self.node.metadata.labels.get(key) if self.node is not None else None
+
+
+def effective_taints(node: Node) -> tuple[Taint, ...]:
+    """Return the node's taints, and the one its condition Ready will bring if it has not come yet."""
+    ready = meta.condition(node.status.conditions, "Ready")
+    if ready is not None and ready.status == "True":
+        return node.spec.taints
+    unknown = ready is not None and ready.status == "Unknown"
+    key = f"node.kubernetes.io/{'unreachable' if unknown else 'not-ready'}"
+    if any(t.key == key and t.effect == "NoSchedule" for t in node.spec.taints):
+        return node.spec.taints
+    return (*node.spec.taints, Taint(key=key, effect="NoSchedule"))
+
+
+def conflict(wanted: Iterable[HostPort], used: Iterable[HostPort]) -> bool:
+    """Tell whether two sets of host ports collide; every address collides with each."""
+    anywhere = ("", "0.0.0.0", "::")
+    taken = list(used)
+    return any(
+        protocol == other
+        and port == number
+        and (ip == address or ip in anywhere or address in anywhere)
+        for protocol, port, ip in wanted
+        for other, number, address in taken
+    )

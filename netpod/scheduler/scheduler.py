@@ -1,0 +1,206 @@
+"""The loop: a pod without a node > filters > scores > bind.
+
+Deciding is synchronous, one pod at a time, against a cache that already counts the decisions before it; bindings and
+status writes run side by side, so a burst of pods is spread rightly without waiting for any echo.
+
+Source: kubernetes pkg/scheduler/schedule_one.go, eventhandlers.go.
+"""
+
+import asyncio
+import dataclasses
+import logging
+
+from netpod.api import meta
+from netpod.api.core import Namespace
+from netpod.api.meta import Condition, Key
+from netpod.api.node import Node
+from netpod.api.pod import Pod
+from netpod.client.events import EventRecorder
+from netpod.client.informer import Informers
+from netpod.client.rest import Client
+from netpod.errors import NetpodError, NotFound
+from netpod.scheduler import filters, model, scores
+from netpod.scheduler.cache import Cache
+from netpod.scheduler.model import PodInfo
+from netpod.scheduler.queue import SchedulingQueue
+
+log = logging.getLogger(__name__)
+
+NAME = "default-scheduler"
+BINDERS = 32
+"""Bindings and status writes under way at the same time."""
+
+
+class Scheduler:
+    """Schedules the pods whose schedulerName is ours.
+
+    Args:
+        client: For bindings and conditions.
+        informers: For pods, nodes and namespaces.
+        recorder: For Scheduled and FailedScheduling.
+    """
+
+    def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._pods = informers.of(Pod)
+        self._nodes = informers.of(Node)
+        self._namespaces = informers.of(Namespace)
+        self._cache = Cache()
+        self._queue = SchedulingQueue(asyncio.get_running_loop().time)
+        self._slots = asyncio.Semaphore(BINDERS)
+        self._namespaces.subscribe(self._namespace_changed)
+        self._nodes.subscribe(self._node_changed)
+        self._pods.subscribe(self._pod_changed)
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        for informer in (self._namespaces, self._nodes, self._pods):
+            await informer.wait_synced()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._move_leftovers(), name="scheduler leftovers")
+            while True:
+                key = await self._queue.pop()
+                self._schedule(key, tasks)
+                # Let watches and bindings have their turn between two decisions.
+                await asyncio.sleep(0)
+
+    async def _move_leftovers(self) -> None:
+        while True:
+            await asyncio.sleep(30.0)
+            self._queue.move_leftovers()
+
+    def _namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        if new is not None:
+            self._cache.namespaces[new.metadata.name] = new.metadata.labels
+        elif old is not None:
+            self._cache.namespaces.pop(old.metadata.name, None)
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        shown = new or old
+        assert shown is not None, "a change is a change of something"
+        self._cache.set_node(shown.metadata.name, new)
+        if new is not None and (old is None or _offer(old) != _offer(new)):
+            self._queue.move()
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        shown = new or old
+        assert shown is not None, "a change is a change of something"
+        key = meta.key_of(shown)
+        if new is None or new.status.phase in ("Succeeded", "Failed"):
+            self._cache.remove_pod(key)
+            self._queue.forget(key)
+            if shown.spec.node_name:
+                self._queue.move()
+        elif new.spec.node_name:
+            self._queue.forget(key)
+            if old is not None and old.spec.node_name and _demand(old) == _demand(new):
+                return
+            self._cache.set_pod(model.pod_info(new), new.spec.node_name)
+            self._queue.move()
+        elif self._is_ours(new) and not self._cache.is_assumed(key, new.metadata.uid):
+            if old is None or old.metadata.uid != new.metadata.uid or _demand(old) != _demand(new):
+                self._queue.add(key, new.spec.priority or 0)
+        elif new.metadata.deletion_timestamp:
+            self._queue.forget(key)
+
+    def _is_ours(self, pod: Pod) -> bool:
+        name = pod.spec.scheduler_name or NAME
+        return name == NAME and not pod.metadata.deletion_timestamp
+
+    def _schedule(self, key: Key, tasks: asyncio.TaskGroup) -> None:
+        """Decide about one pod; what has to be written is left to a task."""
+        pod = self._pods.get(key.namespace, key.name)
+        if pod is None or pod.spec.node_name or not self._is_ours(pod):
+            return
+        info = model.pod_info(pod)
+        nodes = self._cache.candidates()
+        fits, state, against = filters.feasible(info, nodes, self._cache)
+        if not fits:
+            self._queue.park(key, pod.spec.priority or 0)
+            message = filters.message(against, len(nodes))
+            self._recorder.event(pod, "Warning", "FailedScheduling", message)
+            tasks.create_task(self._say_unschedulable(pod, message), name=f"condition of {key}")
+            return
+        chosen = scores.best(info, fits, state)
+        self._cache.assume(info, chosen.name)
+        tasks.create_task(self._bind(info, chosen.name), name=f"bind {key}")
+
+    async def _bind(self, info: PodInfo, node: str) -> None:
+        """Write a decision; when that fails, take it back and try the pod again."""
+        key, pod = info.key, info.pod
+        try:
+            async with self._slots:
+                await self._client.bind(key, pod.metadata.uid, node)
+        except NotFound:
+            self._cache.forget(key)
+            self._queue.move()
+        except NetpodError as error:
+            log.debug("bind %s to %s: %s", key, node, error)
+            self._cache.forget(key)
+            self._queue.retry(key, pod.spec.priority or 0)
+        else:
+            self._recorder.event(
+                pod, "Normal", "Scheduled", f"Successfully assigned {key} to {node}"
+            )
+
+    async def _say_unschedulable(self, pod: Pod, message: str) -> None:
+        """Write condition PodScheduled=False, unless it says so already."""
+        known = meta.condition(pod.status.conditions, "PodScheduled")
+        if known is not None and (known.status, known.message) == ("False", message):
+            return
+        stamp = meta.timestamp(meta.now())
+        same = known is not None and known.status == "False"
+        new = Condition(
+            type="PodScheduled",
+            status="False",
+            reason="Unschedulable",
+            message=message,
+            last_transition_time=known.last_transition_time if known and same else stamp,
+        )
+        others = tuple(c for c in pod.status.conditions if c.type != "PodScheduled")
+        status = dataclasses.replace(pod.status, conditions=(*others, new))
+        try:
+            async with self._slots:
+                await self._client.update(
+                    dataclasses.replace(pod, status=status), subresource="status"
+                )
+        except NetpodError as error:
+            # Told again with the next attempt.
+            log.debug("condition of pod %s: %s", meta.key_of(pod), error)
+
+
+def _offer(node: Node) -> tuple[object, ...]:
+    """Return what of a node decides whether a pod may run there."""
+    return (
+        node.status.allocatable,
+        node.metadata.labels,
+        node.spec.unschedulable,
+        model.effective_taints(node),
+    )
+
+
+def _demand(pod: Pod) -> tuple[object, ...]:
+    """Return what of a pod matters to scheduling."""
+    return (
+        pod.metadata.uid,
+        pod.metadata.labels,
+        bool(pod.metadata.deletion_timestamp),
+        pod.spec,
+    )
+
+
+async def run(client: Client, informers: Informers | None = None) -> None:
+    """Schedule pods until cancelled.
+
+    Args:
+        client: As the scheduler's user.
+        informers: Somebody else's, who also runs them; None to have our own.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        shared = informers if informers is not None else Informers(client)
+        recorder = EventRecorder(client, NAME)
+        tasks.create_task(Scheduler(client, shared, recorder).run(), name="scheduler")
+        tasks.create_task(recorder.run(), name="scheduler's events")
+        if informers is None:
+            tasks.create_task(shared.run(), name="scheduler's informers")

@@ -1,0 +1,136 @@
+"""Where is the pod best? Each score rates all nodes that passed the filters from 0 to 100 (pure).
+
+SCORES gives each its weight, upstream's. Equal sums are decided by fewer pods, then by name, so that the same
+cluster always gives the same answer.
+
+Source: kubernetes pkg/scheduler/framework/plugins/*, apis/config/v1/default_plugins.go.
+"""
+
+from collections.abc import Callable, Sequence
+
+from netpod.scheduler import filters
+from netpod.scheduler.model import NodeInfo, PodInfo
+from netpod.scheduler.state import State
+
+Score = Callable[[PodInfo, Sequence[NodeInfo], State], list[float]]
+
+MAX = 100.0
+
+
+def least_allocated(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+    """More CPU and memory left is better."""
+
+    def free(node: NodeInfo) -> float:
+        cpu = _left(node.allocatable.get("cpu", 0), node.scored_cpu + pod.scored_cpu)
+        memory = _left(node.allocatable.get("memory", 0), node.scored_memory + pod.scored_memory)
+        return (cpu + memory) / 2
+
+    return [free(node) for node in nodes]
+
+
+def _left(total: int, used: int) -> float:
+    return max(0, total - used) * MAX / total if total > 0 else 0.0
+
+
+def balanced_allocation(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+    """CPU and memory used to the same degree is better."""
+
+    def balance(node: NodeInfo) -> float:
+        fractions = [
+            min(1.0, (node.requested[name] + pod.requests.get(name, 0)) / total)
+            for name in ("cpu", "memory")
+            if (total := node.allocatable.get(name, 0)) > 0
+        ]
+        return MAX * (1 - (max(fractions) - min(fractions)) / 2) if fractions else 0.0
+
+    return [balance(node) for node in nodes]
+
+
+def topology_spread(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[float]:
+    """Fewer pods of the same owner, or of the ScheduleAnyway constraints, is better."""
+    if not pod.spreads:
+        if not pod.owner:
+            return [MAX] * len(nodes)
+        return _fewer([node.owners.get(pod.owner, 0) for node in nodes])
+    crowds = [0.0] * len(nodes)
+    for count in state.soft:
+        for index, node in enumerate(nodes):
+            value = node.label(count.spread.key)
+            most = max(count.domains.values(), default=0)
+            crowds[index] += count.domains.get(value, 0) if value is not None else most + 1
+    return _fewer(crowds)
+
+
+def node_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+    """Meeting more of the preferred node terms is better."""
+    if not pod.node_wishes:
+        return [0.0] * len(nodes)
+    return _more(
+        [
+            sum(wish.weight for wish in pod.node_wishes if node.node and wish.holds(node.node))
+            for node in nodes
+        ]
+    )
+
+
+def inter_pod_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[float]:
+    """Being near the pods it prefers, and far from those it does not, is better."""
+    if not state.wishes:
+        return [0.0] * len(nodes)
+    sums = [
+        sum(weight for (key, value), weight in state.wishes.items() if node.label(key) == value)
+        for node in nodes
+    ]
+    low, high = min(sums), max(sums)
+    return [MAX * (s - low) / (high - low) if high > low else 0.0 for s in sums]
+
+
+def taint_toleration(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+    """Fewer PreferNoSchedule taints that the pod does not tolerate is better."""
+    return _fewer(
+        [
+            sum(
+                taint.effect == "PreferNoSchedule"
+                and not filters.tolerated(pod.pod.spec.tolerations, taint)
+                for taint in node.taints
+            )
+            for node in nodes
+        ]
+    )
+
+
+def _fewer(counts: Sequence[float]) -> list[float]:
+    """Rate 100 for none, 0 for the most."""
+    most = max(counts, default=0)
+    return [MAX * (most - count) / most if most > 0 else MAX for count in counts]
+
+
+def _more(counts: Sequence[float]) -> list[float]:
+    """Rate 100 for the most, 0 for none."""
+    most = max(counts, default=0)
+    return [MAX * count / most if most > 0 else 0.0 for count in counts]
+
+
+SCORES: tuple[tuple[Score, int], ...] = (
+    (taint_toleration, 3),
+    (node_affinity, 2),
+    (topology_spread, 2),
+    (inter_pod_affinity, 2),
+    (least_allocated, 1),
+    (balanced_allocation, 1),
+)
+
+
+def best(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> NodeInfo:
+    """Return the best of at least one node."""
+    if len(nodes) == 1:
+        return nodes[0]
+    totals = [0.0] * len(nodes)
+    for score, weight in SCORES:
+        for index, value in enumerate(score(pod, nodes, state)):
+            totals[index] += weight * value
+    order = sorted(
+        range(len(nodes)),
+        key=lambda i: (-round(totals[i], 6), len(nodes[i].pods), nodes[i].name),
+    )
+    return nodes[order[0]]

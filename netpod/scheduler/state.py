@@ -1,0 +1,114 @@
+"""What is counted once per decision, before nodes are asked one by one (pure).
+
+Pods per value of a topology label: for spread constraints, for affinity, and for the anti-affinity of pods that
+are there already. A pod that asks for none of it costs nothing.
+
+Source: kubernetes pkg/scheduler/framework/plugins/podtopologyspread/filtering.go, interpodaffinity/filtering.go.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from netpod.api.node import Node
+from netpod.scheduler.cache import Cache
+from netpod.scheduler.model import NodeInfo, PodInfo, Spread
+from netpod.scheduler.terms import PodTerm
+
+Domain = tuple[str, str]
+"""A topology label and one of its values."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SpreadCount:
+    """How many matching pods each domain of one constraint has."""
+
+    spread: Spread
+    domains: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def least(self) -> int:
+        """Pods in the emptiest domain; 0 while there are fewer domains than asked for."""
+        if len(self.domains) < self.spread.min_domains:
+            return 0
+        return min(self.domains.values(), default=0)
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """The counts for one pod."""
+
+    hard: list[SpreadCount] = field(default_factory=list)
+    soft: list[SpreadCount] = field(default_factory=list)
+    near: Counter[Domain] = field(default_factory=Counter)
+    near_itself: bool = False
+    """Whether the pod's required affinity means pods like itself."""
+    far: Counter[Domain] = field(default_factory=Counter)
+    repelled: set[Domain] = field(default_factory=set)
+    wishes: Counter[Domain] = field(default_factory=Counter)
+
+
+def prepare(pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache) -> State:
+    """Count what this pod's decision needs."""
+    state = State()
+    for spread in pod.spreads:
+        (state.hard if spread.hard else state.soft).append(SpreadCount(spread=spread))
+    for counts in (state.hard, state.soft):
+        _count_spreads(pod, counts, nodes)
+    if pod.near or pod.far or pod.near_wishes or pod.far_wishes:
+        for info in nodes:
+            for other in info.pods.values():
+                _count_affinity(pod, other, info, state, cache)
+    state.near_itself = all(term.matches(pod.pod, cache.namespaces) for term in pod.near)
+    for other, home in cache.repelling.values():
+        there = cache.nodes[home]
+        for term in other.far:
+            value = there.label(term.topology_key)
+            if value is not None and term.matches(pod.pod, cache.namespaces):
+                state.repelled.add((term.topology_key, value))
+    return state
+
+
+def fits_node_choice(pod: PodInfo, node: Node) -> bool:
+    """Tell whether nodeSelector and the required node affinity allow the node."""
+    labels = node.metadata.labels
+    if any(labels.get(k) != v for k, v in pod.pod.spec.node_selector.items()):
+        return False
+    return pod.node_terms is None or any(term.holds(node) for term in pod.node_terms)
+
+
+def _count_spreads(pod: PodInfo, counts: list[SpreadCount], nodes: Sequence[NodeInfo]) -> None:
+    """Count over the nodes the pod may choose that have all the labels."""
+    if not counts:
+        return
+    for info in nodes:
+        values = [info.label(count.spread.key) for count in counts]
+        if None in values or info.node is None or not fits_node_choice(pod, info.node):
+            continue
+        for count, value in zip(counts, values, strict=True):
+            assert value is not None, "nodes without the label were left out"
+            here = sum(
+                other.key.namespace == pod.key.namespace
+                and not other.pod.metadata.deletion_timestamp
+                and count.spread.query.matches(other.pod.metadata.labels)
+                for other in info.pods.values()
+            )
+            count.domains[value] = count.domains.get(value, 0) + here
+
+
+def _count_affinity(
+    pod: PodInfo, other: PodInfo, info: NodeInfo, state: State, cache: Cache
+) -> None:
+    def domain(term: PodTerm) -> Domain | None:
+        value = info.label(term.topology_key)
+        return (term.topology_key, value) if value is not None else None
+
+    if pod.near and all(term.matches(other.pod, cache.namespaces) for term in pod.near):
+        state.near.update(d for term in pod.near if (d := domain(term)) is not None)
+    for term in pod.far:
+        if (where := domain(term)) is not None and term.matches(other.pod, cache.namespaces):
+            state.far[where] += 1
+    for sign, wishes in ((1, pod.near_wishes), (-1, pod.far_wishes)):
+        for term in wishes:
+            if (where := domain(term)) is not None and term.matches(other.pod, cache.namespaces):
+                state.wishes[where] += sign * term.weight
