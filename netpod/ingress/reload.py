@@ -142,7 +142,7 @@ class Haproxy:
         path = str(self._directory / "haproxy.cfg")
         fds = [self._listener.fileno()]
         # setpriv becomes HAProxy, which then dies with us even when we are killed. Source: setpriv(1).
-        argv = ["setpriv", "--pdeathsig", "KILL", process.find("haproxy"), "-q", "-db", "-f", path]
+        argv = ["setpriv", "--pdeathsig", "KILL", process.find("haproxy"), "-db", "-f", path]
         pid = process.spawn(argv, stdout=self._stdout, pass_fds=fds)
         new = _Process(pid=pid, pidfd=process.pidfd_open(pid))
         self._all.add(new)

@@ -1,137 +1,34 @@
-"""Builders of the objects that ingress reads."""
+"""Builders of the objects that ingress reads, as fixtures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 
-from netpod.api.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
-from netpod.api.meta import ObjectMeta
-from netpod.api.networking import (
-    HTTPIngressPath,
-    HTTPIngressRuleValue,
-    Ingress,
-    IngressBackend,
-    IngressClass,
-    IngressClassSpec,
-    IngressRule,
-    IngressServiceBackend,
-    IngressSpec,
-    ServiceBackendPort,
-)
-from netpod.api.service import Service, ServicePort, ServiceSpec
-
-
-def backend(name: str, port: int | str = 80) -> IngressBackend:
-    wanted = (
-        ServiceBackendPort(number=port) if isinstance(port, int) else ServiceBackendPort(name=port)
-    )
-    return IngressBackend(service=IngressServiceBackend(name=name, port=wanted))
-
-
-def _ingress(
-    *rules: tuple[str, str, str, str],
-    name: str = "site",
-    namespace: str = "default",
-    created: str = "2026-01-01T00:00:00Z",
-    default: str = "",
-    class_name: str | None = "netpod",
-    annotations: Mapping[str, str] | None = None,
-    port: int | str = 80,
-) -> Ingress:
-    """Rules are (host, pathType, path, Service); pathType "" is a host without paths."""
-    return Ingress(
-        metadata=ObjectMeta(
-            name=name,
-            namespace=namespace,
-            uid=f"uid-{name}",
-            creation_timestamp=created,
-            annotations=annotations or {},
-        ),
-        spec=IngressSpec(
-            ingress_class_name=class_name,
-            default_backend=backend(default, port) if default else None,
-            rules=tuple(
-                IngressRule(
-                    host=host,
-                    http=HTTPIngressRuleValue(
-                        paths=(
-                            HTTPIngressPath(
-                                path=path, path_type=kind, backend=backend(service, port)
-                            ),
-                        )
-                    )
-                    if kind
-                    else None,
-                )
-                for host, kind, path, service in rules
-            ),
-        ),
-    )
-
-
-def _service(
-    name: str,
-    *,
-    cluster_ip: str = "10.96.0.20",
-    ports: tuple[tuple[str, int], ...] = (("", 80),),
-    type: str = "ClusterIP",
-) -> Service:
-    return Service(
-        metadata=ObjectMeta(name=name, namespace="default"),
-        spec=ServiceSpec(
-            type=type,
-            cluster_ip=cluster_ip,
-            ports=tuple(ServicePort(name=n, port=p, protocol="TCP") for n, p in ports),
-        ),
-    )
-
-
-def _slice(
-    service: str, *ips: str, port: int = 8080, port_name: str = "", ready: bool | None = None
-) -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(
-            name=f"{service}-abc",
-            namespace="default",
-            labels={"kubernetes.io/service-name": service},
-        ),
-        address_type="IPv4",
-        endpoints=tuple(
-            Endpoint(addresses=(ip,), conditions=EndpointConditions(ready=ready)) for ip in ips
-        ),
-        ports=(EndpointPort(name=port_name, port=port, protocol="TCP"),),
-    )
-
-
-def _class(
-    name: str = "netpod", *, controller: str = "netpod.dev/ingress", default: bool = False
-) -> IngressClass:
-    marks = {"ingressclass.kubernetes.io/is-default-class": "true"} if default else {}
-    return IngressClass(
-        metadata=ObjectMeta(name=name, annotations=marks),
-        spec=IngressClassSpec(controller=controller),
-    )
+from netpod.api.discovery import EndpointSlice
+from netpod.api.networking import Ingress, IngressClass
+from netpod.api.service import Service
+from tests.unit.ingress import builders
 
 
 @pytest.fixture
 def ingress() -> Callable[..., Ingress]:
     """Build an Ingress."""
-    return _ingress
+    return builders.make_ingress
 
 
 @pytest.fixture
 def service() -> Callable[..., Service]:
     """Build a Service of the namespace default."""
-    return _service
+    return builders.make_service
 
 
 @pytest.fixture
 def endpoint_slice() -> Callable[..., EndpointSlice]:
     """Build an EndpointSlice of the namespace default."""
-    return _slice
+    return builders.make_slice
 
 
 @pytest.fixture
 def ingress_class() -> Callable[..., IngressClass]:
     """Build an IngressClass."""
-    return _class
+    return builders.make_class

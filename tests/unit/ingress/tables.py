@@ -1,0 +1,52 @@
+"""Which rule takes a request: kubenet-facts F.1 and F.2 as data, read by the unit and the kernel tier."""
+
+PATHS = [
+    # rules, request, Service that answers ("" is HTTP 404)
+    (["Exact /foo"], "/foo", "Exact /foo"),
+    (["Exact /foo"], "/foo/", ""),
+    (["Exact /foo"], "/FOO", ""),
+    (["Exact /foo"], "/bar", ""),
+    (["Exact /foo/"], "/foo", ""),
+    (["Exact /foo/"], "/foo/", "Exact /foo/"),
+    (["Prefix /"], "/", "Prefix /"),
+    (["Prefix /"], "/any/thing", "Prefix /"),
+    (["Prefix /foo"], "/foo", "Prefix /foo"),
+    (["Prefix /foo"], "/foo/", "Prefix /foo"),
+    (["Prefix /foo/"], "/foo", "Prefix /foo/"),
+    (["Prefix /foo/"], "/foo/", "Prefix /foo/"),
+    (["Prefix /aaa/bb"], "/aaa/bbb", ""),
+    (["Prefix /aaa/bbb"], "/aaa/bbb", "Prefix /aaa/bbb"),
+    (["Prefix /aaa/bbb/"], "/aaa/bbb", "Prefix /aaa/bbb/"),
+    (["Prefix /aaa/bbb"], "/aaa/bbb/", "Prefix /aaa/bbb"),
+    (["Prefix /aaa/bbb"], "/aaa/bbb/ccc", "Prefix /aaa/bbb"),
+    (["Prefix /aaa/bbb"], "/aaa/bbbxyz", ""),
+    (["Prefix /aaa/bbb"], "/AAA/bbb", ""),
+    (["Prefix /", "Prefix /aaa"], "/aaa/ccc", "Prefix /aaa"),
+    (["Prefix /", "Prefix /aaa", "Prefix /aaa/bbb"], "/aaa/bbb/x", "Prefix /aaa/bbb"),
+    (["Prefix /", "Prefix /aaa", "Prefix /aaa/bbb"], "/aaa/ccc", "Prefix /aaa"),
+    (["Prefix /", "Prefix /aaa", "Prefix /aaa/bbb"], "/ccc", "Prefix /"),
+    (["Prefix /foo", "Exact /foo"], "/foo", "Exact /foo"),
+    (["Prefix /foo/", "Exact /foo"], "/foo", "Exact /foo"),
+    (["Prefix /foo", "Exact /foo"], "/foo/", "Prefix /foo"),
+    (["ImplementationSpecific /x"], "/x/y", "ImplementationSpecific /x"),
+    (["ImplementationSpecific /x"], "/xy", ""),
+]
+
+HOSTS = [
+    # hosts with a rule, Host header, host that answers (None is HTTP 404)
+    (["foo.bar.com"], "foo.bar.com", "foo.bar.com"),
+    (["foo.bar.com"], "FOO.bar.com", "foo.bar.com"),
+    (["foo.bar.com"], "foo.bar.com:8080", "foo.bar.com"),
+    (["foo.bar.com"], "foo.bar.com.", "foo.bar.com"),
+    (["foo.bar.com"], "bar.com", None),
+    (["*.foo.com"], "bar.foo.com", "*.foo.com"),
+    (["*.foo.com"], "baz.bar.foo.com", None),
+    (["*.foo.com"], "foo.com", None),
+    (["*.foo.com", "bar.foo.com"], "bar.foo.com", "bar.foo.com"),
+    (["*.foo.com", ""], "x.foo.com", "*.foo.com"),
+    (["*.foo.com", ""], "foo.com", ""),
+    ([""], "10.1.2.3", ""),
+    ([""], "[::1]:80", ""),
+    ([""], "", ""),
+    (["a.com"], "", None),
+]
