@@ -20,6 +20,9 @@ HEADER = struct.Struct(">I")
 FRAME_LIMIT = 16 << 20
 """Longest frame in bytes; a longer one is a broken peer."""
 
+COMPLETES = "netpod.dev/complete"
+"""App that does nothing and ends with 0: stands in for init containers."""
+
 UNKNOWN_EXIT = 137
 """Exit code of a container whose end nobody saw. Source: kubelet_pods.go, ContainerStatusUnknown."""
 

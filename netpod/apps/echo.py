@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import BinaryIO
+from io import BufferedIOBase
 from urllib.parse import parse_qs, urlsplit
 
 from netpod.api.runtime import AppContext
@@ -264,7 +264,7 @@ def _number(text: str, limit: int) -> int:
     return number
 
 
-def _drop(stream: BinaryIO, length: int) -> bool:
+def _drop(stream: BufferedIOBase, length: int) -> bool:
     while length > 0:
         piece = stream.read(min(length, _CHUNK))
         if not piece:
@@ -273,7 +273,7 @@ def _drop(stream: BinaryIO, length: int) -> bool:
     return True
 
 
-def _drop_chunks(stream: BinaryIO) -> bool:
+def _drop_chunks(stream: BufferedIOBase) -> bool:
     """Read a chunked body and its trailers. Source: RFC 9112 section 7.1."""
     left = BODY_LIMIT
     while True:

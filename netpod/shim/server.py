@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from netpod.api import codec, meta
+from netpod.api import codec, cri, meta
 from netpod.api.cri import Container, ContainerConfig, ExecConfig, Op, Sandbox, SandboxConfig
 from netpod.api.runtime import App, AppContext
 from netpod.errors import BadRequest, KernelError, NetpodError, NotFound
@@ -38,7 +38,7 @@ class ShimConfig:
         node: Name of the node.
         socket: Where the kubelet and the CLI ask.
         state: Directory of the records; survives the shim, not the machine.
-        apps: Built-in programs by the name the kubelet uses for them.
+        apps: Built-in programs by image without tag, e.g. netpod.dev/dns.
         stand_in: What runs for every other one.
     """
 
@@ -221,7 +221,7 @@ class Shim:
             )
 
         try:
-            app = self._config.apps.get(config.app, self._config.stand_in)
+            app = self._app(config.app)
             pid = container.start(
                 app, describe, directory=directory, pause=pause, log=writer, wake=wake_writer
             )
@@ -230,6 +230,11 @@ class Shim:
             os.close(wake_writer)
         seen = replace(seen, pid=pid)
         self._table.add_container(seen, process.pidfd_open(pid), reader, wake)
+
+    def _app(self, name: str) -> App:
+        if name == cri.COMPLETES:
+            return _complete
+        return self._config.apps.get(name, self._config.stand_in)
 
     def _pause(self, name: str) -> int:
         pidfd = self._table.pidfds.get(name)
@@ -305,6 +310,12 @@ class Shim:
             self._table.stop_sandbox(name, lambda name=name: done(name))  # type: ignore[misc]
         if not waiting and not self._stopping:
             done("")
+
+
+def _complete(context: AppContext) -> int:
+    """Stand in for a program that does its work and ends."""
+    context.ready()
+    return 0
 
 
 def _kill_group(pid: int) -> None:

@@ -1,0 +1,238 @@
+"""The node agent: registers the node, keeps it alive, and gives every pod bound to it a worker.
+
+Runs in the node's root network namespace. Start reading here, then podworker.py.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from netpod.api.meta import OwnerReference, key_of
+from netpod.api.node import Node, internal_ip
+from netpod.api.pod import Pod
+from netpod.client.events import EventRecorder
+from netpod.client.informer import Informer, Informers
+from netpod.client.lease import Heartbeat
+from netpod.client.rest import Client
+from netpod.cni import hostgw, masquerade, network
+from netpod.cni.network import NetworkConfig
+from netpod.errors import ApiError, KernelError, NetpodError
+from netpod.kubelet import node as nodes
+from netpod.kubelet.config import KubeletConfig
+from netpod.kubelet.podworker import Node as Shared
+from netpod.kubelet.podworker import PodWorker
+from netpod.kubelet.probe import Prober
+from netpod.kubelet.runtime import Runtime
+from netpod.kubelet.sandbox import Sandboxes
+
+log = logging.getLogger(__name__)
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+HEARTBEAT_SECONDS = 10.0
+RETRY_SECONDS = 0.2
+ORPHAN_RETRY_SECONDS = 1.0
+
+
+async def run(client: Client, config: KubeletConfig) -> None:
+    """Be this node's kubelet until cancelled.
+
+    Containers run on when it ends; the next one adopts them.
+    """
+    agent = Agent(client, config)
+    try:
+        await agent.run()
+    finally:
+        await agent.close()
+
+
+class Agent:
+    """One node. Everything happens in the loop's thread but what enters namespaces, which has one of its own."""
+
+    def __init__(self, client: Client, config: KubeletConfig) -> None:
+        self._client = client
+        self._config = config
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="kernel")
+        self._runtime = Runtime(config.shim_socket, self._runtime_changed)
+        self._informers = Informers(client)
+        self._events = EventRecorder(client, "kubelet", config.node)
+        self._sandboxes = Sandboxes(config, self._runtime, self._worker)
+        self._prober = Prober()
+        self._shared = Shared(
+            config=config,
+            client=client,
+            runtime=self._runtime,
+            sandboxes=self._sandboxes,
+            prober=self._prober,
+            events=self._events,
+        )
+        self._workers: dict[str, PodWorker] = {}
+        self._nodes: Informer[Node] = self._informers.of(Node)
+        self._pods: Informer[Pod] = self._informers.of(
+            Pod, field_selector=f"spec.nodeName={config.node}"
+        )
+        self._route = asyncio.Event()
+        self._status = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Register, then run everything."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._runtime.run(), name="runtime")
+            tasks.create_task(self._events.run(), name="events")
+            registered = await self._register()
+            owner = OwnerReference(
+                api_version="v1", kind="Node", name=self._config.node, uid=registered.metadata.uid
+            )
+            heartbeat = Heartbeat(
+                self._client,
+                namespace=LEASE_NAMESPACE,
+                name=self._config.node,
+                holder=self._config.node,
+                duration=LEASE_SECONDS,
+                owners=(owner,),
+            )
+            tasks.create_task(self._informers.run(), name="informers")
+            tasks.create_task(heartbeat.run(HEARTBEAT_SECONDS), name="heartbeat")
+            tasks.create_task(self._report_node(), name="node status")
+            await self._make_network()
+            self._status.set()
+            self._nodes.subscribe(self._node_changed)
+            tasks.create_task(self._route_nodes(), name="routes")
+            await self._pods.wait_synced()
+            await self._runtime.connected.wait()
+            self._pods.subscribe(self._pod_changed)
+            self._remove_orphans()
+
+    async def close(self) -> None:
+        """Let go of sockets and the thread."""
+        await self._prober.close()
+        self._worker.shutdown(wait=False)
+
+    async def _register(self) -> Node:
+        while True:
+            try:
+                return await nodes.register(self._client, self._config)
+            except ApiError as error:
+                log.debug("cannot register node: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _report_node(self) -> None:
+        while True:
+            self._status.clear()
+            ready = self._sandboxes.networked and self._runtime.connected.is_set()
+            pause = HEARTBEAT_SECONDS
+            try:
+                await nodes.report(self._client, self._config, ready=ready)
+            except ApiError as error:
+                log.debug("cannot write node status: %s", error)
+                pause = RETRY_SECONDS
+            try:
+                async with asyncio.timeout(pause):
+                    await self._status.wait()
+            except TimeoutError:
+                continue
+
+    async def _make_network(self) -> None:
+        """Wait for this node's pod CIDR and make the pod network."""
+        pod_cidr = await self._pod_cidr()
+        config = NetworkConfig(
+            pod_cidr=pod_cidr,
+            state=self._config.paths.node(self._config.node),
+            mtu=self._config.mtu,
+        )
+        while True:
+            try:
+                await self._sandboxes.in_worker(lambda: network.prepare(config))
+                await self._sandboxes.in_worker(
+                    lambda: masquerade.apply("", pod_cidr, self._config.pod_cidrs)
+                )
+                break
+            except KernelError as error:
+                if not error.retryable:
+                    raise
+                log.warning("cannot prepare pod network: %s", error)
+                await asyncio.sleep(1.0)
+        self._sandboxes.use(config)
+
+    async def _pod_cidr(self) -> ipaddress.IPv4Network:
+        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def look(old: Node | None, new: Node | None) -> None:
+            mine = new is not None and new.metadata.name == self._config.node
+            if mine and new is not None and new.spec.pod_cidr and not found.done():
+                found.set_result(new.spec.pod_cidr)
+
+        self._nodes.subscribe(look)
+        return ipaddress.IPv4Network(await found)
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        self._route.set()
+
+    async def _route_nodes(self) -> None:
+        """Keep the routes to the other nodes' pods."""
+        while True:
+            await self._route.wait()
+            self._route.clear()
+            routes = {
+                ipaddress.IPv4Network(other.spec.pod_cidr): ipaddress.IPv4Address(
+                    internal_ip(other)
+                )
+                for other in self._nodes.values()
+                if other.metadata.name != self._config.node
+                and other.spec.pod_cidr
+                and internal_ip(other)
+            }
+            try:
+                await self._sandboxes.in_worker(lambda routes=routes: hostgw.sync("", routes))  # type: ignore[misc]
+            except KernelError as error:
+                log.warning("cannot route to the other nodes: %s", error)
+                self._route.set()
+                await asyncio.sleep(1.0)
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            worker = self._workers.get(old.metadata.uid)
+            if worker is not None:
+                worker.remove()
+        if new is None:
+            return
+        worker = self._workers.get(new.metadata.uid)
+        if worker is not None:
+            worker.update(new)
+        elif self._tasks is not None:
+            worker = PodWorker(self._shared, new)
+            self._workers[new.metadata.uid] = worker
+            self._tasks.create_task(self._work(worker), name=f"pod {key_of(new)}")
+
+    async def _work(self, worker: PodWorker) -> None:
+        uid = worker.pod.metadata.uid
+        try:
+            await worker.run()
+        finally:
+            self._workers.pop(uid, None)
+
+    def _runtime_changed(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.poke()
+        self._status.set()
+
+    def _remove_orphans(self) -> None:
+        """End what runs for pods that the API server has no more."""
+        assert self._tasks is not None, "the agent runs"
+        known = {pod.metadata.uid for pod in self._pods.values()}
+        for sandbox in list(self._runtime.sandboxes.values()):
+            if sandbox.config.uid not in known:
+                name = f"orphan {sandbox.config.namespace}/{sandbox.config.name}"
+                self._tasks.create_task(self._remove_orphan(sandbox.config.id), name=name)
+
+    async def _remove_orphan(self, name: str) -> None:
+        while (sandbox := self._runtime.sandboxes.get(name)) is not None:
+            try:
+                await self._sandboxes.delete(sandbox)
+                self._sandboxes.forget(sandbox.config.uid)
+            except NetpodError as error:
+                log.info("cannot remove orphan %s: %s", sandbox.config.name, error)
+                await asyncio.sleep(ORPHAN_RETRY_SECONDS)

@@ -1,0 +1,43 @@
+"""What a kubelet is told when it starts."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from netpod.paths import Paths
+
+VERSION = "v1.30.0-netpod"
+POD_CIDRS = ipaddress.IPv4Network("10.244.0.0/16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletConfig:
+    """One node of one cluster.
+
+    Attributes:
+        cluster: Name of the cluster.
+        node: Name of the node.
+        node_ip: Its InternalIP.
+        paths: Where the cluster keeps what it keeps.
+        shim_socket: Where the node's shim listens.
+        cluster_dns: Name server of pods.
+        cluster_domain: Zone of the cluster's names.
+        control_plane: Label and taint the node as such.
+        stand_in: Run the stand-in for images that are not on this machine; else they are ErrImagePull.
+        pod_cidrs: All pods' addresses, of which each node has a share.
+        mtu: Of the pod network, in bytes.
+        max_pods: How many pods the node takes.
+    """
+
+    cluster: str
+    node: str
+    node_ip: ipaddress.IPv4Address
+    paths: Paths
+    shim_socket: Path
+    cluster_dns: tuple[ipaddress.IPv4Address, ...] = (ipaddress.IPv4Address("10.96.0.10"),)
+    cluster_domain: str = "cluster.local"
+    control_plane: bool = False
+    stand_in: bool = True
+    pod_cidrs: ipaddress.IPv4Network = POD_CIDRS
+    mtu: int = 1500
+    max_pods: int = 1000

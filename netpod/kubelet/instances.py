@@ -1,0 +1,259 @@
+"""The containers of one pod: started, kept, restarted after a back-off, asked how they are.
+
+A container is one entry of the pod's spec; each start of it makes a new instance, whose attempt is the restart count.
+"""
+
+import asyncio
+import secrets
+import signal
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from netpod.api import meta
+from netpod.api.cri import Container as Seen
+from netpod.api.cri import ContainerConfig, State
+from netpod.api.meta import key_of
+from netpod.api.pod import Container, Probe
+from netpod.errors import NetpodError
+from netpod.kubelet import container as containers
+from netpod.kubelet import probe as probes
+from netpod.kubelet import status
+from netpod.kubelet.backoff import Backoff
+from netpod.kubelet.container import CannotStart
+from netpod.kubelet.probe import Probes
+
+if TYPE_CHECKING:
+    from netpod.kubelet.podworker import PodWorker
+
+RETRY_SECONDS = 10.0
+"""How long a container that cannot be started waits for the next attempt."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Unit:
+    """What a worker knows of one container beside what the shim says.
+
+    Attributes:
+        seen: Its latest instance.
+        last: The one before, ended.
+        waiting: Reason and message while it should run and does not.
+        kill_at: When an instance that was asked to end is killed; monotonic seconds.
+    """
+
+    seen: Seen | None = None
+    last: Seen | None = None
+    waiting: tuple[str, str] = ("", "")
+    backoff: Backoff = field(default_factory=Backoff)
+    probes: Probes | None = None
+    asking: asyncio.Task[None] | None = None
+    probed: str = ""
+    kill_at: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether its latest instance runs."""
+        return self.seen is not None and self.seen.state == State.RUNNING
+
+    @property
+    def ready(self) -> bool:
+        """Ready is started, listening, and well by its readiness probe."""
+        listens = self.running and self.seen is not None and self.seen.ready
+        return listens and self.probes is not None and self.probes.started and self.probes.ready
+
+    def stop_asking(self) -> None:
+        """Stop its probes."""
+        if self.asking is not None:
+            self.asking.cancel()
+            self.asking = None
+
+
+class Instances:
+    """What a pod's worker does about its containers."""
+
+    def __init__(self, worker: "PodWorker") -> None:
+        self._worker = worker
+
+    async def ensure(self, item: Container, unit: Unit) -> None:
+        """See to it that a container runs, as far as its restart policy and back-off allow now."""
+        if unit.running and unit.seen is not None:
+            await self._keep(item, unit, unit.seen)
+        elif unit.seen is None or await self._may_restart(item, unit, unit.seen):
+            await self._start(item, unit)
+
+    async def _keep(self, item: Container, unit: Unit, seen: Seen) -> None:
+        """A running container: end it if it must be another one, or fails its probes."""
+        why = ""
+        if seen.config.hash != containers.spec_hash(item):
+            why = f"Container {item.name} definition changed, will be restarted"
+        elif unit.probes is not None and unit.probes.failed:
+            why = f"Container {item.name} {unit.probes.failed}, will be restarted"
+        if unit.kill_at is None and why:
+            self._worker.event("Normal", "Killing", why)
+            unit.kill_at = time.monotonic() + self._grace(item, unit)
+            await self._worker.node.runtime.signal(seen.config.id, signal.SIGTERM)
+        if unit.kill_at is not None:
+            left = unit.kill_at - time.monotonic()
+            if left <= 0:
+                await self._worker.node.runtime.signal(seen.config.id, signal.SIGKILL)
+            self._worker.wake_in(max(left, 0.05))
+
+    async def _may_restart(self, item: Container, unit: Unit, seen: Seen) -> bool:
+        """Whether an ended container starts again now; if later, when."""
+        assert self._worker.sandbox is not None, "a pod's containers start in its sandbox"
+        policy = (
+            "Always"
+            if status.is_sidecar(item)
+            else self._worker.pod.spec.restart_policy or "Always"
+        )
+        initializes = item in self._worker.pod.spec.init_containers and not status.is_sidecar(item)
+        again = policy == "Always" or (policy == "OnFailure" and not succeeded(seen))
+        if initializes:
+            moved = seen.config.sandbox_id != self._worker.sandbox.config.id
+            again = moved or (policy != "Never" and not succeeded(seen))
+        if not again:
+            return False
+        if seen.config.hash != containers.spec_hash(item):
+            unit.backoff = Backoff()
+            return True
+        now, ended = time.time(), meta.parse_timestamp(seen.finished_at).timestamp()
+        left = unit.backoff.remaining(ended, now)
+        if left <= 0:
+            unit.backoff.next(ended, now)
+            return True
+        if unit.waiting[0] != "CrashLoopBackOff":
+            names = self._worker.pod.metadata
+            key = f"{names.name}_{names.namespace}({names.uid})"
+            delay = f"{unit.backoff.delay:g}s"
+            message = f"back-off {delay} restarting failed container={item.name} pod={key}"
+            unit.waiting = ("CrashLoopBackOff", message)
+            about = f"Back-off restarting failed container {item.name} in pod {key}"
+            self._worker.event("Warning", "BackOff", about)
+        self._worker.wake_in(left)
+        return False
+
+    async def _start(self, item: Container, unit: Unit) -> None:
+        assert self._worker.sandbox is not None, "a pod's containers start in its sandbox"
+        node = self._worker.node.config
+        try:
+            initializes = item in self._worker.pod.spec.init_containers and not status.is_sidecar(
+                item
+            )
+            program = containers.choose(item, stand_in=node.stand_in, completes=initializes)
+            host_ip = str(node.node_ip)
+            env = await containers.environment(
+                self._worker.node.client,
+                self._worker.pod,
+                item,
+                pod_ip=self._worker.pod_ip,
+                host_ip=host_ip,
+            )
+        except CannotStart as error:
+            if unit.waiting != (error.reason, str(error)):
+                self._worker.event("Warning", error.event, f"Error: {error}")
+            unit.waiting = (error.reason, str(error))
+            self._worker.wake_in(RETRY_SECONDS)
+            return
+        attempt = self._next_attempt(item, unit)
+        names = self._worker.pod.metadata
+        logs = node.paths.pod_logs(names.namespace, names.name, names.uid)
+        config = ContainerConfig(
+            id=secrets.token_hex(32),
+            sandbox_id=self._worker.sandbox.config.id,
+            name=item.name,
+            attempt=attempt,
+            image=item.image,
+            app=program.app,
+            hash=containers.spec_hash(item),
+            args=tuple(containers.expand(arg, env) for arg in item.args),
+            env=env,
+            ports=containers.ports(item, program),
+            pod_ip=self._worker.pod_ip,
+            log=str(logs / item.name / f"{attempt}.log"),
+        )
+        if program.stands_in:
+            message = (
+                f'Image "{item.image}" is not on this machine: the built-in stand-in runs instead'
+            )
+            self._worker.event("Normal", "StandIn", message)
+        else:
+            message = f'Container image "{item.image}" already present on machine'
+            self._worker.event("Normal", "Pulled", message)
+        try:
+            seen = await self._worker.node.runtime.start_container(config)
+        except NetpodError as error:
+            unit.waiting = ("RunContainerError", str(error))
+            self._worker.event("Warning", "Failed", f"Error: {error}")
+            raise
+        self._worker.event("Normal", "Created", f"Created container {item.name}")
+        self._worker.event("Normal", "Started", f"Started container {item.name}")
+        unit.last, unit.seen, unit.waiting, unit.kill_at = unit.seen, seen, ("", ""), None
+        self.observe(item, unit)
+        if unit.last is not None and unit.last.config.sandbox_id == seen.config.sandbox_id:
+            await self._worker.node.runtime.remove_container(unit.last.config.id)
+
+    def _next_attempt(self, item: Container, unit: Unit) -> int:
+        if unit.seen is not None:
+            return unit.seen.config.attempt + 1
+        old = self._worker.pod.status
+        for known in (*old.container_statuses, *old.init_container_statuses):
+            if known.name == item.name and known.container_id:
+                return known.restart_count + 1
+        return 0
+
+    def _grace(self, item: Container, unit: Unit) -> float:
+        grace = self._worker.pod.spec.termination_grace_period_seconds
+        for asked in (item.liveness_probe, item.startup_probe):
+            own = asked.termination_grace_period_seconds if asked is not None else None
+            if own is not None and unit.probes is not None and unit.probes.failed:
+                grace = own
+        return 30.0 if grace is None else float(grace)
+
+    def observe(self, item: Container, unit: Unit) -> None:
+        """Ask a new instance, stop asking one that ended."""
+        running = unit.seen if unit.running else None
+        if unit.asking is not None and (running is None or running.config.id != unit.probed):
+            unit.stop_asking()
+        if running is None:
+            return
+        if unit.probed != running.config.id:
+            unit.probed = running.config.id
+            unit.kill_at = None
+            unit.probes = self._probes(item, running)
+            if unit.probes.needed and self._worker.tasks is not None:
+                name = f"probes {key_of(self._worker.pod)} {item.name}"
+                unit.asking = self._worker.tasks.create_task(unit.probes.run(), name=name)
+        if running.ready and unit.probes is not None:
+            unit.probes.listening.set()
+
+    def _probes(self, item: Container, seen: Seen) -> Probes:
+        async def run(argv: tuple[str, ...], seconds: float) -> int:
+            return await self._worker.node.runtime.exec_quietly(seen, argv, seconds)
+
+        target = probes.Target(
+            pod_ip=self._worker.pod_ip,
+            ports=item.ports,
+            stands_in=containers.repository(item.image) not in containers.BUILT_IN,
+            run=run,
+        )
+
+        async def ask(asked: Probe) -> probes.Answer:
+            return await self._worker.node.prober.ask(
+                asked, replace(target, pod_ip=self._worker.pod_ip)
+            )
+
+        return Probes(
+            item.startup_probe,
+            item.liveness_probe,
+            item.readiness_probe,
+            ask=ask,
+            changed=self._worker.poke,
+            unhealthy=lambda kind, why: self._worker.event(
+                "Warning", "Unhealthy", f"{kind} probe failed: {why}"
+            ),
+        )
+
+
+def succeeded(seen: Seen) -> bool:
+    """Whether an instance ended, and well."""
+    return seen.state == State.EXITED and seen.exit_code == 0

@@ -1,0 +1,166 @@
+"""The Node object: registered once, then its status and its heartbeat.
+
+Source: kubernetes pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus/setters.go.
+"""
+
+import logging
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+from netpod.api import codec, meta
+from netpod.api.meta import Condition, ObjectMeta
+from netpod.api.node import Node, NodeAddress, NodeSpec, NodeStatus, NodeSystemInfo, Taint
+from netpod.client.rest import Client
+from netpod.errors import AlreadyExists, NotFound
+from netpod.kubelet.config import VERSION, KubeletConfig
+
+log = logging.getLogger(__name__)
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+_CONDITIONS = (
+    (
+        "MemoryPressure",
+        "False",
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+    ),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def compile(config: KubeletConfig) -> Node:
+    """Return the Node as it is registered."""
+    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    labels = {
+        "beta.kubernetes.io/arch": architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": architecture,
+        "kubernetes.io/hostname": config.node,
+        "kubernetes.io/os": "linux",
+    }
+    taints: tuple[Taint, ...] = ()
+    if config.control_plane:
+        labels[CONTROL_PLANE] = ""
+        labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+        taints = (Taint(key=CONTROL_PLANE, effect="NoSchedule"),)
+    return Node(
+        metadata=ObjectMeta(name=config.node, labels=labels),
+        spec=NodeSpec(taints=taints),
+    )
+
+
+def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: str) -> NodeStatus:
+    """Return the node's status; what did not change keeps its transition time.
+
+    Args:
+        config: The node.
+        old: What the API server has.
+        ready: The shim answers and pods can have a network.
+        now: The present moment, RFC 3339.
+    """
+    resources = {
+        "cpu": str(os.cpu_count() or 1),
+        "ephemeral-storage": "0",
+        "memory": f"{_memory_kib()}Ki",
+        "pods": str(config.max_pods),
+    }
+    told = ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+    if not ready:
+        message = "container runtime network not ready: no pod CIDR, or the shim is not running"
+        told = ("Ready", "False", "KubeletNotReady", message)
+    fresh = {row[0]: _condition(old, row, now) for row in (*_CONDITIONS, told)}
+    others = tuple(item for item in old.conditions if item.type not in fresh)
+    return replace(
+        old,
+        capacity=resources,
+        allocatable=resources,
+        conditions=(*others, *fresh.values()),
+        addresses=(
+            NodeAddress(type="InternalIP", address=str(config.node_ip)),
+            NodeAddress(type="Hostname", address=config.node),
+        ),
+        daemon_endpoints={"kubeletEndpoint": {"Port": 0}},
+        node_info=NodeSystemInfo(
+            machine_id=_read("/etc/machine-id"),
+            boot_id=_read("/proc/sys/kernel/random/boot_id"),
+            kernel_version=platform.release(),
+            os_image=_os_image(),
+            container_runtime_version="netpod://0.1.0",
+            kubelet_version=VERSION,
+            kube_proxy_version=VERSION,
+            operating_system="linux",
+            architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
+        ),
+    )
+
+
+async def register(client: Client, config: KubeletConfig) -> Node:
+    """Create the Node, or give the one of that name back the labels that are ours."""
+    wanted = compile(config)
+    try:
+        return await client.create(wanted)
+    except AlreadyExists:
+        node = await client.get(Node, config.node)
+    missing = {k: v for k, v in wanted.metadata.labels.items() if node.metadata.labels.get(k) != v}
+    if not missing:
+        return node
+    return await client.patch(Node, config.node, "", {"metadata": {"labels": missing}})
+
+
+async def report(client: Client, config: KubeletConfig, *, ready: bool) -> Node:
+    """Write the node's status if it changed; registers the node again if somebody deleted it."""
+    try:
+        node = await client.get(Node, config.node)
+    except NotFound:
+        node = await register(client, config)
+    now = meta.timestamp(meta.now())
+    fresh = codec.encode(compile_status(config, node.status, ready=ready, now=now))
+    if _lasting(fresh) == _lasting(codec.encode(node.status)):
+        return node
+    return await client.patch(Node, config.node, "", {"status": fresh}, subresource="status")
+
+
+def _lasting(status: dict[str, object]) -> object:
+    """The status without heartbeat times, which alone are no reason to write."""
+    rows = status.get("conditions")
+    conditions = [
+        {k: v for k, v in row.items() if k != "lastHeartbeatTime"}
+        for row in (rows if isinstance(rows, list) else [])
+    ]
+    return {**status, "conditions": conditions}
+
+
+def _condition(old: NodeStatus, row: tuple[str, str, str, str], now: str) -> Condition:
+    type_, status, reason, message = row
+    known = meta.condition(old.conditions, type_)
+    same = known is not None and known.status == status
+    moment = known.last_transition_time if same and known is not None else now
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        last_heartbeat_time=now,
+        last_transition_time=moment or now,
+    )
+
+
+def _memory_kib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

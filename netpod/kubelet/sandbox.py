@@ -1,0 +1,172 @@
+"""A pod's sandbox with all that belongs to it: namespaces, network, files for /etc, hostPorts.
+
+Order: files, namespaces, network; taken away in the opposite order. Each step repeats harmlessly, so a sandbox that an
+earlier kubelet left half-made is finished by `ensure`, and `delete` works on any part of one.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import secrets
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TypeVar
+
+from netpod.api.cri import Container, Sandbox, SandboxConfig
+from netpod.api.meta import Key
+from netpod.api.pod import Pod
+from netpod.cni import network, portmap
+from netpod.cni.network import NetworkConfig, PodNetwork
+from netpod.cni.portmap import PortMapping
+from netpod.errors import NetpodError
+from netpod.kubelet import resolvconf
+from netpod.kubelet.config import KubeletConfig
+from netpod.kubelet.runtime import Runtime
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+NODE_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class Sandboxes:
+    """Makes and takes away sandboxes of one node.
+
+    Args:
+        config: The node.
+        runtime: The shim.
+        worker: One thread, in which everything that enters namespaces happens.
+    """
+
+    def __init__(self, config: KubeletConfig, runtime: Runtime, worker: Executor) -> None:
+        self._config = config
+        self._runtime = runtime
+        self._worker = worker
+        self._network: NetworkConfig | None = None
+        self._mappings: dict[str, list[PortMapping]] = {}
+
+    def use(self, network_config: NetworkConfig) -> None:
+        """From now on pods can have a network."""
+        self._network = network_config
+
+    @property
+    def networked(self) -> bool:
+        """Whether pods can have a network."""
+        return self._network is not None
+
+    async def create(self, pod: Pod, attempt: int) -> Sandbox:
+        """Make the namespaces, without network."""
+        meta = pod.metadata
+        paths = self._config.paths
+        netns = paths.netns_pod(self._config.node, meta.namespace, meta.name)
+        if pod.spec.host_network:
+            netns = ""  # the shim stands in the node's own
+        etc = self._etc(meta.uid)
+        etc.mkdir(mode=0o755, parents=True, exist_ok=True)
+        node = resolvconf.parse(_read(NODE_RESOLV_CONF))
+        dns = [str(address) for address in self._config.cluster_dns]
+        text = resolvconf.resolv_conf(pod, dns, self._config.cluster_domain, node)
+        (etc / "resolv.conf").write_text(text)
+        return await self._runtime.run_sandbox(
+            SandboxConfig(
+                id=secrets.token_hex(32),
+                namespace=meta.namespace,
+                name=meta.name,
+                uid=meta.uid,
+                attempt=attempt,
+                hostname=resolvconf.hostname(pod),
+                netns=netns,
+                host_network=pod.spec.host_network,
+                etc=str(etc),
+            )
+        )
+
+    async def connect(self, pod: Pod, sandbox: Sandbox) -> str:
+        """Give a sandbox its network, or check that it has it; return the pod's address.
+
+        Raises:
+            KernelError: the network could not be made.
+            Exhausted: the node has no address left.
+        """
+        if sandbox.config.host_network:
+            return str(self._config.node_ip)
+        assert self._network is not None, "pods wait until the node has a network"
+        result = await self.in_worker(lambda: network.add(self._config_of(), _network_of(sandbox)))
+        pod_ip = str(result.pod_ip.ip)
+        text = resolvconf.hosts(pod, pod_ip, self._config.cluster_domain)
+        # In place: a program that `exec` runs has the file itself mounted.
+        (self._etc(pod.metadata.uid) / "hosts").write_text(text)
+        mappings = _mappings(pod, _network_of(sandbox).owner, result.pod_ip)
+        if mappings != self._mappings.get(pod.metadata.uid, []):
+            self._mappings[pod.metadata.uid] = mappings
+            await self._publish()
+        return pod_ip
+
+    async def delete(self, sandbox: Sandbox) -> list[Container]:
+        """Take a sandbox away with everything in it; return how its containers ended."""
+        config = sandbox.config
+        if self._mappings.pop(config.uid, []):
+            await self._publish()
+        if not config.host_network and self._network is not None:
+            await self.in_worker(lambda: network.delete(self._config_of(), _network_of(sandbox)))
+        return await self._runtime.stop_sandbox(config.id)
+
+    def forget(self, uid: str) -> None:
+        """Remove the pod's files."""
+        shutil.rmtree(self._etc(uid), ignore_errors=True)
+
+    async def in_worker(self, function: Callable[[], T]) -> T:
+        """Run something that blocks in the node's worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+
+    async def _publish(self) -> None:
+        everything = [mapping for mappings in self._mappings.values() for mapping in mappings]
+        try:
+            await self.in_worker(lambda: portmap.apply("", everything))
+        except NetpodError as error:
+            log.warning("cannot publish hostPorts: %s", error)
+
+    def _config_of(self) -> NetworkConfig:
+        assert self._network is not None, "pods wait until the node has a network"
+        return self._network
+
+    def _etc(self, uid: str) -> Path:
+        return self._config.paths.node(self._config.node) / "etc" / uid
+
+
+def _network_of(sandbox: Sandbox) -> PodNetwork:
+    config = sandbox.config
+    return PodNetwork(
+        key=Key(config.namespace, config.name),
+        uid=config.uid,
+        netns=config.netns,
+        hostname=config.hostname,
+    )
+
+
+def _mappings(pod: Pod, owner: str, pod_ip: ipaddress.IPv4Interface) -> list[PortMapping]:
+    return [
+        PortMapping(
+            owner=owner,
+            pod_ip=pod_ip,
+            host_port=port.host_port,
+            container_port=port.container_port,
+            protocol=(port.protocol or "TCP").lower(),
+            host_ip=_address(port.host_ip),
+        )
+        for container in pod.spec.containers
+        for port in container.ports
+        if port.host_port
+    ]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | None:
+    return ipaddress.IPv4Address(text) if text and text != "0.0.0.0" else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
