@@ -6,8 +6,8 @@
     output      the same three, for clients on the edge itself
 
 Nothing is masqueraded: the packet reaches the node with the client's address, and the node's answer comes back
-because the edge is its default route. All happens before routing, so the VIPs need no interface and no route; only
-clients on the edge itself need some route to them, or connect() fails before the first packet.
+because the edge is its default route. All happens before routing, so the VIPs need no interface and no route. Only
+clients on the edge itself need one, over any link but lo, or connect() fails before there is a packet to DNAT.
 """
 
 import contextlib
