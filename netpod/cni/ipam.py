@@ -11,6 +11,7 @@ import fcntl
 import ipaddress
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from netpod.errors import Exhausted
@@ -19,9 +20,20 @@ LAST = "last_reserved_ip.0"
 LOCK = "lock"
 
 
-def allocate(
-    directory: Path, pod_cidr: ipaddress.IPv4Network, owner: str
-) -> ipaddress.IPv4Interface:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """An address somebody has.
+
+    Attributes:
+        pod_ip: With the CIDR's prefix length, e.g. 10.244.1.7/24.
+        fresh: Whether this very call reserved it.
+    """
+
+    pod_ip: ipaddress.IPv4Interface
+    fresh: bool
+
+
+def allocate(directory: Path, pod_cidr: ipaddress.IPv4Network, owner: str) -> Reservation:
     """Reserve the next free address of the pod CIDR.
 
     The search goes round from the address reserved last, so that a freed one is used again as late as possible.
@@ -32,23 +44,24 @@ def allocate(
         owner: Who it is for; a second call for the same owner returns the same address.
 
     Returns:
-        Address with the CIDR's prefix length, e.g. 10.244.1.7/24. Never .0, .1 (the bridge) or broadcast.
+        An address that is never .0, .1 (the bridge) or broadcast.
 
     Raises:
         Exhausted: every address is reserved.
     """
     assert pod_cidr.prefixlen <= 30, "a pod CIDR needs room for bridge, pod and broadcast"
     with _locked(directory):
-        reserved = _read(directory)
-        for address, holder in reserved.items():
-            if holder == owner and address in pod_cidr:
-                return ipaddress.IPv4Interface((address, pod_cidr.prefixlen))
+        taken = _names(directory)
+        held = _held(directory, taken, owner)
+        for name in held:
+            if (address := ipaddress.IPv4Address(name)) in pod_cidr:
+                return _reservation(address, pod_cidr, fresh=False)
         for address in _candidates(pod_cidr, _last(directory)):
-            if address in reserved:
+            if (name := str(address)) in taken:
                 continue
-            os.symlink(owner, directory / str(address))
-            (directory / LAST).write_text(str(address))
-            return ipaddress.IPv4Interface((address, pod_cidr.prefixlen))
+            os.symlink(owner, f"{directory}/{name}")
+            (directory / LAST).write_text(name)
+            return _reservation(address, pod_cidr, fresh=True)
     raise Exhausted(f"cannot allocate address for {owner}: no free address in {pod_cidr}")
 
 
@@ -57,19 +70,29 @@ def release(directory: Path, owner: str) -> None:
     if not directory.is_dir():
         return
     with _locked(directory):
-        for address, holder in _read(directory).items():
-            if holder == owner:
-                (directory / str(address)).unlink(missing_ok=True)
+        for name in _held(directory, _names(directory), owner):
+            os.unlink(f"{directory}/{name}")
 
 
 def observe(directory: Path) -> dict[ipaddress.IPv4Address, str]:
     """Owner by reserved address; a directory that is not there has none."""
-    return _read(directory) if directory.is_dir() else {}
+    if not directory.is_dir():
+        return {}
+    with _locked(directory):
+        names = _names(directory)
+        return {ipaddress.IPv4Address(it): os.readlink(f"{directory}/{it}") for it in names}
 
 
 def find(directory: Path, owner: str) -> ipaddress.IPv4Address | None:
     """The address an owner has, or None."""
     return next((it for it, holder in observe(directory).items() if holder == owner), None)
+
+
+def _reservation(
+    address: ipaddress.IPv4Address, pod_cidr: ipaddress.IPv4Network, *, fresh: bool
+) -> Reservation:
+    pod_ip = ipaddress.IPv4Interface((address, pod_cidr.prefixlen))
+    return Reservation(pod_ip=pod_ip, fresh=fresh)
 
 
 def _candidates(
@@ -83,12 +106,15 @@ def _candidates(
         yield ipaddress.IPv4Address(first + (start + step) % count)
 
 
-def _read(directory: Path) -> dict[ipaddress.IPv4Address, str]:
-    found: dict[ipaddress.IPv4Address, str] = {}
-    for name in os.listdir(directory):
-        if name[0].isdigit():
-            found[ipaddress.IPv4Address(name)] = os.readlink(directory / name)
-    return found
+def _names(directory: Path) -> set[str]:
+    """Reserved addresses as text: a node's add looks at all of them, so nothing is parsed that need not be."""
+    return {name for name in os.listdir(directory) if name[0].isdigit()}
+
+
+def _held(directory: Path, names: set[str], owner: str) -> list[str]:
+    """Those of the reserved addresses that an owner has."""
+    prefix = f"{directory}/"
+    return [name for name in names if os.readlink(prefix + name) == owner]
 
 
 def _last(directory: Path) -> ipaddress.IPv4Address | None:

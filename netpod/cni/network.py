@@ -98,9 +98,8 @@ def add(config: NetworkConfig, pod: PodNetwork) -> Result:
         Exhausted: every address of the pod CIDR is reserved.
         KernelError: the wire could not be made; an address reserved by this call is given back.
     """
-    had = ipam.find(config.reservations, pod.owner)
-    pod_ip = ipam.allocate(config.reservations, config.pod_cidr, pod.owner)
-    wire = _wire(config, pod, pod_ip)
+    reserved = ipam.allocate(config.reservations, config.pod_cidr, pod.owner)
+    wire = _wire(config, pod, reserved.pod_ip)
     try:
         try:
             veth.add(wire)
@@ -111,12 +110,12 @@ def add(config: NetworkConfig, pod: PodNetwork) -> Result:
             prepare(config)
             veth.add(wire)
     except BaseException:
-        if had is None:
+        if reserved.fresh:
             with contextlib.suppress(KernelError):
                 veth.delete(config.netns, pod.link)
             ipam.release(config.reservations, pod.owner)
         raise
-    return Result(pod_ip=pod_ip, gateway=wire.gateway, mac=wire.mac, link=pod.link)
+    return Result(pod_ip=wire.pod_ip, gateway=wire.gateway, mac=wire.mac, link=pod.link)
 
 
 def delete(config: NetworkConfig, pod: PodNetwork) -> None:

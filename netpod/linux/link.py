@@ -7,6 +7,7 @@ Sources: rtnetlink(7), ip-link(8), bridge(8); kernel drivers/net/veth.c, net/bri
 """
 
 import errno
+import functools
 import hashlib
 import ipaddress
 import os
@@ -111,7 +112,7 @@ def veth_message(
     info = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}
     attributes.append(("IFLA_LINKINFO", info))
     return _link_message(
-        near.name, near.index, True, attributes, f"create link {near.name}", create=True
+        near.name, near.index, True, attributes, f"create link {near.name}", create="veth links"
     )
 
 
@@ -121,9 +122,12 @@ def bridge_message(name: str, *, mac: str = "", mtu: int = 1500) -> netlink.Mess
     if mac:
         attributes.append(("IFLA_ADDRESS", mac))
     attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}))
-    return _link_message(name, 0, True, attributes, f"create link {name}", create=True)
+    return _link_message(
+        name, 0, True, attributes, f"create link {name}", create="bridges (module bridge)"
+    )
 
 
+@functools.lru_cache(maxsize=128)
 def set_message(
     name: str = "",
     *,
@@ -298,7 +302,7 @@ def _link_message(
     attributes: list[tuple[str, Any]],
     what: str,
     *,
-    create: bool = False,
+    create: str = "",
 ) -> netlink.Message:
     _check_name(name)
     message = ifinfmsg()
@@ -308,7 +312,7 @@ def _link_message(
         message["change"] = IFF_UP
     message["attrs"] = [("IFLA_IFNAME", name), *attributes] if name else attributes
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL if create else 0
-    return netlink.encode(message, RTM_NEWLINK, flags, what)
+    return netlink.encode(message, RTM_NEWLINK, flags, what, feature=create)
 
 
 def _address_message(

@@ -53,19 +53,28 @@ class Message:
         data: Header and body; the sequence number is filled in when it is sent.
         what: What it does, after "cannot", e.g. "create link cni0".
         ignore: Error numbers that mean it was so already.
+        feature: What a kernel lacks that answers EOPNOTSUPP, e.g. "bridge links"; "" for what every kernel has.
     """
 
     data: bytes
     what: str
     ignore: frozenset[int] = frozenset()
+    feature: str = ""
 
 
-def encode(message: Any, kind: int, flags: int, what: str, ignore: Iterable[int] = ()) -> Message:
+def encode(
+    message: Any,
+    kind: int,
+    flags: int,
+    what: str,
+    ignore: Iterable[int] = (),
+    feature: str = "",
+) -> Message:
     """Encode a pyroute2 message of RTM_* or nfnetlink type `kind`."""
     message["header"]["type"] = kind
     message["header"]["flags"] = NLM_F_REQUEST | flags
     message.encode()
-    return Message(bytes(message.data), what, frozenset(ignore))
+    return Message(bytes(message.data), what, frozenset(ignore), feature)
 
 
 class Socket:
@@ -164,9 +173,8 @@ class Socket:
                 if answer != sequence:
                     continue
                 interrupted |= bool(flags & _NLM_F_DUMP_INTR)
-                if kind == NLMSG_DONE:
-                    return replies, interrupted
-                if kind == NLMSG_ERROR:
+                # Both begin with the errno, 0 when all is well.
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
                     failure = self._failure(message, flags, body)
                     if failure is not None:
                         raise failure
@@ -200,14 +208,15 @@ class Socket:
         return found
 
     def _failure(self, message: Message, flags: int, body: bytes) -> KernelError | None:
-        """What an NLMSG_ERROR says: None for an acknowledgement and for an error that was expected."""
-        code = -struct.unpack_from("=i", body)[0]
+        """What an NLMSG_ERROR or NLMSG_DONE says: None for an acknowledgement and for an error that was expected."""
+        code = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
         if code == 0 or code in message.ignore:
             return None
         words = _words(flags, body)
         text = f"cannot {message.what}" + (f" ({words})" if words else "")
-        if code == errno.EOPNOTSUPP:
-            return Unsupported(f"{text}: this kernel cannot", errno=code, netns=self.netns)
+        if code == errno.EOPNOTSUPP and message.feature:
+            text = f"cannot {message.what}: this kernel has no {message.feature}"
+            return Unsupported(text, errno=code, netns=self.netns)
         return KernelError(text, errno=code, netns=self.netns)
 
 

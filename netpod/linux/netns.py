@@ -4,6 +4,7 @@ A named network namespace is a bind mount of its nsfs file; it lives as long as 
 holds it. Source: ip-netns(8), iproute2 ip/ipnetns.c.
 """
 
+import asyncio
 import errno
 import os
 import socket
@@ -48,7 +49,10 @@ def create(name: str) -> None:
 
     _prepare_directory()
     try:
-        _in_thread(make)
+        if _may_move():
+            _there_and_back(make)
+        else:
+            _in_thread(make)
     except OSError as error:
         raise KernelError(f"cannot create netns {name}", errno=error.errno or 0) from error
 
@@ -131,8 +135,9 @@ def inode(name: str) -> int:
 def call_in(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` inside a network namespace and hand back what it returns or raises.
 
-    The function runs in a thread made for it, which never comes back into this namespace: sockets, files and
-    child processes it opens stay there. With name "" it is simply called.
+    Sockets, files and child processes it opens stay there. A worker thread goes there and back; the main thread, and
+    one that runs an event loop, never move: for them a thread is made, which ends inside. With name "" the function
+    is simply called.
 
     Raises:
         KernelError: ENOENT, there is no such namespace.
@@ -149,7 +154,7 @@ def call_in(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
         return function(*args, **kwargs)
 
     try:
-        return _in_thread(inside)
+        return _there_and_back(inside) if _may_move() else _in_thread(inside)
     finally:
         os.close(fd)
 
@@ -160,6 +165,28 @@ def socket_in(name: str, family: int, kind: int, protocol: int = 0) -> socket.so
         return call_in(name, socket.socket, family, kind, protocol)
     except OSError as error:
         raise KernelError("cannot open socket", errno=error.errno or 0, netns=name) from error
+
+
+def _may_move() -> bool:
+    """Whether this is a worker thread: others would miss it, were the main or the loop's thread elsewhere."""
+    if threading.current_thread() is threading.main_thread():
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False
+
+
+def _there_and_back(function: Callable[[], T]) -> T:
+    """Call a function that moves this thread, then return to where it was."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return function()
+    finally:
+        # Cannot fail for a namespace this thread was in; if it did, going on elsewhere would be far worse.
+        libc.setns(home, libc.CLONE_NEWNET)
+        os.close(home)
 
 
 def _in_thread(function: Callable[[], T]) -> T:

@@ -5,6 +5,7 @@ others alone. Sources: rtnetlink(7), ip-route(8), ip-neighbour(8).
 """
 
 import errno
+import functools
 import ipaddress
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ class Neighbour:
     permanent: bool
 
 
+@functools.lru_cache(maxsize=128)
 def route_message(
     destination: ipaddress.IPv4Network,
     *,

@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,8 @@ from netpod.api.meta import Key
 from netpod.cni import ipam, network, veth
 from netpod.errors import Exhausted, KernelError
 from netpod.linux import link, netlink, netns, process, route, sysctl
+
+from .conftest import Node, Site
 
 MakeNetns = Callable[[], str]
 
@@ -20,7 +21,7 @@ def _pod(make_netns: MakeNetns, name: str = "web", uid: str = "1") -> network.Po
 
 
 def test_a_pod_gets_address_route_and_a_port_of_the_bridge(
-    node: Any, make_netns: MakeNetns
+    node: Node, make_netns: MakeNetns
 ) -> None:
     """eth0 with the pod's address, a default route to cni0, no IPv6, hairpin on the node's end."""
     pod = _pod(make_netns)
@@ -45,14 +46,14 @@ def test_a_pod_gets_address_route_and_a_port_of_the_bridge(
     assert link.observe_link(pod.netns, "eth0") is None
 
 
-def test_the_node_forwards_and_bridged_packets_pass_iptables(node: Any) -> None:
+def test_the_node_forwards_and_bridged_packets_pass_iptables(node: Node) -> None:
     """Without either, Services do not work however right the rules are."""
     assert sysctl.read(node.netns, "net.ipv4.ip_forward") == "1"
     assert sysctl.read(node.netns, "net.bridge.bridge-nf-call-iptables") == "1"
     assert link.observe_addresses(node.netns, "cni0") == [IPv4Interface("10.244.1.1/24")]
 
 
-def test_adding_again_keeps_address_and_wire(node: Any, make_netns: MakeNetns) -> None:
+def test_adding_again_keeps_address_and_wire(node: Node, make_netns: MakeNetns) -> None:
     """A restarted agent adds its pods again; their connections must not notice."""
     pod = _pod(make_netns)
     first = network.add(node.config, pod)
@@ -63,7 +64,7 @@ def test_adding_again_keeps_address_and_wire(node: Any, make_netns: MakeNetns) -
 
 @pytest.mark.parametrize("killed_after", ["reserved", "veth made", "moved to another netns"])
 def test_adding_after_a_kill_mends_what_was_half_made(
-    node: Any, make_netns: MakeNetns, killed_after: str
+    node: Node, make_netns: MakeNetns, killed_after: str
 ) -> None:
     """The verb looks at what is there, not at what it remembers."""
     pod = _pod(make_netns)
@@ -76,11 +77,11 @@ def test_adding_after_a_kill_mends_what_was_half_made(
         other = make_netns()
         link.create_veth(node.netns, link.End(name=pod.link), other, link.End(name="eth0"))
     assert network.check(node.config, pod) != []
-    assert network.add(node.config, pod).pod_ip == reserved
+    assert network.add(node.config, pod).pod_ip == reserved.pod_ip
     assert network.check(node.config, pod) == []
 
 
-def test_check_says_what_is_wrong(node: Any, make_netns: MakeNetns) -> None:
+def test_check_says_what_is_wrong(node: Node, make_netns: MakeNetns) -> None:
     """Each fault in one sentence."""
     pod = _pod(make_netns)
     assert network.check(node.config, pod) == ["no address is reserved"]
@@ -98,7 +99,7 @@ def test_check_says_what_is_wrong(node: Any, make_netns: MakeNetns) -> None:
     ]
 
 
-def test_a_failed_add_gives_its_address_back(node: Any) -> None:
+def test_a_failed_add_gives_its_address_back(node: Node) -> None:
     """A pod that never came to be must not use up the pod CIDR."""
     pod = network.PodNetwork(key=Key("default", "lost"), uid="1", netns="netpod-cni-absent")
     with pytest.raises(KernelError, match="cannot open netns netpod-cni-absent") as caught:
@@ -108,7 +109,9 @@ def test_a_failed_add_gives_its_address_back(node: Any) -> None:
     assert [it.name for it in link.observe_links(node.netns) if it.kind == "veth"] == ["eth0"]
 
 
-def test_deleting_is_idempotent_even_after_the_namespaces(node: Any, make_netns: MakeNetns) -> None:
+def test_deleting_is_idempotent_even_after_the_namespaces(
+    node: Node, make_netns: MakeNetns
+) -> None:
     """DEL of what is absent succeeds, always."""
     pod = _pod(make_netns)
     network.delete(node.config, pod)
@@ -121,7 +124,7 @@ def test_deleting_is_idempotent_even_after_the_namespaces(node: Any, make_netns:
     network.delete(node.config, pod)
 
 
-def test_a_bridge_that_somebody_deleted_is_made_again(node: Any, make_netns: MakeNetns) -> None:
+def test_a_bridge_that_somebody_deleted_is_made_again(node: Node, make_netns: MakeNetns) -> None:
     """The next add finds no cni0 and prepares the node anew."""
     netlink.send(node.netns, [link.delete_message("cni0")])
     pod = _pod(make_netns)
@@ -129,7 +132,7 @@ def test_a_bridge_that_somebody_deleted_is_made_again(node: Any, make_netns: Mak
     assert network.check(node.config, pod) == []
 
 
-def test_a_new_pod_of_the_same_name_is_another_pod(node: Any, make_netns: MakeNetns) -> None:
+def test_a_new_pod_of_the_same_name_is_another_pod(node: Node, make_netns: MakeNetns) -> None:
     """The uid tells them apart, while the old one is still going away."""
     old, new = _pod(make_netns, uid="1"), _pod(make_netns, uid="2")
     assert network.add(node.config, old).pod_ip != network.add(node.config, new).pod_ip
@@ -137,7 +140,7 @@ def test_a_new_pod_of_the_same_name_is_another_pod(node: Any, make_netns: MakeNe
     assert network.check(node.config, new) == []
 
 
-def test_a_full_pod_cidr_is_an_error_that_says_so(site: Any, make_netns: MakeNetns) -> None:
+def test_a_full_pod_cidr_is_an_error_that_says_so(site: Site, make_netns: MakeNetns) -> None:
     """A /30 has room for the bridge and one pod."""
     config = network.NetworkConfig(
         pod_cidr=IPv4Network("10.244.9.0/30"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Any
 
 import pytest
 
@@ -10,14 +9,14 @@ from netpod.cni import hostgw, masquerade, portmap
 from netpod.errors import KernelError
 from netpod.linux import iptables, route
 
-from .conftest import CLUSTER_CIDR, WORLD
+from .conftest import CLUSTER_CIDR, WORLD, Node, Site
 
-MakePod = Callable[[Any], tuple[str, str]]
+MakePod = Callable[[Node], tuple[str, str]]
 SeenBy = Callable[[str, str, str, int, int], str]
 
 
 def test_pods_of_one_node_see_each_others_addresses(
-    node: Any, make_pod: MakePod, seen_by: SeenBy
+    node: Node, make_pod: MakePod, seen_by: SeenBy
 ) -> None:
     """Across the bridge, without NAT; and so does the node, by its bridge's address."""
     (one, one_ip), (two, two_ip) = make_pod(node), make_pod(node)
@@ -26,7 +25,7 @@ def test_pods_of_one_node_see_each_others_addresses(
 
 
 def test_a_pod_reaches_itself_through_the_node(
-    node: Any, make_pod: MakePod, seen_by: SeenBy
+    node: Node, make_pod: MakePod, seen_by: SeenBy
 ) -> None:
     """Hairpin: DNAT sends the packet back out of the port it came in by; masqueraded, the pod sees cni0."""
     pod, pod_ip = make_pod(node)
@@ -39,7 +38,7 @@ def test_a_pod_reaches_itself_through_the_node(
 
 
 def test_a_pod_reaches_its_neighbour_by_a_service_address(
-    node: Any, make_pod: MakePod, seen_by: SeenBy
+    node: Node, make_pod: MakePod, seen_by: SeenBy
 ) -> None:
     """bridge-nf-call-iptables: the answer is un-DNATed though both pods hang on one bridge."""
     (one, one_ip), (two, two_ip) = make_pod(node), make_pod(node)
@@ -49,7 +48,7 @@ def test_a_pod_reaches_its_neighbour_by_a_service_address(
 
 
 def test_pods_of_two_nodes_see_each_others_addresses(
-    site: Any, make_pod: MakePod, seen_by: SeenBy
+    site: Site, make_pod: MakePod, seen_by: SeenBy
 ) -> None:
     """host-gw routes, and flannel's rules leave traffic between pods alone."""
     (one, one_ip), (two, two_ip) = make_pod(site.one), make_pod(site.two)
@@ -61,7 +60,7 @@ def test_pods_of_two_nodes_see_each_others_addresses(
     assert seen_by(site.one.netns, two, two_ip, 80, 80) == "172.18.0.2"
 
 
-def test_routes_follow_the_nodes_and_foreign_ones_stay(site: Any) -> None:
+def test_routes_follow_the_nodes_and_foreign_ones_stay(site: Site) -> None:
     """A node that left or moved is corrected; a route somebody else made is not ours to judge."""
     route.replace(site.one.netns, CLUSTER_CIDR, via=WORLD)
     third = {site.two.config.pod_cidr: IPv4Address("172.18.0.9")}
@@ -74,7 +73,7 @@ def test_routes_follow_the_nodes_and_foreign_ones_stay(site: Any) -> None:
     assert CLUSTER_CIDR in [it.destination for it in route.observe(site.one.netns)]
 
 
-def test_a_node_off_the_wire_is_an_error_and_the_others_are_routed(site: Any) -> None:
+def test_a_node_off_the_wire_is_an_error_and_the_others_are_routed(site: Site) -> None:
     """One bad address must not cut off the good ones."""
     bad = {CLUSTER_CIDR: IPv4Address("192.0.2.1"), site.two.config.pod_cidr: site.two.node_ip}
     with pytest.raises(
@@ -85,7 +84,7 @@ def test_a_node_off_the_wire_is_an_error_and_the_others_are_routed(site: Any) ->
     assert made.destination == site.two.config.pod_cidr
 
 
-def test_the_world_sees_a_pod_as_its_node(site: Any, make_pod: MakePod, seen_by: SeenBy) -> None:
+def test_the_world_sees_a_pod_as_its_node(site: Site, make_pod: MakePod, seen_by: SeenBy) -> None:
     """The world has no route to pods: without masquerade no answer would come back."""
     pod, _ = make_pod(site.one)
     for _ in range(2):
@@ -97,7 +96,7 @@ def test_the_world_sees_a_pod_as_its_node(site: Any, make_pod: MakePod, seen_by:
 
 
 def test_a_host_port_leads_to_its_pod_and_goes_with_it(
-    site: Any, make_pod: MakePod, seen_by: SeenBy
+    site: Site, make_pod: MakePod, seen_by: SeenBy
 ) -> None:
     """The client's address stays; a pod of the node comes back through the node."""
     (pod, pod_ip), (other, _) = make_pod(site.one), make_pod(site.one)

@@ -1,10 +1,12 @@
 """Namespaces by name, entered by threads."""
 
+import asyncio
 import errno
 import os
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,43 @@ def test_only_the_worker_thread_moves(make_netns: MakeNetns) -> None:
         # In a fresh namespace even the loopback is down.
         with pytest.raises(OSError, match="unreachable"):
             found.connect(("127.0.0.1", 9))
+
+
+def test_a_worker_thread_goes_there_and_back_even_after_an_error(make_netns: MakeNetns) -> None:
+    """It saves a thread per call; what it runs next must find it at home."""
+    name = make_netns()
+
+    def where() -> int:
+        return os.stat("/proc/thread-self/ns/net").st_ino
+
+    def fail() -> None:
+        raise ValueError("inside")
+
+    def work() -> list[int]:
+        found = [where(), netns.call_in(name, where), where()]
+        with pytest.raises(ValueError, match="inside"):
+            netns.call_in(name, fail)
+        netns.create("netpod-test-made")
+        netns.delete_netns("netpod-test-made")
+        return [*found, where()]
+
+    with ThreadPoolExecutor(1) as pool:
+        home = where()
+        assert pool.submit(work).result() == [home, netns.inode(name), home, home]
+
+
+def test_the_loops_thread_never_moves(make_netns: MakeNetns) -> None:
+    """Whichever thread runs an event loop, its other callbacks run there too."""
+    name = make_netns()
+
+    async def ask() -> int:
+        return netns.call_in(name, threading.get_ident)
+
+    def work() -> bool:
+        return asyncio.run(ask()) == threading.get_ident()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(work).result()
 
 
 def test_an_error_inside_reaches_the_caller(make_netns: MakeNetns) -> None:
