@@ -146,10 +146,11 @@ def warnings(call: Call, unknown: list[str]) -> tuple[tuple[str, str], ...]:
     Raises:
         BadRequest: fieldValidation=Strict and there are some.
     """
-    if not unknown or call.validation == "Ignore":
+    wanted = call.validation
+    if not unknown or wanted == "Ignore":
         return ()
     told = [f'unknown field "{path}"' for path in unknown]
-    if call.validation == "Strict":
+    if wanted == "Strict":
         kind = call.route.resource.kind
         version = call.route.resource.version
         raise errors.BadRequest(

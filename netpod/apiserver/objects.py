@@ -27,8 +27,6 @@ _FOLDERS = {
 }
 """Where upstream's folder is not the plural. Source: pkg/registry/*/storage, ResourcePrefix."""
 
-_PARSED_LIMIT = 256
-
 
 @functools.cache
 def folder(resource: registry.Resource) -> str:
@@ -88,19 +86,15 @@ def unpack(resource: registry.Resource, kv: KeyValue) -> Object:
     return with_revision(obj, str(kv.mod_revision))
 
 
-_parsed: dict[tuple[str, int], Mapping[str, Json]] = {}
+@functools.lru_cache(maxsize=256)
+def _parse(value: bytes) -> Mapping[str, Json]:
+    data: Mapping[str, Json] = orjson.loads(value)
+    return data
 
 
 def parsed(kv: KeyValue) -> Mapping[str, Json]:
     """The stored value as plain JSON values, shared: look, do not change. Has no resourceVersion."""
-    identity = (kv.key, kv.mod_revision)
-    found = _parsed.get(identity)
-    if found is None:
-        found = orjson.loads(kv.value)
-        if len(_parsed) >= _PARSED_LIMIT:
-            del _parsed[next(iter(_parsed))]
-        _parsed[identity] = found
-    return found
+    return _parse(kv.value)
 
 
 def plain(kv: KeyValue, revision: Revision | None = None) -> dict[str, Json]:

@@ -122,17 +122,15 @@ def table(
     include = call.query.get("includeObject", "")
     if include not in INCLUDE:
         raise errors.BadRequest(f'includeObject: Unsupported value: "{include}"')
-    made: dict[str, Json] = tables.table(
-        call.route.resource, found, now=now, resource_version=str(revision)
+    made = tables.table(
+        call.route.resource,
+        found,
+        now=now,
+        resource_version=str(revision),
+        include_object=include or "Metadata",
     )
     if wanted.version == "v1beta1":
         made["apiVersion"] = "meta.k8s.io/v1beta1"
-    if include in ("Object", "None"):
-        for row, data in zip(made["rows"], found, strict=True):
-            if include == "Object":
-                row["object"] = data
-            else:
-                row.pop("object", None)
     return made
 
 

@@ -5,6 +5,7 @@ its watch at once, but never a write half-way: writes run in tasks of the server
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -213,10 +214,11 @@ class ApiServer:
         try:
             response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
             response.enable_chunked_encoding()
-            await response.prepare(request)
-            async for lines in stream.lines():
-                await response.write(lines)
-            await response.write_eof()
+            with contextlib.suppress(ConnectionResetError):  # the client left between two writes
+                await response.prepare(request)
+                async for lines in stream.lines():
+                    await response.write(lines)
+                await response.write_eof()
             return response
         finally:
             stream.close()

@@ -11,6 +11,7 @@ Source: k8s.io/apiserver pkg/endpoints/handlers/watch.go; API concepts, "Efficie
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,9 +31,6 @@ from netpod.store.store import Event, EventType, KeyValue, Page, Revision, Watch
 BOOKMARK_SECONDS = 60.0
 DEFAULT_SECONDS = 3600
 """Longest life of a watch that names no timeoutSeconds; clients watch again from where they are."""
-
-_LINES_LIMIT = 512
-_lines: dict[tuple[str, str, int], bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +61,9 @@ def _line(type_: str, obj: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (type_.encode(), obj)
 
 
+@functools.lru_cache(maxsize=512)
 def _object_line(resource: registry.Resource, told: Change) -> bytes:
-    identity = (told.kv.key, told.type, told.revision)
-    line = _lines.get(identity)
-    if line is None:
-        line = _line(told.type, objects.wire(resource, told.kv, told.revision))
-        if len(_lines) >= _LINES_LIMIT:
-            del _lines[next(iter(_lines))]
-        _lines[identity] = line
-    return line
+    return _line(told.type, objects.wire(resource, told.kv, told.revision))
 
 
 class Stream:
