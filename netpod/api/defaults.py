@@ -1,0 +1,114 @@
+"""What upstream fills in where an author wrote nothing. Doing it twice changes nothing.
+
+Source: pkg/apis/{core,apps,discovery,networking}/v1/defaults.go.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from netpod.api import defaults_pod, defaults_service
+from netpod.api.apps import Deployment, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment
+from netpod.api.core import Endpoints, Namespace, Secret
+from netpod.api.defaults_pod import fill
+from netpod.api.discovery import EndpointSlice
+from netpod.api.meta import Object
+from netpod.api.networking import IngressClass
+from netpod.api.node import Node
+
+T = TypeVar("T", bound=Object)
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def apply_defaults(obj: T) -> T:
+    """Return the object with upstream's defaults in place of what is absent.
+
+    Kinds without defaults come back as they are.
+    """
+    apply = _DEFAULTS.get(obj.kind)
+    return cast(T, apply(obj)) if apply else obj
+
+
+def _namespace(obj: Namespace) -> Namespace:
+    name = obj.metadata.name
+    if not name or obj.metadata.labels.get(NAME_LABEL) == name:
+        return obj
+    labels = {**obj.metadata.labels, NAME_LABEL: name}
+    return replace(obj, metadata=replace(obj.metadata, labels=labels))
+
+
+def _node(obj: Node) -> Node:
+    if obj.status.allocatable or not obj.status.capacity:
+        return obj
+    return replace(obj, status=replace(obj.status, allocatable=obj.status.capacity))
+
+
+def _secret(obj: Secret) -> Secret:
+    return fill(obj, type="Opaque")
+
+
+def _endpoints(obj: Endpoints) -> Endpoints:
+    subsets = tuple(
+        replace(subset, ports=tuple(fill(port, protocol="TCP") for port in subset.ports))
+        for subset in obj.subsets
+    )
+    return replace(obj, subsets=subsets)
+
+
+def _endpoint_slice(obj: EndpointSlice) -> EndpointSlice:
+    ports = tuple(
+        replace(port, name=port.name or "", protocol=port.protocol or "TCP") for port in obj.ports
+    )
+    return replace(obj, ports=ports)
+
+
+def _ingress_class(obj: IngressClass) -> IngressClass:
+    parameters = obj.spec.parameters
+    if not isinstance(parameters, Mapping) or parameters.get("scope"):
+        return obj
+    return replace(obj, spec=replace(obj.spec, parameters={**parameters, "scope": "Cluster"}))
+
+
+def _deployment(obj: Deployment) -> Deployment:
+    spec = fill(
+        obj.spec,
+        replicas=1,
+        revision_history_limit=10,
+        progress_deadline_seconds=600,
+    )
+    spec = replace(
+        spec,
+        strategy=_strategy(spec.strategy),
+        template=replace(spec.template, spec=defaults_pod.spec_defaults(spec.template.spec)),
+    )
+    return replace(obj, spec=spec)
+
+
+def _strategy(strategy: DeploymentStrategy) -> DeploymentStrategy:
+    strategy = fill(strategy, type="RollingUpdate")
+    if strategy.type != "RollingUpdate":
+        return strategy
+    bounds = strategy.rolling_update or RollingUpdateDeployment()
+    return replace(strategy, rolling_update=fill(bounds, max_unavailable="25%", max_surge="25%"))
+
+
+def _replica_set(obj: ReplicaSet) -> ReplicaSet:
+    spec = fill(obj.spec, replicas=1)
+    template = replace(spec.template, spec=defaults_pod.spec_defaults(spec.template.spec))
+    return replace(obj, spec=replace(spec, template=template))
+
+
+_DEFAULTS: Mapping[str, Callable[[Any], Object]] = {
+    "Deployment": _deployment,
+    "EndpointSlice": _endpoint_slice,
+    "Endpoints": _endpoints,
+    "IngressClass": _ingress_class,
+    "Namespace": _namespace,
+    "Node": _node,
+    "Pod": defaults_pod.pod_defaults,
+    "ReplicaSet": _replica_set,
+    "Secret": _secret,
+    "Service": defaults_service.service_defaults,
+}
+"""By kind; ConfigMap, ServiceAccount, Ingress, Lease and Event have none upstream either."""

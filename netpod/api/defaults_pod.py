@@ -1,0 +1,190 @@
+"""Defaults of pods and pod templates.
+
+Source: pkg/apis/core/v1/defaults.go; plugin/pkg/admission/priority.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from netpod.api import quantity
+from netpod.api.meta import IntOrString, Struct
+from netpod.api.pod import (
+    Container,
+    EnvVar,
+    GRPCAction,
+    HTTPGetAction,
+    Lifecycle,
+    LifecycleHandler,
+    Pod,
+    PodSpec,
+    Probe,
+    ResourceRequirements,
+    Volume,
+)
+
+S = TypeVar("S", bound=Struct)
+
+PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+"""Priority by class name; any other class is 0."""
+
+_FILE_MODE = 0o644
+_VOLUME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "configMap": {"defaultMode": _FILE_MODE},
+    "secret": {"defaultMode": _FILE_MODE},
+    "downwardAPI": {"defaultMode": _FILE_MODE},
+    "projected": {"defaultMode": _FILE_MODE},
+    "hostPath": {"type": ""},
+}
+
+
+def fill(struct: S, **defaults: Any) -> S:
+    """Return the struct with each of `defaults` where it holds "" or None."""
+    missing = {
+        name: value
+        for name, value in defaults.items()
+        if (held := getattr(struct, name)) is None or held == ""
+    }
+    return replace(struct, **missing) if missing else struct
+
+
+def _fill_zero(struct: S, **defaults: int) -> S:
+    missing: dict[str, Any] = {n: v for n, v in defaults.items() if not getattr(struct, n)}
+    return replace(struct, **missing) if missing else struct
+
+
+def pod_defaults(pod: Pod) -> Pod:
+    """Return the pod with defaults, requests taken from limits, and its priority."""
+    spec = spec_defaults(pod.spec)
+    spec = replace(
+        fill(
+            spec,
+            enable_service_links=True,
+            priority=PRIORITIES.get(spec.priority_class_name, 0),
+            preemption_policy="PreemptLowerPriority",
+        ),
+        containers=tuple(_requests(container) for container in spec.containers),
+        init_containers=tuple(_requests(container) for container in spec.init_containers),
+    )
+    return replace(pod, spec=spec)
+
+
+def spec_defaults(spec: PodSpec) -> PodSpec:
+    """Return the spec of a pod or template with defaults."""
+    spec = fill(
+        spec,
+        dns_policy="ClusterFirst",
+        restart_policy="Always",
+        security_context={},
+        termination_grace_period_seconds=30,
+        scheduler_name="default-scheduler",
+        service_account=spec.service_account_name,
+        service_account_name=spec.service_account,
+    )
+    return replace(
+        spec,
+        volumes=tuple(_volume(volume) for volume in spec.volumes),
+        containers=tuple(_container(c, spec.host_network) for c in spec.containers),
+        init_containers=tuple(_container(c, spec.host_network) for c in spec.init_containers),
+    )
+
+
+def _volume(volume: Volume) -> Volume:
+    if not volume.unknown:
+        return replace(volume, unknown={"emptyDir": {}})
+    sources = {
+        name: {**_VOLUME_DEFAULTS[name], **source}
+        if name in _VOLUME_DEFAULTS and isinstance(source, Mapping)
+        else source
+        for name, source in volume.unknown.items()
+    }
+    return volume if sources == volume.unknown else replace(volume, unknown=sources)
+
+
+def _container(container: Container, host_network: bool) -> Container:
+    container = fill(
+        container,
+        termination_message_path="/dev/termination-log",
+        termination_message_policy="File",
+        image_pull_policy=_pull_policy(container.image),
+    )
+    ports = tuple(fill(port, protocol="TCP") for port in container.ports)
+    if host_network:
+        ports = tuple(_fill_zero(port, host_port=port.container_port) for port in ports)
+    return replace(
+        container,
+        ports=ports,
+        env=tuple(_env(variable) for variable in container.env),
+        resources=replace(
+            container.resources,
+            limits=_canonical(container.resources.limits),
+            requests=_canonical(container.resources.requests),
+        ),
+        liveness_probe=_probe(container.liveness_probe),
+        readiness_probe=_probe(container.readiness_probe),
+        startup_probe=_probe(container.startup_probe),
+        lifecycle=_lifecycle(container.lifecycle),
+    )
+
+
+def _pull_policy(image: str) -> str:
+    """Return Always for `latest` or no tag, IfNotPresent for any other tag or a digest."""
+    name, at, _ = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return "IfNotPresent" if at or (tag and tag != "latest") else "Always"
+
+
+def _env(variable: EnvVar) -> EnvVar:
+    source = variable.value_from
+    reference = source.get("fieldRef") if isinstance(source, Mapping) else None
+    if not isinstance(reference, Mapping) or reference.get("apiVersion"):
+        return variable
+    return replace(variable, value_from={**source, "fieldRef": {"apiVersion": "v1", **reference}})
+
+
+def _probe(probe: Probe | None) -> Probe | None:
+    if probe is None:
+        return None
+    probe = _fill_zero(
+        probe, timeout_seconds=1, period_seconds=10, success_threshold=1, failure_threshold=3
+    )
+    grpc: GRPCAction | None = fill(probe.grpc, service="") if probe.grpc else None
+    return replace(probe, http_get=_http_get(probe.http_get), grpc=grpc)
+
+
+def _http_get(action: HTTPGetAction | None) -> HTTPGetAction | None:
+    return fill(action, path="/", scheme="HTTP") if action else None
+
+
+def _lifecycle(lifecycle: Lifecycle | None) -> Lifecycle | None:
+    if lifecycle is None:
+        return None
+    return replace(
+        lifecycle,
+        post_start=_handler(lifecycle.post_start),
+        pre_stop=_handler(lifecycle.pre_stop),
+    )
+
+
+def _handler(handler: LifecycleHandler | None) -> LifecycleHandler | None:
+    return replace(handler, http_get=_http_get(handler.http_get)) if handler else None
+
+
+def _requests(container: Container) -> Container:
+    """A limit without a request is also the request."""
+    resources: ResourceRequirements = container.resources
+    if all(name in resources.requests for name in resources.limits):
+        return container
+    requests = {**resources.limits, **resources.requests}
+    return replace(container, resources=replace(resources, requests=requests))
+
+
+def _canonical(amounts: Mapping[str, IntOrString]) -> Mapping[str, IntOrString]:
+    """Return the quantities in canonical text; what is no quantity stays for validation to refuse."""
+    found: dict[str, IntOrString] = {}
+    for name, amount in amounts.items():
+        try:
+            found[name] = quantity.canonical(amount)
+        except ValueError:
+            found[name] = amount
+    return amounts if found == amounts else found
