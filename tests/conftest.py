@@ -6,6 +6,7 @@ The first pytest re-executes itself once under `unshare` with its own network, m
 
 import ctypes
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -15,10 +16,14 @@ import pytest
 INSIDE = "NETPOD_TEST_INSIDE"
 TIERS = ("unit", "kernel", "cluster", "vm")
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 
 
 def _enter_private_namespaces() -> None:
-    """Replace this process by the same pytest in private namespaces."""
+    """Replace this process by the same pytest in private namespaces.
+
+    The checkout is importable there under its import names, also for the programs that tests start.
+    """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     prepare = (
         "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock /var/lib/netpod && "

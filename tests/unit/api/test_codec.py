@@ -126,7 +126,7 @@ def test_times_in_yaml_stay_text() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1,", "cannot parse YAML at line 1"),
+        ("a: [1,", "cannot parse YAML at line 2, column 1"),
         ("a:\n\tb: 1", "cannot parse YAML at line 2, column 1"),
         ("- 1", "cannot parse document 1: expected an object, found a list"),
     ],

@@ -1,0 +1,45 @@
+"""Trace a request on a running cluster: its objects from the API server, the rest from the kernel."""
+
+from typing import TypeVar
+
+from netpod.api import codec, registry
+from netpod.api.discovery import EndpointSlice
+from netpod.api.meta import Object
+from netpod.api.networking import Ingress, IngressClass
+from netpod.api.node import Node
+from netpod.api.pod import Pod
+from netpod.api.service import Service
+from netpod.client.blocking import BlockingClient
+from netpod.cluster import cleanup
+from netpod.paths import Paths
+from netpod.trace import run, session
+from netpod.trace.model import Trace
+from netpod.trace.objects import ClusterObjects
+
+T = TypeVar("T", bound=Object)
+
+
+def trace_url(paths: Paths, api: BlockingClient, url: str, *, timeout: float) -> Trace:
+    """Send `GET url` from the client outside the cluster and follow it; see trace.run.trace_url.
+
+    What an earlier trace that was killed left armed is removed first.
+    """
+    session.disarm_all(cleanup.namespaces(paths.cluster))
+    return run.trace_url(paths, url, objects(api), timeout=timeout)
+
+
+def objects(api: BlockingClient) -> ClusterObjects:
+    """List what a trace reads meaning from."""
+    return ClusterObjects(
+        nodes=_list(api, Node),
+        pods=_list(api, Pod),
+        services=_list(api, Service),
+        endpoint_slices=_list(api, EndpointSlice),
+        ingresses=_list(api, Ingress),
+        ingress_classes=_list(api, IngressClass),
+    )
+
+
+def _list(api: BlockingClient, cls: type[T]) -> tuple[T, ...]:
+    items = api.request("GET", registry.of(cls).path())["items"]
+    return tuple(codec.decode(cls, item) for item in items)

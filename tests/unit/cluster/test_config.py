@@ -1,0 +1,69 @@
+"""A cluster's configuration is checked before anything is made."""
+
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from netpod.cluster import config
+from netpod.cluster.config import ClusterConfig
+from netpod.errors import UsageError
+
+
+def test_defaults_give_the_documented_addresses() -> None:
+    """Nodes, edge, client and Services stand where the documentation says."""
+    cluster = ClusterConfig()
+    cluster.check()
+    assert [node.name for node in cluster.nodes] == ["control-plane", "worker", "worker2"]
+    assert cluster.nodes[1].address == IPv4Interface("172.18.0.3/16")
+    assert cluster.edge_underlay == IPv4Interface("172.18.0.1/16")
+    assert cluster.client_address == IPv4Interface("203.0.113.10/24")
+    assert str(cluster.kubernetes_ip) == "10.96.0.1"
+    assert str(cluster.dns_ip) == "10.96.0.10"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "Big"}, "cannot use cluster name 'Big': lower case letters"),
+        ({"name": "a" * 41}, "at most 40 characters"),
+        ({"name": "a-"}, "beginning and ending with a letter or digit"),
+        ({"workers": -1}, "-1 workers; allowed are 0 to 200"),
+        ({"api_port": 70000}, "cannot use apiPort: 70000"),
+        ({"node_port_range": "5"}, "cannot use nodePortRange '5': write FIRST-LAST"),
+        ({"pod_cidr": "10.244.0.1/16"}, "10.244.0.1/16 has host bits set"),
+        ({"pod_cidr": "nonsense"}, r"cannot use pod network 'nonsense' \(--pod-cidr\)"),
+        ({"service_cidr": "10.244.1.0/24"}, "it overlaps the pod network 10.244.0.0/16"),
+        ({"service_cidr": "10.96.0.0/28"}, "too small, at least /26"),
+        ({"pod_cidr": "10.244.0.0/23"}, "3 nodes need a /24 each, it holds 2"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(fields: dict[str, object], message: str) -> None:
+    """Each mistake names the field, what was found and what is allowed."""
+    with pytest.raises(UsageError, match=message):
+        ClusterConfig(**fields).check()  # type: ignore[arg-type]
+
+
+def test_a_network_of_the_machine_is_kept_clear_of() -> None:
+    """A route of the host inside one of ours is an error that names the option to change; the default route is none."""
+    routes = [(IPv4Network("0.0.0.0/0"), "eth0"), (IPv4Network("172.18.5.0/24"), "docker0")]
+    with pytest.raises(
+        UsageError, match=r"172.18.5.0/24 dev docker0; choose another with --underlay-cidr"
+    ):
+        ClusterConfig().check(routes)
+    ClusterConfig(underlay_cidr="172.19.0.0/16").check(routes)
+
+
+def test_file_uses_the_apis_spelling(tmp_path: Path) -> None:
+    """Fields of the file are camelCase; an unknown one is named with those that are known."""
+    file = tmp_path / "cluster.yaml"
+    file.write_text("name: demo\nworkers: 4\npodCIDR: 10.1.0.0/16\nnodeMonitorGraceSeconds: 5\n")
+    cluster = config.merged(config.from_file(file), {"workers": 1, "lb_cidr": None})
+    assert (cluster.name, cluster.workers, cluster.pod_cidr) == ("demo", 1, "10.1.0.0/16")
+    assert cluster.node_monitor_grace_seconds == 5.0
+    file.write_text("wrokers: 4\n")
+    with pytest.raises(UsageError, match=r"unknown field wrokers; known are .*workers"):
+        config.from_file(file)
+    file.write_text("workers: many\n")
+    with pytest.raises(UsageError, match="workers: expected int, found 'many'"):
+        config.from_file(file)
