@@ -9,6 +9,7 @@ import contextlib
 import errno
 import ipaddress
 import os
+import threading
 from dataclasses import dataclass
 
 from netpod.cni import bridge
@@ -17,6 +18,9 @@ from netpod.linux import link, netlink, route, sysctl
 from netpod.linux import netns as namespaces
 
 POD_LINK = "eth0"
+
+# The kernel makes one link at a time anyway; threads that wait for it here sleep, those that wait there spin.
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,7 @@ def _make(wire: Wire) -> None:
     fd = namespaces.open_fd(wire.pod_netns)
     try:
         with (
+            _one_at_a_time,
             namespaces.call_in(wire.pod_netns, open_pod_side) as pod_side,
             netlink.Socket(wire.netns) as node_side,
         ):
