@@ -32,9 +32,12 @@ class Findings:
     answer: Answer
 
     def opening(self, leg: Leg | None) -> tuple[Hop, ...]:
-        """Hops of the packet that opened a leg, the last one sent; rules and NAT are decided on it alone."""
+        """Hops of the packet that opened a leg: rules and NAT are decided on it alone.
+
+        Of several, because one got lost, the first that got furthest: NAT is only decided once.
+        """
         walks = [w for w in leg.walks if w.packet.syn] if leg is not None else []
-        return self.witness.hops(walks[-1]) if walks else ()
+        return max(map(self.witness.hops, walks), key=len, default=())
 
     def payload(self, leg: Leg | None, *, back: bool) -> Walk | None:
         """The first packet with payload that the opener sent, or (`back`) got."""

@@ -173,11 +173,14 @@ class Walk:
         return self.sightings[0].packet
 
     def path(self) -> tuple[Sighting, ...]:
-        """Return the branch that got furthest: to a namespace the frame was meant for, else the last seen."""
+        """Return the branch that got furthest; frames that reach a link but are meant for another do not count."""
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(0 if parent is None else depths[parent] + 1)
         meant = [
             i for i, s in enumerate(self.sightings) if s.for_us or s.tap.direction is Direction.OUT
         ]
-        index: int | None = meant[-1] if meant else len(self.sightings) - 1
+        index: int | None = max(meant or range(len(depths)), key=lambda i: (depths[i], i))
         branch = []
         while index is not None:
             branch.append(self.sightings[index])

@@ -73,8 +73,15 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
                 str(s.number) for s in lacking
             )
         return Verdict.DELIVERED, sentence
-    first = lacking[0]
+    # Evidence that one step lacks does not end the path while later steps have theirs.
+    first = next(
+        (s for i, s in enumerate(walked) if s in lacking and not _goes_on(walked[i + 1 :])), home
+    )
     return Verdict.INCONCLUSIVE, (
         f"{what}: the evidence ends at step {first.number} ({first.name}): {first.sentence};"
         f" the client got: {got}"
     )
+
+
+def _goes_on(later: tuple[Step, ...]) -> bool:
+    return any(s.verdict is Verdict.DELIVERED for s in later if s.number < 8)

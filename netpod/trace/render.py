@@ -35,7 +35,11 @@ def to_text(trace: Trace, *, colour: bool = False, verbose: bool = False) -> str
     for step in trace.steps:
         lines += _step(step, paint, verbose=verbose)
     lines.append("")
-    lines.append(f"{paint.verdict(trace.verdict)}  {trace.sentence}, {_ms(trace.duration_ns)}")
+    lines.append(
+        f"{paint.verdict(trace.verdict)} in {_ms(trace.duration_ns)}: {trace.sentence}"
+        if trace.verdict is Verdict.DELIVERED
+        else f"{paint.verdict(trace.verdict)} after {_ms(trace.duration_ns)}: {trace.sentence}"
+    )
     lines += [f"evidence: {note}" for note in _losses(trace)]
     if trace.answer.body:
         lines += ["", trace.answer.body.decode(errors="replace").rstrip("\n")]

@@ -23,7 +23,7 @@ from netpod.paths import Paths
 from netpod.proxy import model
 from netpod.proxy.compiled import Compiled
 from netpod.proxy.config import ProxyConfig
-from netpod.proxy.restore import restore_text
+from netpod.proxy.restore import parse_save, restore_text
 from netpod.trace.objects import ClusterObjects
 
 PATHS = Paths("lab")
@@ -72,10 +72,7 @@ class Lab:
             compiled = Compiled(config)
             compiled.rebuild(model.build(objects.services, objects.endpoint_slices, name))
             inside = PATHS.netns_node(name)
-            observed = {
-                table: {chain: tuple(rules) for chain, rules in chains.items()}
-                for table, chains in iptables.parse_save(iptables.save(inside)).items()
-            }
+            observed = parse_save(iptables.save(inside))
             iptables.restore(inside, restore_text(compiled.against(observed)))
 
     def _netns(self, name: str) -> str:
@@ -141,7 +138,7 @@ class Lab:
     def _web(self, inside: str, name: str) -> None:
         sock = netns.socket_in(inside, socket.AF_INET, socket.SOCK_STREAM, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server = http.server.ThreadingHTTPServer(("", 0), _handler(name), bind_and_activate=False)
+        server = _Server(("", 0), _handler(name), bind_and_activate=False)
         server.socket.close()
         server.socket = sock
         sock.bind(("0.0.0.0", 8080))
@@ -191,6 +188,11 @@ class Lab:
                     return
             threading.Event().wait(0.01)
         raise AssertionError("HAProxy does not listen")
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A proxy that closes its idle connections with a reset is nothing to report."""
 
 
 def _handler(name: str) -> type[http.server.BaseHTTPRequestHandler]:

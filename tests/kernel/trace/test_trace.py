@@ -1,6 +1,8 @@
 """A real request through real namespaces, and what the trace says of it against what is known to be true."""
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +11,7 @@ from netpod.linux import netns, nft
 from netpod.trace import render, run
 from netpod.trace.model import Confidence, Hop, Role, Source, Trace, Verdict
 from netpod.trace.objects import ClusterObjects
+from netpod.trace.world import observe_world
 from tests.kernel.trace import lab as world
 from tests.kernel.trace.lab import Lab
 
@@ -102,13 +105,13 @@ def test_both_legs_are_joined_by_proof(lab: Lab) -> None:
 
 def test_only_the_traced_request_is_recorded_as_rules(lab: Lab) -> None:
     """Other requests on the same path leave no rule event: nothing but the traced flow is armed."""
-    quiet = trace(lab)
-    with _noise():
-        loud = trace(lab)
-    assert loud.verdict is Verdict.DELIVERED, render.to_text(loud)
-    events = [{r.source: r.events for r in t.sources}[Source.NFTRACE] for t in (quiet, loud)]
-    assert abs(events[0] - events[1]) < 40
-    assert not any(r.lost for r in loud.sources)
+    with _noise() as sent:
+        found = trace(lab)
+    assert found.verdict is Verdict.DELIVERED, render.to_text(found)
+    assert len(sent) > 5
+    # One request makes some 70 events when all is on one node, 110 across two.
+    assert {r.source: r.events for r in found.sources}[Source.NFTRACE] < 150
+    assert not any(r.lost for r in found.sources)
 
 
 def test_service_without_endpoints_is_refused_at_kube_proxy(lab: Lab) -> None:
@@ -148,7 +151,7 @@ def test_dropping_rule_is_named(lab: Lab) -> None:
     nft.apply(
         EDGE,
         "table ip wall { chain forward { type filter hook forward priority 0; "
-        'ip daddr 172.18.0.3 drop comment "no way"\n} }',
+        'ip daddr 172.18.0.3 drop comment "no way"\n }\n}\n',
     )
     try:
         found = trace(lab)
@@ -172,6 +175,8 @@ def test_missing_route_is_inconclusive_and_says_where_the_packet_was_last(lab: L
     assert found.verdict is Verdict.INCONCLUSIVE, render.to_text(found)
     assert found.steps[5].verdict is Verdict.DELIVERED
     assert "last seen in edge, arriving at eth0" in found.steps[6].sentence
+    assert "the evidence ends at step 7 (container)" in found.sentence
+    assert hop_in(found, 6, WORKER).rules
 
 
 def test_host_without_rule_is_refused_by_the_ingress(lab: Lab) -> None:
@@ -213,20 +218,16 @@ def test_json_gives_evidence_for_every_fact(lab: Lab) -> None:
 
 def test_role_of_every_hop_is_known(lab: Lab) -> None:
     """Each namespace crossed is one the cluster's names explain."""
-    from netpod.trace.world import observe_world
-
     places = observe_world(world.PATHS, lab.objects).places
     roles = {p.role for p in places.values()}
     assert roles == {Role.OUTSIDE, Role.EDGE, Role.UNDERLAY, Role.NODE, Role.POD}
 
 
 @contextmanager
-def _noise() -> Iterator[None]:
+def _noise() -> Iterator[list[int]]:
     """Untraced requests from the same client, as fast as one thread sends them."""
-    import socket
-    import threading
-
     stop = threading.Event()
+    sent: list[int] = []
 
     def send() -> None:
         while not stop.is_set():
@@ -238,11 +239,12 @@ def _noise() -> Iterator[None]:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
                 while sock.recv(65536):
                     pass
+                sent.append(1)
 
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        yield
+        yield sent
     finally:
         stop.set()
         thread.join()
