@@ -1,0 +1,97 @@
+"""A query's bytes -> the response's bytes: who may answer, and the cache of compiled answers.
+
+The same question bytes get the same answer until the view changes, so an answer is compiled once and then sent
+with only the id exchanged. Of an answer with several addresses all rotations are kept and sent in turn.
+"""
+
+from dataclasses import replace
+
+from netpod.dns import wire
+from netpod.dns.records import Answer, Rcode, Record, Zone
+from netpod.dns.wire import Question
+
+CACHED = 4096
+ROTATIONS = 8
+"""At most so many orders of one answer are kept."""
+CNAME_HOPS = 8
+_SERVFAIL = Answer(rcode=Rcode.SERVFAIL, authoritative=False)
+_NXDOMAIN = Answer(rcode=Rcode.NXDOMAIN, authoritative=False)
+
+
+class Handler:
+    """Answers queries from a zone.
+
+    Attributes:
+        synced: Until it is set, everything is SERVFAIL: an answer from half a view would be a wrong one.
+    """
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+        self.synced = False
+        self._cache: dict[tuple[bytes, bool], list[bytes]] = {}
+        self._revision = -1
+        self._turn = 0
+
+    def respond(self, data: bytes, *, tcp: bool) -> bytes:
+        """Return the response to a query, or nothing when it deserves none."""
+        revision = self._zone.view.revision
+        if revision != self._revision:
+            self._cache.clear()
+            self._revision = revision
+        key = (data[2:], tcp)
+        responses = self._cache.get(key)
+        if responses is None:
+            try:
+                question = wire.read(data)
+            except wire.Unanswerable as verdict:
+                return verdict.response
+            responses = [
+                wire.write(question, answer, tcp=tcp)[2:]
+                for answer in _rotations(self.answer(question))
+            ]
+            if self.synced:
+                if len(self._cache) >= CACHED:
+                    self._cache.clear()
+                self._cache[key] = responses
+        self._turn += 1
+        return data[:2] + responses[self._turn % len(responses)]
+
+    def answer(self, question: Question) -> Answer:
+        """Answer one question; names outside the zone do not exist, since no query may leave the machine."""
+        if question.class_ != "IN" or question.type in ("AXFR", "IXFR"):
+            return wire.refused()
+        if not self.synced:
+            return _SERVFAIL
+        answer = self._zone.answer(question.name, question.type)
+        if answer is None:
+            return _NXDOMAIN
+        return self._follow(answer, question.type)
+
+    def _follow(self, answer: Answer, qtype: str) -> Answer:
+        """Add what an alias stands for, when that is a name of the zone."""
+        records = list(answer.records)
+        seen: set[str] = set()
+        while (
+            records and records[-1].type == "CNAME" and qtype != "CNAME" and len(seen) < CNAME_HOPS
+        ):
+            name = records[-1].data.rstrip(".").lower()
+            if name in seen:
+                break
+            seen.add(name)
+            found = self._zone.answer(name, qtype)
+            if found is None or not found.records:
+                break
+            records.extend(found.records)
+        return replace(answer, records=tuple(records))
+
+
+def _rotations(answer: Answer) -> list[Answer]:
+    """Return the answer with its addresses in each order of turning."""
+    turning = [r for r in answer.records if r.type in ("A", "AAAA")]
+    if len(turning) < 2:
+        return [answer]
+    fixed: list[Record] = [r for r in answer.records if r.type not in ("A", "AAAA")]
+    return [
+        replace(answer, records=(*fixed, *turning[n:], *turning[:n]))
+        for n in range(min(len(turning), ROTATIONS))
+    ]
