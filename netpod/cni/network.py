@@ -9,6 +9,7 @@ Source: CNI specification 1.0.0, section 4 (ADD, DEL, CHECK).
 import contextlib
 import errno
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class PodNetwork:
     @property
     def link(self) -> str:
         """Its link on the node, e.g. veth3f9c21a07be."""
-        return link.short_name("veth", self.owner)
+        return link_of(self.owner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +126,26 @@ def delete(config: NetworkConfig, pod: PodNetwork) -> None:
     ipam.release(config.reservations, pod.owner)
 
 
+def collect_garbage(config: NetworkConfig, pods: Iterable[PodNetwork]) -> list[str]:
+    """Delete what no pod of these has: wires and addresses of pods that went while nobody looked.
+
+    Args:
+        config: The node's pod network.
+        pods: Every pod that shall keep its network; no `add` for another may run meanwhile.
+
+    Returns:
+        Owners ("namespace/name/uid") whose address was given back.
+
+    Source: CNI specification 1.1.0, GC.
+    """
+    kept = {pod.owner for pod in pods}
+    gone = sorted(set(ipam.observe(config.reservations).values()) - kept)
+    for owner in gone:
+        veth.delete(config.netns, link_of(owner))
+        ipam.release(config.reservations, owner)
+    return gone
+
+
 def check(config: NetworkConfig, pod: PodNetwork) -> list[str]:
     """What is not as `add` left it, one sentence each; empty when all is well."""
     address = ipam.find(config.reservations, pod.owner)
@@ -132,6 +153,11 @@ def check(config: NetworkConfig, pod: PodNetwork) -> list[str]:
         return ["no address is reserved"]
     pod_ip = ipaddress.IPv4Interface((address, config.pod_cidr.prefixlen))
     return veth.observe_problems(_wire(config, pod, pod_ip))
+
+
+def link_of(owner: str) -> str:
+    """Link on the node of the pod "namespace/name/uid"."""
+    return link.short_name("veth", owner)
 
 
 def _wire(config: NetworkConfig, pod: PodNetwork, pod_ip: ipaddress.IPv4Interface) -> veth.Wire:

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -138,6 +139,28 @@ def test_a_new_pod_of_the_same_name_is_another_pod(node: Node, make_netns: MakeN
     assert network.add(node.config, old).pod_ip != network.add(node.config, new).pod_ip
     network.delete(node.config, old)
     assert network.check(node.config, new) == []
+
+
+def test_garbage_is_what_no_pod_has(node: Node, make_netns: MakeNetns) -> None:
+    """A pod that went while the agent was down leaves a wire and an address to whoever starts next."""
+    kept, gone = _pod(make_netns, "kept"), _pod(make_netns, "gone")
+    network.add(node.config, kept)
+    network.add(node.config, gone)
+    assert network.collect_garbage(node.config, [kept]) == ["default/gone/1"]
+    assert link.observe_link(gone.netns, "eth0") is None
+    assert network.check(node.config, kept) == []
+    assert network.collect_garbage(node.config, [kept]) == []
+
+
+def test_pods_added_at_once_are_all_right(node: Node, make_netns: MakeNetns) -> None:
+    """The agent adds from several worker threads; no two pods get one address."""
+    pods = [_pod(make_netns, f"web{n}") for n in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda pod: network.add(node.config, pod), pods))
+        assert len({it.pod_ip for it in results}) == 12
+        assert [pod for pod in pods if network.check(node.config, pod)] == []
+        list(pool.map(lambda pod: network.delete(node.config, pod), pods))
+    assert ipam.observe(node.config.reservations) == {}
 
 
 def test_a_full_pod_cidr_is_an_error_that_says_so(site: Site, make_netns: MakeNetns) -> None:
