@@ -78,7 +78,7 @@ class Edge:
         """Follow Services and Nodes until cancelled; nothing is written before both were listed."""
         await self._services.wait_synced()
         await self._nodes.wait_synced()
-        self._services.subscribe(lambda _old, _new: self._wake.set())
+        self._services.subscribe(self._service_changed)
         self._nodes.subscribe(lambda _old, _new: self._wake.set())
         self._wake.set()
         async with asyncio.TaskGroup() as tasks:
@@ -112,6 +112,10 @@ class Edge:
                 log.error("cannot load the edge's table: %s", error)
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
 
+    def _service_changed(self, old: Service | None, new: Service | None) -> None:
+        if any(one is not None and one.spec.type == "LoadBalancer" for one in (old, new)):
+            self._wake.set()
+
     def _healthy(self, frontend: Frontend) -> Frontend:
         if not frontend.health_check_node_port:
             return frontend
@@ -124,7 +128,7 @@ class Edge:
             ports = {
                 service.spec.health_check_node_port
                 for service in self._services.values()
-                if any(f.health_check_node_port for f in edge.frontends(service, ()))
+                if service.spec.health_check_node_port and edge.frontends(service, ())
             }
             nodes = edge.eligible_nodes(self._nodes.values())
             checked = {port: await self._check(port, nodes) for port in sorted(ports)}

@@ -83,6 +83,7 @@ class Sync:
         self._conntrack = conntrack.Reconciler(config)
         self._wake = asyncio.Event()
         self._full = True
+        self._last_full = 0.0
         self._zone = ""
         self._eligible = True
         self._behind_since = 0.0
@@ -108,7 +109,6 @@ class Sync:
         await self._informers.wait_synced()
         loop = asyncio.get_running_loop()
         retry = _FIRST_RETRY
-        last_full = 0.0
         self._behind_since = loop.time()
         self._wake.set()
         while True:
@@ -116,7 +116,7 @@ class Sync:
             await asyncio.sleep(0)  # what arrived in the same breath belongs to the same sync
             self._wake.clear()
             start = loop.time()
-            full = self._full or start - last_full > self._config.full_sync_period
+            full = self._full
             try:
                 await self._sync(full)
             except KernelError as error:
@@ -128,7 +128,7 @@ class Sync:
                 retry = min(retry * 2, self._config.sync_period)
             else:
                 retry = _FIRST_RETRY
-                last_full = start if full else last_full
+                self._last_full = start if full else self._last_full
                 self._behind_since = loop.time() if self._tracker.dirty else 0.0
             # At least half of the time is left to the rest of the node.
             spent = loop.time() - start
@@ -153,16 +153,20 @@ class Sync:
             await asyncio.to_thread(self._conntrack.reconcile, conntrack.frontends(model))
 
     async def _look_at_canary(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._config.sync_period)
+            if self._full:
+                continue  # it is looked at anyway
             try:
-                intact = self._full or await self._proxier.intact()
+                if not await self._proxier.intact():
+                    log.warning("somebody flushed iptables; writing all rules again")
+                    self._full = True
             except KernelError as error:
                 log.warning("cannot look at canary chains: %s", error)
-                continue
-            if not intact:
-                log.warning("somebody flushed iptables; writing all rules again")
+            if loop.time() - self._last_full > self._config.full_sync_period:
                 self._full = True
+            if self._full:
                 self._changed()
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:

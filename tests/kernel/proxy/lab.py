@@ -126,6 +126,31 @@ def udp_server(namespace: str, port: int = 5353) -> Iterator[None]:
         server.close()
 
 
+@contextlib.contextmanager
+def http_server(namespace: str, port: int, status: int) -> Iterator[None]:
+    """Answer every request with that status until the block ends."""
+    listener = netns.socket_in(namespace, socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("0.0.0.0", port))
+    listener.listen(8)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(f"HTTP/1.0 {status} Said\r\n\r\n".encode())
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
 def connect(namespace: str, address: str, port: int, *, timeout: float = 0.5) -> socket.socket:
     """Open a TCP connection from a namespace."""
     sock = netns.socket_in(namespace, socket.AF_INET, socket.SOCK_STREAM)

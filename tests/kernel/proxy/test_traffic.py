@@ -2,9 +2,11 @@
 
 import socket
 import time
+from typing import Any
 
 import pytest
 
+from netpod.api.discovery import Endpoint
 from netpod.linux import conntrack as kernel
 from netpod.linux import netns, sysctl
 from netpod.proxy import conntrack, model
@@ -20,13 +22,13 @@ BOTH = (entry("10.244.1.5"), entry("10.244.1.6"))
 FIRST = (entry("10.244.1.5"),)
 
 
-def web(entries: tuple[object, ...] = BOTH, **spec: object) -> Model:
+def web(entries: tuple[Endpoint, ...] = BOTH, **spec: Any) -> Model:
     """Service shop/web, port 80, with these endpoints."""
-    slices = (endpoint_slice(entries),) if entries else ()  # type: ignore[arg-type]
-    return model.build((service(**spec),), slices, "worker")  # type: ignore[arg-type]
+    slices = (endpoint_slice(entries),) if entries else ()
+    return model.build((service(**spec),), slices, "worker")
 
 
-def balancer(entries: tuple[object, ...] = BOTH, **spec: object) -> Model:
+def balancer(entries: tuple[Endpoint, ...] = BOTH, **spec: Any) -> Model:
     """The same of type LoadBalancer with node port 31080 and a VIP."""
     ports = (port(node_port=31080),)
     return web(entries, type="LoadBalancer", ports=ports, vips=(LB,), **spec)

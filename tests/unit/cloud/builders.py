@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from netpod.api.meta import Condition, ObjectMeta
 from netpod.api.node import Node, NodeAddress, NodeStatus
@@ -21,9 +22,9 @@ VIPS = IPv4Network("198.51.100.0/24")
 NODES = (IPv4Address("172.18.0.3"), IPv4Address("172.18.0.4"))
 
 
-def frontend(**values: object) -> Frontend:
+def frontend(**values: Any) -> Frontend:
     """Port 80 of shop/web at the first VIP, on both nodes."""
-    fields = {
+    fields: dict[str, Any] = {
         "service": "shop/web",
         "port_name": "http",
         "vip": IPv4Address("198.51.100.1"),
@@ -32,7 +33,7 @@ def frontend(**values: object) -> Frontend:
         "backends": NODES,
         **values,
     }
-    return Frontend(**fields)  # type: ignore[arg-type]
+    return Frontend(**fields)
 
 
 def edge_model(*frontends: Frontend) -> EdgeModel:
@@ -63,17 +64,17 @@ def node(
 
 
 def service(
-    name: str = "web", *, vips: Sequence[str] = (), created: str = "", **spec: object
+    name: str = "web", *, vips: Sequence[str] = (), created: str = "", **spec: Any
 ) -> Service:
     """A Service of type LoadBalancer in namespace default."""
-    fields = {
+    fields: dict[str, Any] = {
         "type": "LoadBalancer",
         "ports": (ServicePort(name="http", protocol="TCP", port=80, node_port=31080),),
         **spec,
     }
     return Service(
         metadata=ObjectMeta(name=name, namespace="default", creation_timestamp=created),
-        spec=ServiceSpec(**fields),  # type: ignore[arg-type]
+        spec=ServiceSpec(**fields),
         status=ServiceStatus(
             load_balancer=LoadBalancerStatus(
                 ingress=tuple(LoadBalancerIngress(ip=ip, ip_mode="VIP") for ip in vips)

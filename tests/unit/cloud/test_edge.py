@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from netpod.api.node import Node
 from netpod.api.service import ServicePort
 from netpod.cloud import edge
 from tests.unit.cloud import builders
@@ -64,9 +65,9 @@ def test_workers_take_the_traffic() -> None:
         node("bad", "172.18.0.9", labels={edge.LABEL_EXCLUDE: ""}),
     ],
 )
-def test_unfit_nodes_are_left_out(bad: object) -> None:
+def test_unfit_nodes_are_left_out(bad: Node) -> None:
     """Not ready, leaving, without an address, or excluded by label."""
-    assert edge.eligible_nodes((bad, node("w", "172.18.0.3"))) == NODES[:1]  # type: ignore[arg-type]
+    assert edge.eligible_nodes((bad, node("w", "172.18.0.3"))) == NODES[:1]
 
 
 def test_frontends_of_a_service() -> None:
@@ -89,15 +90,17 @@ def test_port_without_node_port_has_no_backends() -> None:
 def test_overlapping_source_ranges_are_merged() -> None:
     """nft refuses a set with overlapping intervals; what is no IPv4 network is left out."""
     ranges = ("10.0.0.0/8", "10.1.0.0/16", "fd00::/8", "nonsense")
-    spec = {"load_balancer_source_ranges": ranges}
-    (found,) = edge.frontends(service(vips=("198.51.100.1",), **spec), NODES)
+    one = service(vips=("198.51.100.1",), load_balancer_source_ranges=ranges)
+    (found,) = edge.frontends(one, NODES)
     assert found.source_ranges == (IPv4Network("10.0.0.0/8"),)
 
 
 def test_policy_local_asks_for_health() -> None:
     """Only then do nodes differ."""
-    spec = {"external_traffic_policy": "Local", "health_check_node_port": 32000}
-    (found,) = edge.frontends(service(vips=("198.51.100.1",), **spec), NODES)
+    one = service(
+        vips=("198.51.100.1",), external_traffic_policy="Local", health_check_node_port=32000
+    )
+    (found,) = edge.frontends(one, NODES)
     assert found.health_check_node_port == 32000
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from netpod.api.discovery import (
     Endpoint,
@@ -50,13 +51,13 @@ def service(
     vips: Sequence[str] = (),
     labels: dict[str, str] | None = None,
     ip_mode: str | None = None,
-    **spec: object,
+    **spec: Any,
 ) -> Service:
     """A Service; further arguments are fields of its spec."""
-    fields = {"cluster_ip": "10.96.45.12", "type": "ClusterIP", **spec}
+    fields: dict[str, Any] = {"cluster_ip": "10.96.45.12", "type": "ClusterIP", **spec}
     return Service(
         metadata=ObjectMeta(name=name, namespace=namespace, labels=labels or {}),
-        spec=ServiceSpec(ports=tuple(ports) or (port(),), **fields),  # type: ignore[arg-type]
+        spec=ServiceSpec(ports=tuple(ports) or (port(),), **fields),
         status=ServiceStatus(
             load_balancer=LoadBalancerStatus(
                 ingress=tuple(LoadBalancerIngress(ip=vip, ip_mode=ip_mode) for vip in vips)
@@ -120,8 +121,8 @@ def _model(services: Sequence[Service], slices: Sequence[EndpointSlice]) -> Mode
 def cases() -> dict[str, Model]:
     """Models by name of the golden file that pins their rules on node `worker`."""
     http = (port(80, "http", node_port=31080),)
-    balancer = {"type": "LoadBalancer", "ports": http, "vips": ("203.0.113.10",)}
-    local = {
+    balancer: dict[str, Any] = {"type": "LoadBalancer", "ports": http, "vips": ("203.0.113.10",)}
+    local: dict[str, Any] = {
         **balancer,
         "external_traffic_policy": "Local",
         "session_affinity": "ClientIP",
@@ -131,14 +132,14 @@ def cases() -> dict[str, Model]:
     dns = (port(53, "dns", "UDP"), port(53, "dns-tcp"))
     both = (("dns", 5353, "UDP"), ("dns-tcp", 5353, "TCP"))
     remote = (entry("10.244.2.7", "worker2"),)
-    nodeport = {"type": "NodePort", "ports": (port(node_port=30085),)}
+    nodeport: dict[str, Any] = {"type": "NodePort", "ports": (port(node_port=30085),)}
     ranges = ("172.18.0.0/16", "192.0.2.0/24")
     return {
         "empty": _model((), ()),
-        "web": _model((service(**balancer),), (endpoint_slice(WEB, ports=HTTP),)),  # type: ignore[arg-type]
-        "web-local": _model((service(**local),), (endpoint_slice(WEB, ports=HTTP),)),  # type: ignore[arg-type]
+        "web": _model((service(**balancer),), (endpoint_slice(WEB, ports=HTTP),)),
+        "web-local": _model((service(**local),), (endpoint_slice(WEB, ports=HTTP),)),
         "no-endpoints": _model(
-            (service(**nodeport, external_ips=("198.51.100.7",)),),  # type: ignore[arg-type]
+            (service(**nodeport, external_ips=("198.51.100.7",)),),
             (),
         ),
         "local-elsewhere": _model(
@@ -146,7 +147,7 @@ def cases() -> dict[str, Model]:
                 service(
                     **nodeport, external_traffic_policy="Local", internal_traffic_policy="Local"
                 ),
-            ),  # type: ignore[arg-type]
+            ),
             (endpoint_slice(remote),),
         ),
         "internal-local": _model(
@@ -157,7 +158,7 @@ def cases() -> dict[str, Model]:
             (service(external_ips=("198.51.100.7", "198.51.100.8")),), (endpoint_slice(WEB),)
         ),
         "own-range": _model(
-            (service(**{**balancer, "load_balancer_source_ranges": ranges}),),  # type: ignore[arg-type]
+            (service(**{**balancer, "load_balancer_source_ranges": ranges}),),
             (endpoint_slice(WEB, ports=HTTP),),
         ),
         "two-services": _model(

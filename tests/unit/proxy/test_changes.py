@@ -1,6 +1,7 @@
 """From informer events to the chains a sync hands over."""
 
 import dataclasses
+from collections.abc import Callable
 
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.compiled import Compiled
@@ -100,13 +101,14 @@ def test_incremental_rules_equal_compiled_ones() -> None:
     found = tracker()
     compiled = synced(found)
     http = service(type="NodePort", ports=(port(80, node_port=30080),))
-    for step in (
+    steps: tuple[Callable[[], None], ...] = (
         lambda: found.service_changed(WEB, http),
         lambda: found.service_changed(MANY[3], None),
         lambda: found.slice_changed(PAIR, ONE),
         lambda: found.slice_changed(ONE, None),
         lambda: found.service_changed(http, None),
-    ):
+    )
+    for step in steps:
         step()
         compiled.update(found.take(), found.model)
         compiled.applied()

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address
 
+from netpod.api.discovery import EndpointSlice
 from netpod.linux.conntrack import Flow, Tuple
 from netpod.proxy import conntrack, model
 from netpod.proxy.conntrack import Frontends
@@ -19,9 +20,9 @@ SLICE = endpoint_slice(
 )
 
 
-def frontends(*slices: object) -> Frontends:
+def frontends(*slices: EndpointSlice) -> Frontends:
     """Frontends of the DNS Service with these slices."""
-    return conntrack.frontends(model.build((DNS,), slices, "worker"))  # type: ignore[arg-type]
+    return conntrack.frontends(model.build((DNS,), slices, "worker"))
 
 
 def flow(to: str, to_port: int, answers: str, answers_port: int) -> Flow:

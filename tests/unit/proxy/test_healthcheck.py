@@ -4,6 +4,8 @@ import asyncio
 import json
 import socket
 
+from netpod.api.discovery import Endpoint
+from netpod.api.meta import Key
 from netpod.proxy import healthcheck, model
 from netpod.proxy.healthcheck import HealthServers, ServiceHealth
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
@@ -17,9 +19,9 @@ LOCAL = service(
 PORTS = (("http", 8080, "TCP"), ("https", 8443, "TCP"))
 
 
-def answer(*entries: object) -> ServiceHealth:
+def answer(*entries: Endpoint) -> ServiceHealth:
     """What port 32000 tells with these endpoints."""
-    piece = endpoint_slice(entries, ports=PORTS)  # type: ignore[arg-type]
+    piece = endpoint_slice(entries, ports=PORTS)
     return healthcheck.observe(model.build((LOCAL,), (piece,), "worker"))[32000]
 
 
@@ -30,7 +32,7 @@ def test_distinct_ready_local_addresses_count() -> None:
         entry("10.0.0.2", "worker2"),
         entry("10.0.0.3", ready=False, serving=True, terminating=True),
     )
-    assert found == ServiceHealth(service=("shop", "web"), local_endpoints=1)  # type: ignore[arg-type]
+    assert found == ServiceHealth(service=Key("shop", "web"), local_endpoints=1)
 
 
 def test_services_without_a_health_check_have_no_port() -> None:

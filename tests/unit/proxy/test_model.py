@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from netpod.api.discovery import EndpointSlice
-from netpod.api.service import ClientIPConfig, ServiceSpec, SessionAffinityConfig
+from netpod.api.service import ClientIPConfig, Service, ServiceSpec, SessionAffinityConfig
 from netpod.proxy import model
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
 
@@ -22,9 +22,9 @@ from tests.unit.proxy.builders import endpoint_slice, entry, port, service
         service(labels={"service.kubernetes.io/headless": ""}),
     ],
 )
-def test_services_without_rules(skipped: object) -> None:
+def test_services_without_rules(skipped: Service) -> None:
     """Headless, ExternalName, IPv6-only and other proxies' Services have no service ports."""
-    assert model.service_ports(skipped) == ()  # type: ignore[arg-type]
+    assert model.service_ports(skipped) == ()
 
 
 def test_load_balancer_addresses_of_mode_proxy_are_left_out() -> None:

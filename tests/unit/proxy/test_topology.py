@@ -1,6 +1,7 @@
 """Which endpoints may serve."""
 
 from ipaddress import IPv4Address
+from typing import Any
 
 from netpod.proxy.model import Endpoint, ServicePort, ServicePortName
 from netpod.proxy.topology import Categories, categorize
@@ -8,16 +9,21 @@ from netpod.proxy.topology import Categories, categorize
 NAME = ServicePortName(namespace="shop", name="web")
 
 
-def port(**values: object) -> ServicePort:
+def port(**values: Any) -> ServicePort:
     """A service port with a cluster IP."""
-    fields = {"name": NAME, "cluster_ip": IPv4Address("10.96.0.9"), "port": 80, **values}
-    return ServicePort(**fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {
+        "name": NAME,
+        "cluster_ip": IPv4Address("10.96.0.9"),
+        "port": 80,
+        **values,
+    }
+    return ServicePort(**fields)
 
 
-def endpoint(last: int, **values: object) -> Endpoint:
+def endpoint(last: int, **values: Any) -> Endpoint:
     """Endpoint 10.0.0.LAST:80."""
-    fields = {"ip": IPv4Address(f"10.0.0.{last}"), "port": 80, **values}
-    return Endpoint(**fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"ip": IPv4Address(f"10.0.0.{last}"), "port": 80, **values}
+    return Endpoint(**fields)
 
 
 def usable(of: ServicePort, *endpoints: Endpoint, zone: str = "") -> Categories:
@@ -30,8 +36,8 @@ def last(endpoints: tuple[Endpoint, ...]) -> list[int]:
     return [int(e.ip) & 255 for e in endpoints]
 
 
-DRAINING = {"ready": False, "serving": True, "terminating": True}
-DOWN = {"ready": False, "serving": False}
+DRAINING: dict[str, Any] = {"ready": False, "serving": True, "terminating": True}
+DOWN: dict[str, Any] = {"ready": False, "serving": False}
 
 
 def test_ready_endpoints_serve() -> None:
