@@ -42,10 +42,12 @@ RULES = (
 OPEN_PATHS = ("/healthz", "/livez", "/readyz", "/version")
 """Answered without credentials; also every path below the first three."""
 
+_OPEN_FOLDERS = tuple(f"{path}/" for path in OPEN_PATHS[:3])
+
 
 def is_open(path: str) -> bool:
     """Whether a path needs no credentials."""
-    return path in OPEN_PATHS or path.startswith(tuple(f"{p}/" for p in OPEN_PATHS[:3]))
+    return path in OPEN_PATHS or path.startswith(_OPEN_FOLDERS)
 
 
 def allowed(user: User, verb: str, resource: str, subresource: str = "") -> bool:

@@ -41,8 +41,11 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
         raise errors.BadRequest(
             f"the name of the object ({metadata.name}) does not match the name on the URL ({route.name})"
         )
+    name = route.name or metadata.name
     namespace = route.namespace if resource.namespaced else ""
-    metadata = dataclasses.replace(metadata, name=route.name or metadata.name, namespace=namespace)
+    if (metadata.name, metadata.namespace) == (name, namespace):
+        return obj
+    metadata = dataclasses.replace(metadata, name=name, namespace=namespace)
     return dataclasses.replace(obj, metadata=metadata)
 
 

@@ -16,7 +16,7 @@ from netpod.api import meta, registry
 from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.service import Service
-from netpod.apiserver import admission, objects, storage
+from netpod.apiserver import admission, objects, status, storage
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.storage import Storage
 from netpod.store.store import KeyValue
@@ -78,6 +78,7 @@ class Writer:
         if not name and given.generate_name:
             suffix = "".join(self._chance.choices(SUFFIX, k=5))
             name = given.generate_name[:GENERATED_BASE] + suffix
+        _check_name(resource, name)
         metadata = dataclasses.replace(
             given,
             name=name,
@@ -163,6 +164,18 @@ class Writer:
         """Give back what a deleted object had from the pools."""
         if isinstance(obj, Service):
             self.allocators.release(obj)
+
+
+def _check_name(resource: registry.Resource, name: str) -> None:
+    """Keep what would not be one element of a path or key out, before anything else looks at it."""
+    if not name:
+        reason, message = "FieldValueRequired", "Required value: name or generateName is required"
+    elif name in (".", "..") or "/" in name or "%" in name:
+        reason, message = "FieldValueInvalid", f'Invalid value: "{name}": may not be a path'
+    else:
+        return
+    error = errors.FieldError(field="metadata.name", reason=reason, message=message)
+    raise status.invalid(resource.kind, resource.group, name, [error])
 
 
 def may_go(obj: Object) -> bool:

@@ -62,9 +62,16 @@ class Log:
             self._db = sqlite3.connect(
                 path, isolation_level=None, timeout=2.0, check_same_thread=True
             )
+        except sqlite3.Error as error:
+            raise errors.NetpodError(f"cannot open store {path}: {error}") from error
+        try:
             path.chmod(0o600)
             self._open()
-        except sqlite3.Error as error:
+        except errors.NetpodError:
+            self._db.close()
+            raise
+        except (sqlite3.Error, OSError) as error:
+            self._db.close()
             raise errors.NetpodError(f"cannot open store {path}: {error}") from error
 
     def _open(self) -> None:
@@ -129,7 +136,7 @@ class Log:
                 [(r.revision, r.key, r.created, r.previous, int(r.deleted), r.value) for r in rows],
             )
             db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # the thread must live on, whatever one write was
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise errors.Unavailable(f"cannot write store {self._path}: {error}") from error

@@ -50,6 +50,17 @@ def test_generated_names_are_new_names(run: Run) -> None:
     run(body)
 
 
+def test_a_name_is_one_element_of_a_path(run: Run) -> None:
+    """No name at all, and names that would lead elsewhere, are 422 with the field named."""
+
+    async def body(api: Api) -> None:
+        for name in ("", "..", "a/b", "a%2fb"):
+            code, status = await api("POST", CONFIGMAPS, configmap(name))
+            assert (code, status["details"]["causes"][0]["field"]) == (422, "metadata.name")
+
+    run(body)
+
+
 def test_unknown_fields_survive(run: Run) -> None:
     """What netpod has no type for is kept at every depth, also through a patch of something else."""
 
