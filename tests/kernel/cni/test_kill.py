@@ -46,9 +46,9 @@ def _killed_at(
 
 
 def _sweep(verb: Verb, node: Node, pod: network.PodNetwork, then: Callable[[], None]) -> int:
-    """Kill the verb at every 23rd line, each time looking at what `then` says; how often it was killed."""
+    """Kill the verb at every 41st line, each time looking at what `then` says; how often it was killed."""
     kills = 0
-    while _killed_at(kills * 23, verb, node.config, pod):
+    while _killed_at(kills * 41, verb, node.config, pod):
         then()
         kills += 1
     return kills
