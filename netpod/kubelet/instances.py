@@ -26,6 +26,7 @@ from netpod.kubelet.probe import Probes
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
 
+RISE_SECONDS = 0.5
 RETRY_SECONDS = 10.0
 """How long a container that cannot be started waits for the next attempt."""
 
@@ -39,6 +40,7 @@ class Unit:
         last: The one before, ended.
         waiting: Reason and message while it should run and does not.
         kill_at: When an instance that was asked to end is killed; monotonic seconds.
+        rises_until: When an instance that is not ready yet is no longer waited for; monotonic seconds.
     """
 
     seen: Seen | None = None
@@ -49,6 +51,7 @@ class Unit:
     asking: asyncio.Task[None] | None = None
     probed: str = ""
     kill_at: float | None = None
+    rises_until: float = 0.0
 
     @property
     def running(self) -> bool:
@@ -60,6 +63,13 @@ class Unit:
         """Ready is started, listening, and well by its readiness probe."""
         listens = self.running and self.seen is not None and self.seen.ready
         return listens and self.probes is not None and self.probes.started and self.probes.ready
+
+    @property
+    def rising(self) -> bool:
+        """Whether it was started a moment ago, or is about to be, and may be ready at once."""
+        if self.seen is None:
+            return not self.waiting[0]
+        return self.running and not self.ready and time.monotonic() < self.rises_until
 
     def stop_asking(self) -> None:
         """Stop its probes."""
@@ -219,6 +229,7 @@ class Instances:
         if unit.probed != running.config.id:
             unit.probed = running.config.id
             unit.kill_at = None
+            unit.rises_until = time.monotonic() + RISE_SECONDS
             unit.probes = self._probes(item, running)
             if unit.probes.needed and self._worker.tasks is not None:
                 name = f"probes {key_of(self._worker.pod)} {item.name}"

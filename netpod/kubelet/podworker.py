@@ -18,6 +18,7 @@ from netpod.api import meta
 from netpod.api.cri import Sandbox, State
 from netpod.api.meta import key_of
 from netpod.api.pod import Container, Pod
+from netpod.api.pod_status import PodStatus
 from netpod.client.events import EventRecorder
 from netpod.client.rest import Client
 from netpod.errors import NetpodError
@@ -211,11 +212,11 @@ class PodWorker:
         return True
 
     def _settled(self) -> bool:
-        """Whether nothing is about to change: every container is ready, or will not be soon."""
-        return self.ending is None and all(
-            unit.waiting[0] or (unit.ready)
-            for unit in (self.units.get(item.name, Unit()) for item in self.pod.spec.containers)
-        )
+        """Whether no container is on its way up, so that the status will not change again at once."""
+        if self.ending is not None:
+            return False
+        units = (self.units.get(item.name, Unit()) for item in self.pod.spec.containers)
+        return not any(unit.rising for unit in units)
 
     def _facts(self) -> PodFacts:
         return PodFacts(
@@ -237,5 +238,5 @@ class PodWorker:
             },
         )
 
-    def _status(self, pod: Pod) -> status.PodStatus:
+    def _status(self, pod: Pod) -> PodStatus:
         return status.compile(pod, self._facts())

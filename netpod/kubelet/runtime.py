@@ -245,6 +245,20 @@ def exec_in_pod(
         raise Unavailable(f"cannot exec in pod {namespace}/{pod}: the shim is gone") from error
 
 
+def shutdown(shim_socket: Path, seconds: float = ANSWER_SECONDS) -> None:
+    """Kill everything on a node and end its shim; a shim that is not running is fine. Blocks.
+
+    Raises:
+        TimeoutError: something would not end.
+    """
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(shim_socket))
+        except OSError:
+            return
+        _ask(sock, {"op": Op.SHUTDOWN}, time.monotonic() + seconds)
+
+
 def _exec_quietly(path: Path, config: ExecConfig, seconds: float) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
