@@ -153,7 +153,7 @@ def _log_format() -> str:
         "source": '"%bi:%bp"',
         "destination": '"%si:%sp"',
         "status": "%ST",
-        "ended": '"%tsc"',
+        "ended": '"%ts"',
         "retries": '"%rc"',
         "request_ms": "%TR",
         "queue_ms": "%Tw",
@@ -198,7 +198,7 @@ defaults
 whose server %si:%sp broke off or sent no valid answer\\n"
     http-error status 503 content-type text/plain lf-string \
 "503: Ingress %[var(txn.rule),field(3,|)] matched, but Service %[var(txn.rule),field(2,|)] does not answer: \
-%[var(txn.rule),field(1,|),map_str(why.map,connections fail)]; server %si:%sp, HAProxy says %tsc\\n"
+%[var(txn.rule),field(1,|),map_str(why.map,connections fail)]; server %si:%sp, HAProxy says %ts\\n"
     http-error status 504 content-type text/plain lf-string \
 "504: Ingress %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
 whose server %si:%sp did not answer in time\\n"
