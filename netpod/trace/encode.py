@@ -28,8 +28,8 @@ Json = dict[str, object]
 
 
 def to_json(trace: Trace) -> str:
-    """Return the trace as one indented JSON document, with a newline at its end."""
-    return json.dumps(to_dict(trace), indent=2, ensure_ascii=False) + "\n"
+    """Return the trace as one indented JSON document."""
+    return json.dumps(to_dict(trace), indent=2, ensure_ascii=False)
 
 
 def to_dict(trace: Trace) -> Json:

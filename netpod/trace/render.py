@@ -43,7 +43,7 @@ def to_text(trace: Trace, *, colour: bool = False, verbose: bool = False) -> str
     lines += [f"evidence: {note}" for note in _losses(trace)]
     if trace.answer.body:
         lines += ["", trace.answer.body.decode(errors="replace").rstrip("\n")]
-    return "\n".join(map(_printable, lines)) + "\n"
+    return "\n".join(map(_printable, lines))
 
 
 class _Paint:

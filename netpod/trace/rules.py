@@ -19,6 +19,7 @@ ChainKey = tuple[str, str, str]
 _TABLE = re.compile(r"^table (\S+) (\S+) \{")
 _CHAIN = re.compile(r"^\tchain (\S+) \{")
 _HANDLE = re.compile(r"^(.*?)\s*# handle (\d+)$")
+_COUNTER = re.compile(r"counter packets \d+ bytes \d+")
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
 _PROBABILITY = re.compile(r"--probability ([0-9.]+)")
 _TO = re.compile(r"--to-destination (\S+)")
@@ -99,7 +100,7 @@ def parse_ruleset(ruleset: str) -> dict[ChainKey, dict[int, str]]:
         elif chain and line.startswith("\t\t") and not line.startswith("\t\ttype "):
             pending += line.strip() if not pending else " " + line.strip()
             if match := _HANDLE.match(pending):
-                texts[(family, table, chain)][int(match[2])] = match[1]
+                texts[(family, table, chain)][int(match[2])] = _COUNTER.sub("counter", match[1])
                 pending = ""
     return texts
 
@@ -119,11 +120,13 @@ def parse_saved(saved: str) -> dict[ChainKey, list[str]]:
 def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
     """Say what a rule of table nat or filter means in a cluster; "" when it is not kube-proxy's (pure).
 
-    kube-proxy writes the Service's name into the rule's comment, e.g. "default/web:http -> 10.244.1.5:8080".
+    kube-proxy writes the Service's name into the rule's comment, e.g. "default/web:http -> 10.244.1.5:8080". The load
+    balancer's rules at the edge are the only ones in nft's own words that choose a destination.
     """
     comment = next((a or b for a, b in _COMMENT.findall(text)), "")
     to, port = _TO.search(text), _PORT.search(text)
-    if chain.startswith(names.Prefix.SERVICE) and target.startswith(names.Prefix.ENDPOINT):
+    choosing = (names.Prefix.SERVICE, names.Prefix.LOCAL)
+    if chain.startswith(choosing) and target.startswith(names.Prefix.ENDPOINT):
         return _choice(book, chain, target, comment)
     if chain.startswith(names.Prefix.ENDPOINT) and to is not None:
         return f"send to endpoint {to[1]}" + (f" of {comment}" if comment else "")
@@ -139,6 +142,8 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
         return f"Service {comment}"
     if chain.startswith(names.Prefix.EXTERNAL) and target.startswith(names.Prefix.SERVICE):
         return "choose any endpoint in the cluster"
+    if "dnat to" in text:
+        return "send to a ready node, in turn" if "numgen inc" in text else "send to a ready node"
     for where, part, words in _WORDS:
         if chain == where and part in text:
             return words

@@ -70,16 +70,29 @@ def trace_request(request: TraceRequest, world: World) -> Trace:
 
 
 def disarm_all(namespaces: Iterable[str]) -> None:
-    """Remove what a killed trace left in these namespaces; nothing there: nothing to do.
+    """Remove what a killed trace left in these namespaces; nothing there: nothing to do, and cheap to find out.
+
+    It also ends a trace that is under way, whose rules then read as not seen. A new trace needs no disarming first:
+    arming replaces what is there.
 
     Raises:
         KernelError: a namespace still exists and could not be disarmed; the others are.
     """
     with ThreadPoolExecutor(max_workers=8) as pool:
-        _disarm([name for name in namespaces if netns.exists(name)], pool)
+        _disarm([name for name in namespaces if _left_armed(name)], pool)
 
 
 _Ear = afpacket.Capture | nftrace.RuleTrace | Conntrack
+
+
+def _left_armed(name: str) -> bool:
+    try:
+        return netns.exists(name) and nftrace.armed(name)
+    except KernelError:
+        # Gone between the two looks.
+        if netns.exists(name):
+            raise
+        return False
 
 
 class _Ears:

@@ -7,18 +7,20 @@ rules is armed. It also makes no difference to what the rules do.
 Source: Linux net/netfilter/nf_tables_trace.c, include/uapi/linux/netfilter/nf_tables.h (NFTA_TRACE_*).
 """
 
+import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from netpod.errors import CommandFailed
-from netpod.linux import nft
+from netpod.linux import netns, nft
 from netpod.trace.packet import HeaderKey, parse_headers
 from netpod.trace.sources import netlink
 
 TABLE = "netpod-trace"
 NFNLGRP_NFTRACE = 9
 NFT_MSG_TRACE = (10 << 8) | 17
+_NFT_MSG_NEWTABLE, _NFT_MSG_GETTABLE = 10 << 8, (10 << 8) | 1
+_NFPROTO_INET = 1
 _VERDICTS = {
     0: "drop", 1: "accept", 2: "stolen", 3: "queue", 4: "repeat", 5: "stop",
     -1: "continue", -2: "break", -3: "jump", -4: "goto", -5: "return",
@@ -97,12 +99,25 @@ def disarm(netns_name: str) -> None:
 
 
 def armed(netns_name: str) -> bool:
-    """Return whether the arming table is in a namespace."""
-    try:
-        nft.list_text(netns_name, "table", "inet", TABLE)
-    except CommandFailed:
-        return False
-    return True
+    """Return whether the arming table is in a namespace: one netlink question, no program.
+
+    Raises:
+        KernelError: there is no such namespace.
+    """
+    sock = netns.socket_in(
+        netns_name,
+        socket.AF_NETLINK,
+        socket.SOCK_RAW | socket.SOCK_CLOEXEC,
+        netlink.NETLINK_NETFILTER,
+    )
+    with sock:
+        sock.settimeout(1)
+        name = TABLE.encode() + b"\0"
+        body = struct.pack("!BBH", _NFPROTO_INET, 0, 0)
+        body += struct.pack("HH", 4 + len(name), 1) + name + b"\0" * (-len(name) % 4)
+        sock.send(struct.pack("IHHII", 16 + len(body), _NFT_MSG_GETTABLE, 1, 1, 0) + body)
+        answers = list(netlink.messages(sock.recv(65536)))
+    return bool(answers) and answers[0][0] == _NFT_MSG_NEWTABLE
 
 
 class RuleTrace:

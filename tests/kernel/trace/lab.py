@@ -17,6 +17,7 @@ from netpod.api.networking import Ingress, IngressClass
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.service import Service
+from netpod.cloud import edge
 from netpod.ingress import haproxy, merge
 from netpod.linux import iptables, netns, nft, process, sysctl
 from netpod.paths import Paths
@@ -61,7 +62,8 @@ class Lab:
         process.run(["ip", "-batch", "-"], stdin="\n".join(lines).encode() + b"\n", netns=name)
 
     def program(self, objects: ClusterObjects) -> None:
-        """Make kube-proxy's rules of both nodes say what the objects say."""
+        """Make the load balancer's rules and kube-proxy's of both nodes say what the objects say."""
+        self.balance(objects, ("worker",))
         for name, ip in NODES.items():
             config = ProxyConfig(
                 cluster="lab",
@@ -75,6 +77,13 @@ class Lab:
             observed = parse_save(iptables.save(inside))
             iptables.restore(inside, restore_text(compiled.against(observed)))
 
+    def balance(self, objects: ClusterObjects, nodes: Sequence[str]) -> None:
+        """Make the load balancer send to these nodes, in turn."""
+        backends = tuple(IPv4Address(NODES[name]) for name in nodes)
+        frontends = edge.frontends(objects.services[0], backends)
+        model = edge.EdgeModel(vip_cidr=IPv4Network("198.51.100.0/24"), frontends=frontends)
+        nft.apply(PATHS.netns_edge, edge.compile(model))
+
     def _netns(self, name: str) -> str:
         netns.create(name)
         self._stack.callback(netns.delete_netns, name)
@@ -82,26 +91,17 @@ class Lab:
         return name
 
     def _network(self) -> None:
-        outside, edge = self._netns(PATHS.netns_outside), self._netns(PATHS.netns_edge)
+        outside, site = self._netns(PATHS.netns_outside), self._netns(PATHS.netns_edge)
         underlay = self._netns(PATHS.netns_underlay)
         self.ip(underlay, "link add underlay type bridge", "link set underlay up")
-        self._veth(outside, "eth0", edge, "outside")
+        self._veth(outside, "eth0", site, "outside")
         self.ip(outside, "addr add 203.0.113.10/24 dev eth0", "route add default via 203.0.113.1")
-        self._veth(edge, "eth0", underlay, "edge")
+        self._veth(site, "eth0", underlay, "edge")
         self.ip(underlay, "link set edge master underlay")
         self.ip(
-            edge, "addr add 203.0.113.1/24 dev outside", "addr add 172.18.0.1/16 dev eth0",
+            site, "addr add 203.0.113.1/24 dev outside", "addr add 172.18.0.1/16 dev eth0",
         )  # fmt: skip
-        sysctl.write(edge, "net.ipv4.ip_forward", 1)
-        nft.apply(
-            edge,
-            f"""table ip netpod-lb {{
-  chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;
-    ip daddr {VIP} tcp dport 80 dnat to {NODES["worker"]}:{NODE_PORT}
-  }}
-}}""",
-        )
+        sysctl.write(site, "net.ipv4.ip_forward", 1)
         for node, address in NODES.items():
             inside, prefix = self._netns(PATHS.netns_node(node)), POD_CIDRS[node]
             self._veth(inside, "eth0", underlay, node)

@@ -75,13 +75,30 @@ def test_upstream_leg_crosses_the_cluster_ip_chains_in_order(lab: Lab) -> None:
 
 
 def test_edge_rule_is_named_with_its_text(lab: Lab) -> None:
-    """The load balancer's nftables rule is native: its text is nft's."""
+    """The load balancer's rules are native: their text is nft's."""
+    lab.balance(lab.objects, ["worker", "worker2"])
     hop = hop_in(trace(lab), 2, EDGE)
-    assert [(r.table, r.chain) for r in hop.rules] == [("netpod-lb", "prerouting")]
-    assert "dnat to 172.18.0.3:30080" in hop.rules[0].text
+    assert {r.table for r in hop.rules} == {"netpod-lb"}
+    assert [r.chain.split("/")[0] for r in hop.rules] == ["prerouting", "service-kube-system"]
+    assert "dnat to numgen inc mod 2" in hop.rules[1].text
     assert hop.inward == ("outside",)
     assert hop.outward == ("eth0",)
     assert hop.before.source == hop.after.source
+
+
+def test_node_without_ingress_pod_sends_the_request_on_to_one_that_has(lab: Lab) -> None:
+    """A node port answers on every node; the node that took the request masquerades, so the answer comes back to it."""
+    lab.balance(lab.objects, ["worker2"])
+    found = trace(lab)
+    assert found.verdict is Verdict.DELIVERED, render.to_text(found)
+    hops = found.steps[2].hops
+    assert [h.netns.removeprefix("netpod-lab-") for h in hops] == [
+        "underlay", "worker2", "underlay", "worker", "worker-kube-system.ingress-0",
+    ]  # fmt: skip
+    assert str(hops[-1].before.source.ip) == "172.18.0.4"
+    assert hops[1].nat is not None
+    assert hops[1].nat.conntrack is not None
+    assert hops[3].nat is None
 
 
 def test_every_rewrite_is_proven_by_a_conntrack_entry(lab: Lab) -> None:
@@ -90,7 +107,7 @@ def test_every_rewrite_is_proven_by_a_conntrack_entry(lab: Lab) -> None:
     rewrites = [h.nat for s in found.steps for h in s.hops if h.nat is not None]
     assert len(rewrites) == 6
     assert all(r.conntrack is not None and r.conntrack.netns == r.netns for r in rewrites)
-    assert {r.netns for r in rewrites} == {EDGE, WORKER}
+    assert {r.netns for r in rewrites} <= {EDGE, WORKER, world.PATHS.netns_node("worker2")}
 
 
 def test_both_legs_are_joined_by_proof(lab: Lab) -> None:
@@ -109,8 +126,8 @@ def test_only_the_traced_request_is_recorded_as_rules(lab: Lab) -> None:
         found = trace(lab)
     assert found.verdict is Verdict.DELIVERED, render.to_text(found)
     assert len(sent) > 5
-    # One request makes some 70 events when all is on one node, 110 across two.
-    assert {r.source: r.events for r in found.sources}[Source.NFTRACE] < 150
+    # One request makes some 70 events when all is on one node, 120 across two.
+    assert {r.source: r.events for r in found.sources}[Source.NFTRACE] < 200
     assert not any(r.lost for r in found.sources)
 
 
