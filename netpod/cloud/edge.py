@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from netpod.api.node import Node, internal_ip
 from netpod.api.service import Service
-from netpod.cloud import loadbalancer
+from netpod.cloud import model as services
 
 TABLE = "netpod-lb"
 LABEL_EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -70,7 +70,7 @@ def eligible_nodes(nodes: Iterable[Node]) -> tuple[IPv4Address, ...]:
     found: list[tuple[IPv4Address, bool]] = []
     for node in nodes:
         labels = node.metadata.labels
-        address = loadbalancer.ipv4(internal_ip(node))
+        address = services.ipv4(internal_ip(node))
         ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
         leaving = node.metadata.deletion_timestamp or any(
             taint.key == TAINT_TO_BE_DELETED for taint in node.spec.taints
@@ -84,7 +84,7 @@ def eligible_nodes(nodes: Iterable[Node]) -> tuple[IPv4Address, ...]:
 def frontends(service: Service, nodes: tuple[IPv4Address, ...]) -> tuple[Frontend, ...]:
     """One frontend for each port and address of a Service that has a load balancer of ours."""
     spec = service.spec
-    if not loadbalancer.wants_load_balancer(service):
+    if not services.wants_load_balancer(service):
         return ()
     local = spec.external_traffic_policy == "Local"
     return tuple(
@@ -99,7 +99,7 @@ def frontends(service: Service, nodes: tuple[IPv4Address, ...]) -> tuple[Fronten
             source_ranges=_ranges(service),
             health_check_node_port=spec.health_check_node_port if local else 0,
         )
-        for vip in loadbalancer.addresses(service)
+        for vip in services.addresses(service)
         for port in spec.ports
     )
 

@@ -7,7 +7,7 @@ Source: kubernetes cloud-provider/controllers/service/controller.go.
 
 import dataclasses
 import logging
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from netpod.api.meta import Key, key_of
 from netpod.api.service import LoadBalancerIngress, LoadBalancerStatus, Service
@@ -15,24 +15,11 @@ from netpod.client.events import EventRecorder
 from netpod.client.informer import Informer
 from netpod.client.rest import Client
 from netpod.client.workqueue import WorkQueue
+from netpod.cloud import model
 from netpod.cloud.pool import VipPool
 from netpod.errors import Exhausted, NotFound
 
 log = logging.getLogger(__name__)
-
-
-def wants_load_balancer(service: Service) -> bool:
-    """Whether it is ours to give an address; another class of load balancer, or one that is being deleted, is not."""
-    return (
-        service.spec.type == "LoadBalancer"
-        and not service.spec.load_balancer_class
-        and not service.metadata.deletion_timestamp
-    )
-
-
-def addresses(service: Service) -> tuple[IPv4Address, ...]:
-    """Addresses in the Service's status."""
-    return tuple(ip for entry in service.status.load_balancer.ingress if (ip := ipv4(entry.ip)))
 
 
 class LoadBalancerController:
@@ -72,21 +59,21 @@ class LoadBalancerController:
         for service in sorted(
             self._services.values(), key=lambda s: (s.metadata.creation_timestamp or "", key_of(s))
         ):
-            if wants_load_balancer(service):
-                any(self._pool.adopt(key_of(service), ip) for ip in addresses(service))
+            if model.wants_load_balancer(service):
+                any(self._pool.adopt(key_of(service), ip) for ip in model.addresses(service))
 
     async def reconcile(self, key: Key) -> None:
         """Give one Service what it should have, or take back what it should not."""
         service = self._services.get(*key)
-        if service is None or not wants_load_balancer(service):
+        if service is None or not model.wants_load_balancer(service):
             await self._clear(key, service)
             return
         wanted = service.spec.load_balancer_ip
-        requested = ipv4(wanted)
+        requested = model.ipv4(wanted)
         has = self._pool.get(key)
         if (
             has is not None
-            and addresses(service) == (has,)
+            and model.addresses(service) == (has,)
             and requested in (None, has)
             and (requested or not wanted)
         ):
@@ -113,7 +100,7 @@ class LoadBalancerController:
     async def _clear(self, key: Key, service: Service | None) -> None:
         self._waiting.discard(key)
         released = self._pool.release(key)
-        if service is not None and service.spec.type != "LoadBalancer" and addresses(service):
+        if service is not None and service.spec.type != "LoadBalancer" and model.addresses(service):
             self._events.event(service, "Normal", "DeletingLoadBalancer", "Deleting load balancer")
             await self._write(service, ())
             self._events.event(service, "Normal", "DeletedLoadBalancer", "Deleted load balancer")
@@ -145,11 +132,3 @@ class LoadBalancerController:
         service = new or old
         if service is not None:
             self._queue.add(key_of(service))
-
-
-def ipv4(text: str) -> IPv4Address | None:
-    """The address a text is, or None."""
-    try:
-        return IPv4Address(text)
-    except ValueError:
-        return None

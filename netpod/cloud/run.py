@@ -5,6 +5,7 @@ connections that are already there keep their backend, for conntrack remembers i
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Edge:
         self._services = services
         self._nodes = nodes
         self._wake = asyncio.Event()
+        self._ask = asyncio.Event()
         self._applied = ""
         self._checked: dict[int, frozenset[IPv4Address]] = {}
 
@@ -100,7 +102,11 @@ class Edge:
             await self._wake.wait()
             await asyncio.sleep(0)
             self._wake.clear()
-            text = edge.compile(self.observe())
+            model = self.observe()
+            asked = {f.health_check_node_port for f in model.frontends} - {0}
+            if asked != self._checked.keys():
+                self._ask.set()
+            text = edge.compile(model)
             if text == self._applied:
                 continue
             try:
@@ -135,7 +141,10 @@ class Edge:
             if checked != self._checked:
                 self._checked = checked
                 self._wake.set()
-            await asyncio.sleep(CHECK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._ask.wait()
+            self._ask.clear()
 
     async def _check(self, port: int, nodes: tuple[IPv4Address, ...]) -> frozenset[IPv4Address]:
         answers = await asyncio.gather(
