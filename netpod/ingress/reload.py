@@ -1,4 +1,4 @@
-"""The HAProxy processes: check, start, change at run time, replace without dropping, bring back after a crash.
+"""The HAProxy processes: start, change at run time, replace without dropping, bring back after a crash.
 
 The listening sockets are ours; every HAProxy inherits them. So connections wait in the kernel while one process
 takes over from the other, and also while a killed one is replaced: none is refused. A replaced HAProxy finishes
@@ -139,37 +139,37 @@ class Haproxy:
         """
         old = self._current
         self._write(config)
-        path = str(self._directory / "haproxy.cfg")
-        fds = [self._listener.fileno()]
         # setpriv becomes HAProxy, which then dies with us even when we are killed. Source: setpriv(1).
+        path = str(self._directory / "haproxy.cfg")
         argv = ["setpriv", "--pdeathsig", "KILL", process.find("haproxy"), "-db", "-f", path]
-        pid = process.spawn(argv, stdout=self._stdout, pass_fds=fds)
-        new = _Process(pid=pid, pidfd=process.pidfd_open(pid))
-        self._all.add(new)
-        asyncio.get_running_loop().add_reader(new.pidfd, self._on_end, new)
+        # What it says matters until it runs; later it tells of every backend that stops. Nobody reads that then.
+        said, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            pid = process.spawn(
+                argv, stdout=self._stdout, stderr=saying, pass_fds=[self._listener.fileno()]
+            )
+            os.close(saying)
+            saying = -1
+            new = _Process(pid=pid, pidfd=process.pidfd_open(pid))
+            self._all.add(new)
+            asyncio.get_running_loop().add_reader(new.pidfd, self._on_end, new)
             async with asyncio.timeout(START_SECONDS):
                 while await self._answering() != pid:
                     if new not in self._all:
-                        await self._explain(path)
-                        raise CommandFailed(argv, 1, "ended before it answered")
+                        raise CommandFailed(argv, 1, _alerts(said))
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError as error:
             process.send_signal(new.pidfd, signal.SIGKILL)
-            raise KernelError("cannot start HAProxy: it does not answer") from error
+            raise KernelError(f"cannot start HAProxy: no answer in {START_SECONDS:g} s") from error
+        finally:
+            os.close(said)
+            if saying >= 0:
+                os.close(saying)
         self._current, self._config = new, config
         if old is not None:
             self.reloads += 1
             process.send_signal(old.pidfd, signal.SIGUSR1)
         log.info("HAProxy %d serves %d targets", pid, len(config.slots))
-
-    async def _explain(self, path: str) -> None:
-        """Let HAProxy say what is wrong with a configuration, as an error; nothing when nothing is."""
-        checked = self._directory / "check.cfg"
-        # The checking process inherits no listening socket.
-        text = Path(path).read_text().replace(self._settings.bind[0], "127.0.0.1:1")
-        checked.write_text(text)
-        await process.arun(["haproxy", "-c", "-q", "-f", str(checked)])
 
     async def _answering(self) -> int:
         try:
@@ -218,6 +218,17 @@ class Haproxy:
         self._all.discard(ended)
         os.close(ended.pidfd)
         return process.reap(ended.pid)
+
+
+def _alerts(fd: int) -> str:
+    """What HAProxy complained of before it ended."""
+    try:
+        text = os.read(fd, 1 << 16).decode(errors="replace")
+    except BlockingIOError:
+        return "it ended without a word"
+    # `[ALERT]    (PID) : config : parsing [...]`; the first one is the cause of the others.
+    alerts = [line for line in text.splitlines() if line.startswith("[ALERT]")]
+    return alerts[0].partition(" : ")[2] if alerts else text
 
 
 def _listen(host: str, port: int) -> socket.socket:

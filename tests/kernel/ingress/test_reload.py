@@ -6,6 +6,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from netpod.errors import CommandFailed
+from netpod.ingress.haproxy import Config
 from tests.unit.ingress.builders import make_class, make_ingress, make_service, make_slice
 
 Start = Callable[..., Any]
@@ -110,6 +114,29 @@ def test_reload_under_requests_fails_none(proxy: Start, http_server: Start) -> N
             assert len(statuses) > 50
             assert set(statuses) == {200}
             await _until(lambda: not os.path.exists(f"/proc/{first}"))
+
+    asyncio.run(check())
+
+
+def test_rejected_configuration_leaves_the_one_before_in_place(
+    proxy: Start, http_server: Start
+) -> None:
+    """HAProxy says what is wrong, and requests go on as before."""
+
+    async def check() -> None:
+        async with http_server("web") as server, proxy() as running:
+            port = server.port
+            web = make_service("web", cluster_ip="127.0.0.1", ports=(("", port),))
+            site = make_ingress(("a.com", "Prefix", "/", "web"), port=port)
+            await running.serve([site], CLASS, [web], [])
+            before = running.haproxy.pid
+            nonsense = Config(slots={"not/a name": (None,)})
+            with pytest.raises(CommandFailed, match=r"haproxy\.cfg:"):
+                await running.haproxy.apply(nonsense)
+            assert (await running.get("a.com", "/")).status == 200
+            assert running.haproxy.pid == before
+            await running.serve([site], CLASS, [], [])
+            assert (await running.get("a.com", "/")).status == 503
 
     asyncio.run(check())
 
