@@ -3,11 +3,11 @@
 Source: pkg/controlplane/controller (systemnamespaces, kubernetesservice); kubeadm's defaults.
 """
 
+import asyncio
 import dataclasses
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from netpod import errors
 from netpod.api import registry
 from netpod.api.core import (
     EndpointAddress,
@@ -39,13 +39,17 @@ class ControlPlane:
 
 async def ensure(writer: Writer, services: IPv4Network, control_plane: ControlPlane) -> None:
     """Make what is missing and correct where `default/kubernetes` leads; repeating it changes nothing."""
-    for name in NAMESPACES:
-        await _create(writer, Namespace(metadata=ObjectMeta(name=name)))
-    for name in NAMESPACES:
-        await _create(writer, ServiceAccount(metadata=ObjectMeta(name="default", namespace=name)))
-    await _create(writer, service(services, control_plane))
-    await _put(writer, endpoints(control_plane))
-    await _put(writer, endpoint_slice(control_plane))
+    # Together, so that the store writes each group with one fsync.
+    async with asyncio.TaskGroup() as tasks:
+        for name in NAMESPACES:
+            tasks.create_task(_create(writer, Namespace(metadata=ObjectMeta(name=name))))
+    async with asyncio.TaskGroup() as tasks:
+        for name in NAMESPACES:
+            account = ServiceAccount(metadata=ObjectMeta(name="default", namespace=name))
+            tasks.create_task(_create(writer, account))
+        tasks.create_task(_create(writer, service(services, control_plane)))
+        tasks.create_task(_put(writer, endpoints(control_plane)))
+        tasks.create_task(_put(writer, endpoint_slice(control_plane)))
 
 
 def service(services: IPv4Network, control_plane: ControlPlane) -> Service:
@@ -106,10 +110,7 @@ async def _put(writer: Writer, obj: Endpoints | EndpointSlice) -> None:
     metadata = obj.metadata
     kv = await writer.storage.find(resource, metadata.namespace, metadata.name)
     if kv is None:
-        try:
-            await writer.create(resource, obj)
-        except errors.AlreadyExists:
-            return
+        await writer.create(resource, obj)
         return
     kept = objects.unpack(resource, kv).metadata
     await writer.replace(resource, kv, dataclasses.replace(obj, metadata=kept))
