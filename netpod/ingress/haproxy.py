@@ -15,7 +15,7 @@ the proxy is known before its first packet leaves. HAProxy binds to a source por
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from netpod.ingress.model import Address, Routing, Rule
+from netpod.ingress.model import Address, Backend, Routing, Rule
 
 TRACE_HEADER = "X-Netpod-Trace"
 TRACE_PORTS = (61000, 61999)
@@ -74,10 +74,16 @@ def compile(routing: Routing) -> Config:
     if routing.default is not None:
         maps[PREFIX].setdefault(f"{EVERY_HOST}#", _line(routing.default))
     for target, backend in sorted(routing.backends.items()):
-        if backend.why:
-            maps[WHY][target.id] = backend.why
+        maps[WHY][target.id] = _why(backend)
     slots = {target.id: backend.addresses for target, backend in sorted(routing.backends.items())}
     return Config(slots=slots, maps=maps)
+
+
+def _why(backend: Backend) -> str:
+    """What the 503 page says, for the case that it is ever sent."""
+    places = ", ".join(map(str, backend.addresses[:3])) + (", ..." if backend.addresses[3:] else "")
+    failing = f"connections to {places} fail" if places else ""
+    return ", and ".join(filter(None, (backend.why, failing)))
 
 
 def _line(rule: Rule) -> str:
@@ -198,7 +204,7 @@ defaults
 whose server %si:%sp broke off or sent no valid answer\\n"
     http-error status 503 content-type text/plain lf-string \
 "503: Ingress %[var(txn.rule),field(3,|)] matched, but Service %[var(txn.rule),field(2,|)] does not answer: \
-%[var(txn.rule),field(1,|),map_str(why.map,connections fail)]; server %si:%sp, HAProxy says %ts\\n"
+%[var(txn.rule),field(1,|),map_str(why.map)]\\n"
     http-error status 504 content-type text/plain lf-string \
 "504: Ingress %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
 whose server %si:%sp did not answer in time\\n"
