@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from netpod.api.pod import ContainerPort, HTTPGetAction, Probe
+from netpod.errors import NetpodError
 
 USER_AGENT = "kube-probe/1.30"
 BODY_LIMIT = 10 << 10
@@ -102,7 +103,7 @@ class Prober:
             return Answer(Outcome.FAILURE, f"no answer within {seconds:g} s")
         except (OSError, aiohttp.ClientError) as error:
             return Answer(Outcome.FAILURE, str(error) or type(error).__name__)
-        except ValueError as error:
+        except (ValueError, OverflowError, NetpodError) as error:
             return Answer(Outcome.UNKNOWN, str(error))
 
     async def _ask(self, probe: Probe, target: Target, seconds: float) -> Answer:

@@ -266,6 +266,10 @@ def _exec_quietly(path: Path, config: ExecConfig, seconds: float) -> int:
             sock.connect(str(path))
             request = {"op": Op.EXEC, "config": codec.encode(config)}
             return int(_ask(sock, request, time.monotonic() + seconds, (null,) * 3)["exitCode"])
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"cannot run {config.argv[0]} in a pod: the shim is gone") from error
     finally:
         os.close(null)
 

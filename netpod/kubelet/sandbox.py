@@ -20,10 +20,11 @@ from netpod.api.pod import Pod
 from netpod.cni import network, portmap
 from netpod.cni.network import NetworkConfig, PodNetwork
 from netpod.cni.portmap import PortMapping
-from netpod.errors import NetpodError
+from netpod.errors import KernelError, NetpodError
 from netpod.kubelet import resolvconf
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.runtime import Runtime
+from netpod.linux import netns as namespaces
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,13 +62,14 @@ class Sandboxes:
         paths = self._config.paths
         netns = paths.netns_pod(self._config.node, meta.namespace, meta.name)
         if pod.spec.host_network:
-            netns = ""  # the shim stands in the node's own
+            # On a machine of its own the node has no name, and the shim stands in its namespace.
+            own = paths.netns_node(self._config.node)
+            netns = own if namespaces.exists(own) else ""
         etc = self._etc(meta.uid)
-        etc.mkdir(mode=0o755, parents=True, exist_ok=True)
         node = resolvconf.parse(_read(NODE_RESOLV_CONF))
         dns = [str(address) for address in self._config.cluster_dns]
         text = resolvconf.resolv_conf(pod, dns, self._config.cluster_domain, node)
-        (etc / "resolv.conf").write_text(text)
+        _write(etc / "resolv.conf", text)
         return await self._runtime.run_sandbox(
             SandboxConfig(
                 id=secrets.token_hex(32),
@@ -95,8 +97,7 @@ class Sandboxes:
         result = await self.in_worker(lambda: network.add(self._config_of(), _network_of(sandbox)))
         pod_ip = str(result.pod_ip.ip)
         text = resolvconf.hosts(pod, pod_ip, self._config.cluster_domain)
-        # In place: a program that `exec` runs has the file itself mounted.
-        (self._etc(pod.metadata.uid) / "hosts").write_text(text)
+        _write(self._etc(pod.metadata.uid) / "hosts", text)
         mappings = _mappings(pod, _network_of(sandbox).owner, result.pod_ip)
         if mappings != self._mappings.get(pod.metadata.uid, []):
             self._mappings[pod.metadata.uid] = mappings
@@ -162,7 +163,21 @@ def _mappings(pod: Pod, owner: str, pod_ip: ipaddress.IPv4Interface) -> list[Por
 
 
 def _address(text: str) -> ipaddress.IPv4Address | None:
-    return ipaddress.IPv4Address(text) if text and text != "0.0.0.0" else None
+    """Address a hostPort is served on; all of the node's for what is none or no IPv4 address."""
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        return None
+    return None if address.is_unspecified else address
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # In place: a program that `exec` runs has the file itself mounted.
+        path.write_text(text)
+    except OSError as error:
+        raise KernelError(f"cannot write {path}", errno=error.errno or 0) from error
 
 
 def _read(path: Path) -> str:

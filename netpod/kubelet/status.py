@@ -76,9 +76,16 @@ class PodFacts:
 def compile(pod: Pod, facts: PodFacts) -> PodStatus:
     """Return the pod's status; what did not change keeps its transition time, what is not ours stays."""
     spec = pod.spec
-    init = tuple(_container(item, facts, initializing=True) for item in spec.init_containers)
+    kept = _kept(pod, facts)
+    init = tuple(
+        kept.get(item.name) or _container(item, facts, initializing=True)
+        for item in spec.init_containers
+    )
     initialized = is_initialized(spec.init_containers, init)
-    main = tuple(_container(item, facts, initialized=initialized) for item in spec.containers)
+    main = tuple(
+        kept.get(item.name) or _container(item, facts, initialized=initialized)
+        for item in spec.containers
+    )
     pod_phase = phase(pod, init, main)
     ips = (PodIP(ip=facts.pod_ip),) if facts.pod_ip else ()
     old = pod.status
@@ -141,6 +148,16 @@ def phase(pod: Pod, init: Sequence[ContainerStatus], main: Sequence[ContainerSta
     if stopped == succeeded:
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"
+
+
+def _kept(pod: Pod, facts: PodFacts) -> Mapping[str, ContainerStatus]:
+    """Statuses of a finished pod's containers that nobody but the API server remembers."""
+    old = pod.status
+    if old.phase not in ("Succeeded", "Failed"):
+        return {}
+    everything = (*old.init_container_statuses, *old.container_statuses)
+    known = {name for name, item in facts.containers.items() if item.seen is not None}
+    return {status.name: status for status in everything if status.name not in known}
 
 
 def _succeeded(status: ContainerStatus) -> bool:

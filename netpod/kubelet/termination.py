@@ -15,7 +15,7 @@ from netpod.api.cri import Container as Seen
 from netpod.api.cri import State
 from netpod.api.meta import key_of
 from netpod.api.pod import Container, Pod, Probe
-from netpod.errors import Conflict, NotFound
+from netpod.errors import ApiError, Conflict, NotFound
 from netpod.kubelet import container as containers
 from netpod.kubelet import probe as probes
 from netpod.kubelet import status
@@ -119,7 +119,12 @@ class Termination:
 
     async def _delete_object(self) -> None:
         worker = self._worker
-        await worker.report_last()
+        try:
+            await worker.report_last()
+        except ApiError as error:
+            if error.retryable:
+                raise
+            log.info("pod %s ends without its last status: %s", key_of(worker.pod), error)
         key = worker.pod.metadata
         try:
             await worker.node.client.delete(

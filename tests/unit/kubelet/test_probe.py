@@ -1,0 +1,205 @@
+"""Counting answers, and asking real servers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from netpod.api.pod import (
+    ContainerPort,
+    ExecAction,
+    GRPCAction,
+    HTTPGetAction,
+    Probe,
+    TCPSocketAction,
+)
+from netpod.errors import Unavailable
+from netpod.kubelet import probe as probes
+from netpod.kubelet.probe import SUCCESS, Answer, Counter, Outcome, Prober, Probes, Target
+
+GOOD, BAD, BROKEN = Outcome.SUCCESS, Outcome.FAILURE, Outcome.UNKNOWN
+
+
+def test_a_result_changes_at_its_threshold_only() -> None:
+    """Answers must agree in a row; one that is neither is not counted."""
+    counter = Counter(True, 2, 3)
+    changes = [counter.feed(it) for it in (BAD, BAD, GOOD, BAD, BAD, BROKEN, BAD, BAD, GOOD, GOOD)]
+    assert changes == [False] * 6 + [True, False, False, True]
+
+
+def test_a_port_is_resolved_by_name() -> None:
+    """A name is looked up among the container's ports."""
+    ports = (ContainerPort(name="http", container_port=8080),)
+    assert probes.resolve("http", ports) == 8080
+    assert probes.resolve(81, ports) == probes.resolve("81", ports) == 81
+    with pytest.raises(ValueError, match="no port is named"):
+        probes.resolve("https", ports)
+
+
+async def _run(argv: tuple[str, ...], seconds: float) -> int:
+    match argv[0]:
+        case "slow":
+            raise TimeoutError
+        case "gone":
+            raise Unavailable("cannot ask shim: gone")
+    return 0 if argv[0] == "true" else 1
+
+
+def _asked(probe: Callable[[int], Probe], *, stands_in: bool = False) -> Answer:
+    """Answer of a probe against a server that listens on a port of its own."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.headers["User-Agent"] == "kube-probe/1.30"
+        if request.path == "/elsewhere":
+            raise web.HTTPFound("http://192.0.2.1/")
+        if request.path == "/here":
+            raise web.HTTPFound("/500")
+        if request.path == "/slow":
+            await asyncio.sleep(5)
+        status = int(request.path[1:]) if request.path[1:].isdigit() else 200
+        return web.Response(status=status)
+
+    async def main() -> Answer:
+        runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        prober = Prober()
+        ports = (ContainerPort(name="http", container_port=port),)
+        target = Target(pod_ip="127.0.0.1", ports=ports, stands_in=stands_in, run=_run)
+        try:
+            return await prober.ask(probe(port), target)
+        finally:
+            await prober.close()
+            await runner.cleanup()
+
+    return asyncio.run(main())
+
+
+def _http(path: str, scheme: str = "") -> Callable[[int], Probe]:
+    return lambda port: Probe(http_get=HTTPGetAction(path=path, port="http", scheme=scheme))
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [
+        ("/", GOOD),
+        ("/399", GOOD),
+        ("/400", BAD),
+        ("/503", BAD),
+        ("/here", BAD),
+        ("/elsewhere", GOOD),
+        ("/slow", BAD),
+    ],
+)
+def test_http_status_decides(path: str, outcome: Outcome) -> None:
+    """200 to 399 is success; redirects are followed on the same host only; no answer in time is failure."""
+    assert _asked(_http(path)).outcome == outcome
+
+
+def test_http_failure_says_the_status() -> None:
+    """In upstream's words."""
+    assert _asked(_http("/503")).message == "HTTP probe failed with statuscode: 503"
+
+
+def test_https_of_a_stand_in_is_asked_as_http() -> None:
+    """The stand-in has no certificate."""
+    assert _asked(_http("/", "HTTPS")).outcome == BAD
+    assert _asked(_http("/", "HTTPS"), stands_in=True).outcome == GOOD
+
+
+def test_tcp_needs_a_listener() -> None:
+    """A connection that is made is success."""
+    assert _asked(lambda port: Probe(tcp_socket=TCPSocketAction(port=port))).outcome == GOOD
+    assert _asked(lambda port: Probe(tcp_socket=TCPSocketAction(port=1))).outcome == BAD
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome"), [("true", GOOD), ("false", BAD), ("slow", BAD), ("gone", BROKEN)]
+)
+def test_exec_exit_status_decides(program: str, outcome: Outcome) -> None:
+    """0 is success; a shim that is away says nothing about the container."""
+    probe = Probe(exec_=ExecAction(command=(program,)))
+    assert _asked(lambda port: probe).outcome == outcome
+    assert _asked(lambda port: probe, stands_in=True).outcome == GOOD
+
+
+def test_grpc_is_answered_for_stand_ins_only() -> None:
+    """A gRPC probe of a program that is really there is not asked yet."""
+    probe = Probe(grpc=GRPCAction(port=1))
+    assert _asked(lambda port: probe).outcome == BROKEN
+    assert _asked(lambda port: probe, stands_in=True).outcome == GOOD
+
+
+def _followed(
+    answers: dict[str, list[Answer]], **kinds: Probe
+) -> tuple[list[tuple[bool, bool, str]], list[str]]:
+    """States a container's probes went through, and complaints, until the answers are used up."""
+    states: list[tuple[bool, bool, str]] = []
+    said: list[str] = []
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        def ask_of(kind: str) -> Callable[[], Awaitable[Answer]]:
+            async def ask() -> Answer:
+                if not answers[kind]:
+                    done.set()
+                    await asyncio.Event().wait()
+                return answers[kind].pop(0)
+
+            return ask
+
+        async def ask(probe: Probe) -> Answer:
+            return await ask_of(next(kind for kind, it in kinds.items() if it is probe))()
+
+        subject = Probes(
+            kinds.get("startup"),
+            kinds.get("liveness"),
+            kinds.get("readiness"),
+            ask=ask,
+            changed=lambda: states.append((subject.started, subject.ready, subject.failed)),
+            unhealthy=lambda kind, why: said.append(kind),
+        )
+        subject.listening.set()
+        async with asyncio.TaskGroup() as tasks:
+            both = [tasks.create_task(subject.run()), tasks.create_task(done.wait())]
+            await asyncio.wait(both, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+            for task in both:
+                task.cancel()
+
+    asyncio.run(main())
+    return states, said
+
+
+FAILED = Answer(BAD, "x")
+
+
+def test_readiness_waits_for_startup() -> None:
+    """While startup has not succeeded nothing else is asked."""
+    states, said = _followed(
+        {"startup": [SUCCESS], "readiness": [SUCCESS]},
+        startup=Probe(),
+        readiness=Probe(period_seconds=1),
+    )
+    assert states == [(True, False, ""), (True, True, "")]
+    assert said == []
+
+
+def test_liveness_gives_up_at_its_threshold() -> None:
+    """A failed liveness probe is final for the instance."""
+    states, said = _followed({"liveness": [FAILED]}, liveness=Probe(failure_threshold=1))
+    assert states == [(True, True, "failed liveness probe")]
+    assert said == ["Liveness"]
+
+
+def test_startup_that_fails_ends_the_container() -> None:
+    """Without ever asking readiness."""
+    states, _ = _followed(
+        {"startup": [FAILED], "readiness": []},
+        startup=Probe(failure_threshold=1),
+        readiness=Probe(),
+    )
+    assert states == [(False, False, "failed startup probe")]
