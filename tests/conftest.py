@@ -1,7 +1,7 @@
 """The whole run happens in private namespaces: the host cannot be harmed and nothing outlives pytest.
 
 The first pytest re-executes itself once under `unshare` with its own network, mounts and processes, a fresh
-/run and a fresh /var/lib/netpod. Folders are tiers; each test gets its tier's marker.
+/run and a fresh /var/lib. Folders are tiers; each test gets its tier's marker.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ INSIDE = "NETPOD_TEST_INSIDE"
 TIERS = ("unit", "kernel", "cluster", "vm")
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+ROOT = HERE.parent
 
 
 def _enter_private_namespaces() -> None:
@@ -26,8 +27,11 @@ def _enter_private_namespaces() -> None:
     """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     prepare = (
-        "mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/lock /var/lib/netpod && "
-        'mount -t tmpfs tmpfs /var/lib/netpod && ip link set lo up && exec "$@"'
+        "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && "
+        "mkdir -p /run/netns /run/lock /run/source && "
+        f"ln -s {shlex.quote(str(ROOT / 'netpod'))} /run/source/netpod && "
+        f"ln -s {shlex.quote(str(ROOT / 'cli'))} /run/source/netpod_cli && "
+        'ip link set lo up && PYTHONPATH=/run/source exec "$@"'
     )
     argv = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     argv += ["sh", "-c", prepare, "sh", sys.executable, "-m", "pytest", *sys.argv[1:]]

@@ -15,6 +15,7 @@ from netpod.api.pod import (
     Toleration,
 )
 from netpod.api.service import Service, ServicePort, ServiceSpec
+from netpod.cluster import keys
 from netpod.cluster.config import ClusterConfig
 
 SYSTEM = "kube-system"
@@ -88,7 +89,7 @@ def _deployment(
         name=name,
         image=image,
         ports=ports,
-        env=(EnvVar(name="KUBECONFIG", value=str(config.paths.run / f"{name}.kubeconfig")),),
+        env=(EnvVar(name="KUBECONFIG", value=str(keys.kubeconfig(config, name))),),
     )
     # The add-ons belong to the cluster, not to its users: they may stand on the control plane node.
     toleration = Toleration(key=CONTROL_PLANE_TAINT, operator="Exists", effect="NoSchedule")

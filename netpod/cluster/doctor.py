@@ -133,7 +133,8 @@ def _iptables() -> None:
 
 def _nft() -> None:
     nft.apply(
-        SCRATCH, "table ip netpod-doctor { chain c { numgen random mod 2 vmap { 0 : accept, 1 : accept }; }; }"
+        SCRATCH,
+        "table ip netpod-doctor { chain c { numgen random mod 2 vmap { 0 : accept, 1 : accept }; }; }",
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 
-from netpod.cluster import role, supervisor
+from netpod.cluster import launch, role
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import NetpodError
 from netpod.linux import process
@@ -32,7 +32,7 @@ async def run(config: ClusterConfig) -> None:
         if not role.holder(config.paths, role.SUPERVISOR):
             log.warning("the supervisor is gone; starting another")
             try:
-                _adopt(supervisor.spawn(config))
+                _adopt(launch.spawn(config))
             except NetpodError:
                 log.exception("cannot start a supervisor")
             await asyncio.sleep(_PAUSE_SECONDS * 10)

@@ -11,9 +11,7 @@ from typing import Any
 
 import uvloop
 
-from netpod.api import meta
 from netpod.api.meta import Object
-from netpod.apiserver import pki
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.apiserver.stores import open_store
@@ -24,7 +22,7 @@ from netpod.client import rest
 from netpod.client.rest import Client
 from netpod.cloud import run as cloud
 from netpod.cloud.run import CloudConfig
-from netpod.cluster import addons, guard, up
+from netpod.cluster import addons, guard, keys, launch, underlay
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.role import Role
 from netpod.controllers import nodelifecycle
@@ -42,7 +40,6 @@ from netpod.shim.server import ShimConfig
 
 log = logging.getLogger(__name__)
 API_PORT = 6443
-ADDONS_GROUP = "system:serviceaccounts:kube-system"
 _READY_SECONDS = 30.0
 
 
@@ -55,7 +52,8 @@ def main(config: ClusterConfig, role: Role) -> None:
     if role.kind == "shim":
         _shim(config, node)
         return
-    up.wait_made(config)
+    launch.wait_made(config)
+    underlay.ensure_node(config, node)
     _enter(config.paths.netns_node(node.name))
     _run(_node(config, node))
 
@@ -81,9 +79,7 @@ async def _control_plane(config: ClusterConfig) -> None:
     store = await open_store(paths.database)
     client = Client.unix(paths.api_socket)
     try:
-        authority = pki.Authority(paths.pki, meta.now())
-        listeners = [_local(paths.api_socket), *_remote(config, authority)]
-        _write_kubeconfigs(config, authority, listeners[1].socket.getsockname()[1])
+        listeners = [_local(paths.api_socket), *_remote(config)]
         server = ApiServer(store, _api_config(config))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(listeners, ready), name="apiserver")
@@ -135,16 +131,12 @@ def _local(path: Path) -> Listener:
     return Listener(socket=listening, trusted=True)
 
 
-def _remote(config: ClusterConfig, authority: pki.Authority) -> list[Listener]:
+def _remote(config: ClusterConfig) -> list[Listener]:
     """Listen for kubectl on 127.0.0.1, and for pods on the control plane node's address."""
-    tls = authority.server_context(
-        pki.server_names([config.control_plane_ip, config.kubernetes_ip])
-    )
-    port_file = config.paths.state / "api-port"
-    port = config.api_port or (int(port_file.read_text()) if port_file.exists() else 0)
-    host = _listening("", "127.0.0.1", port)
-    port_file.write_text(str(host.getsockname()[1]))
-    up.wait_made(config)
+    host = _listening("", "127.0.0.1", config.api_port)
+    launch.wait_made(config)
+    underlay.ensure(config)
+    tls = keys.server_context(config)
     node = config.paths.netns_node(config.nodes[0].name)
     inside = _listening(node, str(config.control_plane_ip), API_PORT)
     return [Listener(socket=host, tls=tls), Listener(socket=inside, tls=tls)]
@@ -160,33 +152,6 @@ def _listening(name: str, address: str, port: int) -> socket.socket:
         raise NetpodError(f"cannot listen on {address}:{port}: {error.strerror}") from error
     listening.listen(1024)
     return listening
-
-
-def _write_kubeconfigs(config: ClusterConfig, authority: pki.Authority, port: int) -> None:
-    inside = f"https://{config.kubernetes_ip}:443"
-    for file, server, role, user, group in (
-        (config.paths.kubeconfig, f"https://127.0.0.1:{port}", "admin", "kubernetes-admin", "system:masters"),
-        *(
-            (
-                config.paths.run / f"{name}.kubeconfig",
-                inside,
-                name,
-                f"system:serviceaccount:kube-system:{name}",
-                ADDONS_GROUP,
-            )
-            for name in ("dns", "ingress")
-        ),
-    ):  # fmt: skip
-        text = pki.kubeconfig(
-            cluster=config.name,
-            server=server,
-            ca_pem=authority.ca_pem,
-            user=user,
-            client=authority.client(role, user, [group]),
-        )
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as stream:
-            stream.write(text)
 
 
 async def _addons(client: Client, config: ClusterConfig) -> None:

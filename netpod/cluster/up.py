@@ -1,17 +1,15 @@
 """Bring a cluster up on this machine, and say when it is of use."""
 
-import contextlib
-import fcntl
-import os
+import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from netpod.cluster import cleanup, doctor, ready, role, supervisor, underlay
+from netpod.cluster import cleanup, doctor, keys, launch, ready, role, underlay
 from netpod.cluster.config import ClusterConfig
-from netpod.errors import NetpodError, UsageError
+from netpod.errors import UsageError
 from netpod.linux import link, route
 from netpod.paths import Paths
 
@@ -53,12 +51,14 @@ def up(
     doctor.require_essentials()
     config.check(_host_routes())
     _check_free(config.name)
+    config = replace(config, api_port=config.api_port or _free_port())
     try:
-        with _making(config):
+        with launch.making(config):
             progress("starting processes")
-            supervisor_pid = supervisor.spawn(config)
+            supervisor_pid = launch.spawn(config)
             progress("wiring nodes")
             underlay.ensure(config)
+            keys.ensure(config)
         if wait:
             ready.wait(config, supervisor_pid, progress, timeout=timeout)
     except BaseException:
@@ -88,6 +88,13 @@ def _host_routes() -> list[tuple[IPv4Network, str]]:
     return [(item.destination, names.get(item.index, "?")) for item in route.observe("")]
 
 
+def _free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody has now; the API server keeps it from then on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _check_free(name: str) -> None:
     if is_up(name):
         raise UsageError(
@@ -102,35 +109,3 @@ def _check_free(name: str) -> None:
             raise UsageError(
                 f"cannot use cluster name {name}: its namespaces could be taken for cluster {other}'s; choose another"
             )
-
-
-@contextlib.contextmanager
-def _making(config: ClusterConfig) -> Iterator[None]:
-    """Hold the lock that keeps the new processes waiting until their namespaces are there."""
-    paths = config.paths
-    try:
-        for folder in (paths.run, paths.state):
-            folder.mkdir(mode=0o700, parents=True)
-    except OSError as error:
-        raise NetpodError(f"cannot make {error.filename}: {error.strerror}") from error
-    fd = os.open(paths.run / "making.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        config.save()
-        yield
-    finally:
-        os.close(fd)
-
-
-def wait_made(config: ClusterConfig) -> None:
-    """Wait until `up` has made the namespaces, then make whatever is missing of them."""
-    with contextlib.suppress(FileNotFoundError):
-        fd = os.open(config.paths.run / "making.lock", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        finally:
-            os.close(fd)
-    underlay.ensure(config)
-
-
-__all__ = ["Started", "down", "is_up", "up", "wait_made"]

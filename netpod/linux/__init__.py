@@ -14,3 +14,13 @@ Failures are `KernelError` with the kernel's errno; a program that is missing is
 
 Sources: namespaces(7), network_namespaces(7), rtnetlink(7), ip-netns(8), iptables-restore(8), nft(8).
 """
+
+import importlib.util
+import sys
+
+# We use pyroute2's message classes only. Its own __init__ imports all it has (160 modules, 80 ms and 6 MB in every
+# process), so its submodules are made importable without running that; docs/decisions/0007-lean-pyroute2.md.
+if "pyroute2" not in sys.modules:
+    _spec = importlib.util.find_spec("pyroute2")
+    if _spec is not None:
+        sys.modules["pyroute2"] = importlib.util.module_from_spec(_spec)
