@@ -28,7 +28,7 @@ from netpod.trace.rules import observe_rules
 from netpod.trace.sources import afpacket, nftrace
 from netpod.trace.sources.ctnetlink import Conntrack
 from netpod.trace.sources.proxylog import ProxyLog
-from netpod.trace.topology import World, capture_ports
+from netpod.trace.topology import World, capture_ports, doors
 
 QUIET = 0.015
 """Seconds without a new frame after which a finished request is taken to be over."""
@@ -150,9 +150,10 @@ def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
         stack.callback(probe.close)
         ears = _Ears(request, world, probe.source.port, pool)
         stack.callback(ears.close)
-        with _armed(
-            world.ruled(), nftrace.compile_table(probe.source.port, request.reserved), pool
-        ):
+        table = nftrace.compile_table(
+            probe.source.port, request.reserved, doors(world.objects, request.connect)
+        )
+        with _armed(world.ruled(), table, pool):
             lap("arm")
             started_at = time.time_ns()
             answer = probe.send()

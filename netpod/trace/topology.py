@@ -100,16 +100,31 @@ class Topology:
         return one.peer == other.index and other.peer == one.index
 
 
+def doors(objects: ClusterObjects, connect: Address) -> tuple[Address, ...]:
+    """Return the endpoints of the Service behind a load balancer's address: where a request to it enters (pure)."""
+    service = objects.service_by_external_ip(connect.ip)
+    if service is None:
+        return ()
+    slices = objects.slices(Key(service.metadata.namespace, service.metadata.name))
+    found = {
+        Address(IPv4Address(ip), port.port)
+        for piece in slices
+        if piece.address_type == "IPv4"
+        for port in piece.ports
+        if port.port
+        for endpoint in piece.endpoints
+        for ip in endpoint.addresses
+    }
+    return tuple(sorted(found))
+
+
 def capture_ports(objects: ClusterObjects, connect: Address) -> tuple[int, ...]:
     """Return the ports a request to `connect` may show on its way to the ingress pod, beside the client's own (pure).
 
     Masquerading changes the client's port to one nobody knows before; the destination's ports stay.
     """
-    ports = {connect.port}
+    ports = {connect.port} | {door.port for door in doors(objects, connect)}
     service = objects.service_by_external_ip(connect.ip)
     for port in service.spec.ports if service is not None else ():
         ports |= {port.port, port.node_port}
-    if service is not None:
-        key = Key(service.metadata.namespace, service.metadata.name)
-        ports |= {p.port or 0 for s in objects.slices(key) for p in s.ports}
     return tuple(sorted(ports - {0}))

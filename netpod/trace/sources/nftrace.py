@@ -9,14 +9,17 @@ Source: Linux net/netfilter/nf_tables_trace.c, include/uapi/linux/netfilter/nf_t
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from netpod.linux import netns, nft
+from netpod.trace.model import Address
 from netpod.trace.packet import HeaderKey, parse_headers
 from netpod.trace.sources import netlink
 
 TABLE = "netpod-trace"
+DOOR_RATE, DOOR_BURST = 500, 50
+"""Other people's connections traced per second, and at once: some 20 events each; the buffer holds 6,000."""
 NFNLGRP_NFTRACE = 9
 NFT_MSG_TRACE = (10 << 8) | 17
 _NFT_MSG_NEWTABLE, _NFT_MSG_GETTABLE = 10 << 8, (10 << 8) | 1
@@ -51,11 +54,16 @@ class RuleEvent:
     ct_id: int = 0
 
 
-def compile_table(client_port: int, reserved: tuple[int, int]) -> str:
+def compile_table(
+    client_port: int, reserved: tuple[int, int], doors: Sequence[Address] = ()
+) -> str:
     """Compile the arming table: one flow by the client's port, and the ports reserved for a traced upstream leg.
 
     Replies of a masqueraded flow carry neither port before NAT is undone, hence the second look after conntrack's
     (priority -200), by the port the connection began with. Applying it twice is the same as once.
+
+    Beyond the node that masqueraded it nobody knows the flow's port. There the first packets of all connections to the
+    `doors` (the ingress pods) are traced, at most DOOR_RATE of them: the request's own is found by its headers later.
     """
     ports = f"{{ {client_port}, {reserved[0]}-{reserved[1]} }}"
     by_port = f"tcp sport {ports} meta nftrace set 1\n    tcp dport {ports} meta nftrace set 1"
@@ -63,6 +71,12 @@ def compile_table(client_port: int, reserved: tuple[int, int]) -> str:
         f"meta l4proto tcp ct original proto-src {client_port} meta nftrace set 1\n"
         f"    meta l4proto tcp ct original proto-src {reserved[0]}-{reserved[1]} meta nftrace set 1"
     )
+    if doors:
+        pairs = ", ".join(f"{door.ip} . {door.port}" for door in doors)
+        by_connection += (
+            f"\n    ip daddr . tcp dport {{ {pairs} }} ct state new limit rate {DOOR_RATE}/second"
+            f" burst {DOOR_BURST} packets meta nftrace set 1"
+        )
     chains = (
         ("prerouting", "prerouting", -450, by_port),
         ("prerouting-connection", "prerouting", -190, by_connection),

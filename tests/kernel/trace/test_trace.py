@@ -99,6 +99,9 @@ def test_node_without_ingress_pod_sends_the_request_on_to_one_that_has(lab: Lab)
     assert hops[1].nat is not None
     assert hops[1].nat.conntrack is not None
     assert hops[3].nat is None
+    # Behind the masquerade nobody knows the port beforehand; the rules met there are known all the same.
+    assert chains(hops[3], "nat")[:1] == ["PREROUTING"]
+    assert "KUBE-FORWARD" in {r.target for r in hops[3].rules}
 
 
 def test_every_rewrite_is_proven_by_a_conntrack_entry(lab: Lab) -> None:
@@ -120,14 +123,14 @@ def test_both_legs_are_joined_by_proof(lab: Lab) -> None:
     assert 61000 <= upstream.flows[0].source.port <= 61999
 
 
-def test_only_the_traced_request_is_recorded_as_rules(lab: Lab) -> None:
-    """Other requests on the same path leave no rule event: nothing but the traced flow is armed."""
+def test_other_requests_do_not_fill_the_rule_trace(lab: Lab) -> None:
+    """Of other requests at most the first packets at the ingress pod are traced, so none can fill the buffer."""
     with _noise() as sent:
         found = trace(lab)
     assert found.verdict is Verdict.DELIVERED, render.to_text(found)
     assert len(sent) > 5
-    # One request makes some 70 events when all is on one node, 120 across two.
-    assert {r.source: r.events for r in found.sources}[Source.NFTRACE] < 200
+    # One request makes some 70 events on one node, 120 across two; all packets of the others would make thousands.
+    assert {r.source: r.events for r in found.sources}[Source.NFTRACE] < 600
     assert not any(r.lost for r in found.sources)
 
 

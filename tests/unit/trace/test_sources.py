@@ -122,6 +122,8 @@ def test_arming_names_one_flow_and_the_reserved_ports() -> None:
     marked = [line for line in text.splitlines() if "nftrace set 1" in line]
     assert marked
     assert all("40000" in line or "61000-61999" in line for line in marked)
+    door = nftrace.compile_table(1, (61000, 61999), [Address(A, 80), Address(B, 80)])
+    assert "{ 10.0.0.1 . 80, 10.0.0.2 . 80 } ct state new limit rate" in door
     assert text.index("delete table") < text.index("chain")
 
 
