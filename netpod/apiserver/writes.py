@@ -103,7 +103,7 @@ class Writer:
         service, claim = self.allocators.claim(None, obj)
         try:
             kv = await self.storage.create(resource, service, dry_run=dry_run)
-        except errors.NetpodError:
+        except BaseException:
             claim.undo()
             raise
         if dry_run:
@@ -139,7 +139,7 @@ class Writer:
             service, claim = self.allocators.claim(cast(Service, old), new)
             try:
                 kv = await self._store(resource, kv, service, old, dry_run)
-            except errors.NetpodError:
+            except BaseException:
                 claim.undo()
                 raise
             claim.undo() if dry_run else claim.commit()

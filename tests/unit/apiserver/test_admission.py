@@ -1,0 +1,106 @@
+"""What the server adds to objects, and what it refuses, before they are stored."""
+
+from collections.abc import Awaitable, Callable
+
+from tests.unit.apiserver.support import PODS, SERVICES, Api, Json, pod, service
+
+Run = Callable[[Callable[[Api], Awaitable[None]]], None]
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
+SECRETS = "/api/v1/namespaces/default/secrets"
+
+
+def ingress(name: str, **spec: Json) -> Json:
+    """An Ingress manifest with one path."""
+    backend = {"service": {"name": "s", "port": {"number": 80}}}
+    path = {"path": "/", "pathType": "Prefix", "backend": backend}
+    rules = [{"host": "example.com", "http": {"paths": [path]}}]
+    return {"metadata": {"name": name}, "spec": {"rules": rules, **spec}}
+
+
+def test_a_pod_gets_what_every_pod_has(run: Run) -> None:
+    """ServiceAccount default, 300 s on nodes that stop answering, phase Pending, a QoS class."""
+
+    async def body(api: Api) -> None:
+        wished = pod("a")
+        wished["status"] = {"phase": "Running", "podIP": "192.0.2.1"}
+        made = await api.create(PODS, wished)
+        assert made["spec"]["serviceAccountName"] == "default"
+        tolerated = {t["key"]: t["tolerationSeconds"] for t in made["spec"]["tolerations"]}
+        assert tolerated == {
+            "node.kubernetes.io/not-ready": 300,
+            "node.kubernetes.io/unreachable": 300,
+        }
+        assert made["status"]["phase"] == "Pending"
+        assert "podIP" not in made["status"]
+        assert made["status"]["qosClass"] == "BestEffort"
+        own = pod("b")
+        own["spec"]["tolerations"] = [{"operator": "Exists"}]
+        own["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1", "memory": "1Gi"}}
+        made = await api.create(PODS, own)
+        assert made["spec"]["tolerations"] == [{"operator": "Exists"}]
+        assert made["status"]["qosClass"] == "Guaranteed"
+
+    run(body)
+
+
+def test_an_ingress_gets_the_default_class(run: Run) -> None:
+    """The IngressClass marked default is filled in, where none is named."""
+
+    async def body(api: Api) -> None:
+        await api.create("/api/v1/namespaces/default/services", service("s"))
+        assert "ingressClassName" not in (await api.create(INGRESSES, ingress("a")))["spec"]
+        marked = {"ingressclass.kubernetes.io/is-default-class": "true"}
+        await api.create(CLASSES, {"metadata": {"name": "other"}, "spec": {"controller": "x.y/z"}})
+        await api.create(
+            CLASSES,
+            {
+                "metadata": {"name": "netpod", "annotations": marked},
+                "spec": {"controller": "netpod.dev/ingress"},
+            },
+        )
+        made = await api.create(INGRESSES, ingress("b"))
+        assert made["spec"]["ingressClassName"] == "netpod"
+        made = await api.create(INGRESSES, ingress("c", ingressClassName="other"))
+        assert made["spec"]["ingressClassName"] == "other"
+
+    run(body)
+
+
+def test_string_data_of_a_secret_is_stored_encoded(run: Run) -> None:
+    """stringData is write-only; data holds base64."""
+
+    async def body(api: Api) -> None:
+        manifest = {"metadata": {"name": "s"}, "stringData": {"k": "hello"}}
+        made = await api.create(SECRETS, manifest)
+        assert made["data"] == {"k": "aGVsbG8="}
+        assert "stringData" not in made
+
+    run(body)
+
+
+def test_wrong_fields_are_named_in_upstreams_words(run: Run) -> None:
+    """422 with one cause per field, and the message kubectl shows."""
+
+    async def body(api: Api) -> None:
+        code, status = await api(
+            "POST", SERVICES, service("x", ports=[{"port": 70000, "targetPort": 80}])
+        )
+        assert code == 422
+        assert status["message"] == (
+            'Service "x" is invalid: spec.ports[0].port: Invalid value: 70000: '
+            "must be between 1 and 65535, inclusive"
+        )
+        cause = status["details"]["causes"][0]
+        assert cause["field"] == "spec.ports[0].port"
+        assert cause["message"] == "Invalid value: 70000: must be between 1 and 65535, inclusive"
+        code, status = await api(
+            "POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": []}}
+        )
+        assert (code, "spec.containers" in status["message"]) == (422, True)
+        await api.create(PODS, pod("q"))
+        change = {"spec": {"nodeName": "worker"}}
+        code, status = await api("PATCH", f"{PODS}/q", change)
+        assert (code, status["reason"]) == (422, "Invalid")
+
+    run(body)
