@@ -1,0 +1,202 @@
+"""The scheduler against the real API server."""
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from netpod.api import meta
+from netpod.api.core import Event, Namespace
+from netpod.api.meta import ObjectMeta
+from netpod.api.node import Node
+from netpod.api.pod import Pod, PodSpec
+from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
+from netpod.client.rest import Client
+from netpod.scheduler import scheduler
+from netpod.store.sqlite import SqliteStore
+from tests.unit.scheduler import builders
+
+
+@contextlib.asynccontextmanager
+async def cluster(folder: Path) -> AsyncIterator[Client]:
+    """An API server with namespace shop and a running scheduler, and a client of it."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(folder / "apiserver.sock"))
+    listening.listen(128)
+    store = await SqliteStore.open(folder / "store.db")
+    client = Client.unix(folder / "apiserver.sock")
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            server = ApiServer(store, ApiServerConfig())
+            serving = tasks.create_task(server.serve([Listener(socket=listening, trusted=True)]))
+            await client.create(Namespace(metadata=ObjectMeta(name="shop")))
+            scheduling = tasks.create_task(scheduler.run(client))
+            yield client
+            scheduling.cancel()
+            await asyncio.wait([scheduling])
+            await client.close()
+            serving.cancel()
+    finally:
+        await store.close()
+
+
+async def until(fact: Callable[[], Awaitable[object]], what: str) -> None:
+    """Wait until a fact holds; fail after ten seconds."""
+    try:
+        async with asyncio.timeout(10):
+            while not await fact():  # noqa: ASYNC110 - the API server is asked, it does not tell
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"never came true: {what}") from None
+
+
+async def add_node(client: Client, node: Node) -> None:
+    """Register a node and post its status, as a kubelet does."""
+    await client.create(Node(metadata=node.metadata, spec=node.spec))
+    patch = {
+        "status": {
+            "allocatable": dict(node.status.allocatable),
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }
+    }
+    await client.patch(Node, node.metadata.name, "", patch, subresource="status")
+
+
+async def where(client: Client, name: str) -> str:
+    """Return a pod's node, or ""."""
+    return (await client.get(Pod, name, "shop")).spec.node_name
+
+
+async def messages(client: Client, reason: str) -> list[str]:
+    """Return what events of a reason say."""
+    found = (await client.list(Event, "shop")).items
+    return [event.message for event in found if event.reason == reason]
+
+
+def made(name: str, **options: object) -> Pod:
+    """Return a pod as an author writes it."""
+    pod = builders.pod(name, **options)  # type: ignore[arg-type]
+    about = ObjectMeta(name=name, namespace="shop", labels=pod.metadata.labels)
+    return Pod(metadata=about, spec=_with_image(pod))
+
+
+def _with_image(pod: Pod) -> PodSpec:
+    containers = tuple(dataclasses.replace(c, image="web") for c in pod.spec.containers)
+    return dataclasses.replace(pod.spec, containers=containers, affinity=None)
+
+
+def test_burst_is_bound_evenly_and_said_so(tmp_path: Path) -> None:
+    """60 pods made at once are 20 on each of three nodes, each with its event."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            for name in ("a", "b", "c"):
+                await add_node(client, builders.node(name))
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(60):
+                    tasks.create_task(client.create(made(f"p{number}")))
+
+            async def all_bound() -> bool:
+                return all(p.spec.node_name for p in (await client.list(Pod, "shop")).items)
+
+            await until(all_bound, "60 pods bound")
+            pods = (await client.list(Pod, "shop")).items
+            assert Counter(p.spec.node_name for p in pods) == {"a": 20, "b": 20, "c": 20}
+            node = await where(client, "p7")
+
+            async def said() -> bool:
+                line = f"Successfully assigned shop/p7 to {node}"
+                return line in await messages(client, "Scheduled")
+
+            await until(said, "event Scheduled")
+
+    asyncio.run(story())
+
+
+def test_pod_that_fits_nowhere_says_why_and_goes_when_a_node_comes(tmp_path: Path) -> None:
+    """Condition, event in upstream's words, and a place as soon as there is one."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            await add_node(client, builders.node("small", cpu="1"))
+            await client.create(made("big", requests={"cpu": "3"}))
+
+            async def told() -> bool:
+                pod = await client.get(Pod, "big", "shop")
+                found = meta.condition(pod.status.conditions, "PodScheduled")
+                words = "0/1 nodes are available: 1 Insufficient cpu."
+                return (
+                    found is not None
+                    and (found.status, found.reason, found.message)
+                    == ("False", "Unschedulable", words)
+                    and words in await messages(client, "FailedScheduling")
+                )
+
+            await until(told, "condition and event")
+            await add_node(client, builders.node("large", cpu="8"))
+
+            async def bound() -> bool:
+                return await where(client, "big") == "large"
+
+            await until(bound, "it goes to the new node")
+            pod = await client.get(Pod, "big", "shop")
+            found = meta.condition(pod.status.conditions, "PodScheduled")
+            assert found is not None
+            assert found.status == "True"
+
+    asyncio.run(story())
+
+
+def test_room_of_a_deleted_pod_is_given_again(tmp_path: Path) -> None:
+    """The pod that waited gets the place of the one that went."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            await add_node(client, builders.node("only", cpu="2"))
+            await client.create(made("first", requests={"cpu": "2"}))
+
+            async def first_bound() -> bool:
+                return await where(client, "first") == "only"
+
+            await until(first_bound, "the first is bound")
+            await client.create(made("second", requests={"cpu": "2"}))
+
+            async def refused() -> bool:
+                return bool(await messages(client, "FailedScheduling"))
+
+            await until(refused, "the second is refused")
+            await client.delete(Pod, "first", "shop", grace_period_seconds=0)
+
+            async def second_bound() -> bool:
+                return await where(client, "second") == "only"
+
+            await until(second_bound, "the second takes its place")
+
+    asyncio.run(story())
+
+
+def test_pods_of_another_scheduler_are_left_alone(tmp_path: Path) -> None:
+    """schedulerName is obeyed."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            await add_node(client, builders.node("a"))
+            other = made("other")
+            await client.create(
+                Pod(
+                    metadata=other.metadata,
+                    spec=dataclasses.replace(other.spec, scheduler_name="mine"),
+                )
+            )
+            await client.create(made("ours"))
+
+            async def bound() -> bool:
+                return bool(await where(client, "ours"))
+
+            await until(bound, "ours is bound")
+            assert await where(client, "other") == ""
+
+    asyncio.run(story())
