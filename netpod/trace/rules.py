@@ -137,7 +137,7 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
     if chain == names.Chain.SERVICES and target == names.Chain.NODEPORTS:
         return "the destination is this node: look among the node ports"
     if "no endpoints" in comment or "no local endpoints" in comment:
-        return f"refuse: {comment}"
+        return comment
     if chain == names.Chain.SERVICES and target:
         return f"Service {comment}"
     if chain.startswith(names.Prefix.EXTERNAL) and target.startswith(names.Prefix.SERVICE):

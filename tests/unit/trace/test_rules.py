@@ -74,7 +74,7 @@ def test_choice_of_an_endpoint_says_how_it_was_chosen(handle: int, target: str, 
         ("KUBE-NODEPORTS", "KUBE-EXT-X", '-A KUBE-NODEPORTS -p tcp -m comment --comment "a/b:c" '
          "-m tcp --dport 30080 -j KUBE-EXT-X", "node port 30080 belongs to a/b:c"),
         ("KUBE-SERVICES", "", '-A KUBE-SERVICES -m comment --comment "a/b has no endpoints" -j REJECT',
-         "refuse: a/b has no endpoints"),
+         "a/b has no endpoints"),
         ("KUBE-SEP-1", "", "-A KUBE-SEP-1 -p tcp -m tcp -j DNAT --to-destination 1.2.3.4:80",
          "send to endpoint 1.2.3.4:80"),
         ("FORWARD", "", "-A FORWARD -j DROP", ""),
