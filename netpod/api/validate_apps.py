@@ -1,0 +1,129 @@
+"""Rules for Deployments and ReplicaSets.
+
+Source: pkg/apis/apps/validation/validation.go.
+"""
+
+import re
+
+from netpod.api import selectors, validate_meta, validate_pod
+from netpod.api.apps import Deployment, DeploymentStrategy, ReplicaSet
+from netpod.api.meta import IntOrString, LabelSelector
+from netpod.api.pod import PodTemplateSpec
+from netpod.api.validate_errors import Errors
+from netpod.errors import BadRequest
+
+_PERCENT = re.compile("[0-9]+%", re.ASCII)
+_BAD_PERCENT = (
+    "a valid percent string must be a numeric string followed by an ending '%' "
+    "(e.g. '1%', or '93%', regex used for validation is '[0-9]+%')"
+)
+
+
+def deployment(errors: Errors, obj: Deployment) -> None:
+    """Check a Deployment."""
+    spec = obj.spec
+    errors.non_negative("spec.replicas", spec.replicas)
+    _selector(errors, spec.selector, spec.template, "deployment")
+    _template(errors, spec.template, "Deployment")
+    _strategy(errors, spec.strategy)
+    errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
+    errors.non_negative("spec.revisionHistoryLimit", spec.revision_history_limit)
+    deadline = spec.progress_deadline_seconds
+    if deadline is not None:
+        errors.non_negative("spec.progressDeadlineSeconds", deadline)
+        if deadline <= spec.min_ready_seconds:
+            detail = "must be greater than minReadySeconds"
+            errors.invalid("spec.progressDeadlineSeconds", deadline, detail)
+
+
+def deployment_update(errors: Errors, new: Deployment, old: Deployment) -> None:
+    """The selector stays: pods would be orphaned otherwise."""
+    errors.immutable("spec.selector", new.spec.selector, old.spec.selector)
+
+
+def replica_set(errors: Errors, obj: ReplicaSet) -> None:
+    """Check a ReplicaSet."""
+    spec = obj.spec
+    errors.non_negative("spec.replicas", spec.replicas)
+    errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
+    _selector(errors, spec.selector, spec.template, "replicaset")
+    _template(errors, spec.template, "ReplicaSet")
+
+
+def replica_set_update(errors: Errors, new: ReplicaSet, old: ReplicaSet) -> None:
+    """The selector stays."""
+    errors.immutable("spec.selector", new.spec.selector, old.spec.selector)
+
+
+def _selector(
+    errors: Errors, selector: LabelSelector | None, template: PodTemplateSpec, kind: str
+) -> None:
+    if selector is None:
+        errors.required("spec.selector")
+        return
+    before = len(errors.found)
+    validate_meta.label_selector(errors, selector, "spec.selector")
+    if validate_meta.selects_nothing_in_particular(selector):
+        errors.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
+    if len(errors.found) > before:
+        return
+    labels = template.metadata.labels
+    try:
+        matches = selectors.from_label_selector(selector).matches(labels)
+    except BadRequest:
+        return
+    if not matches:
+        detail = "`selector` does not match template `labels`"
+        errors.invalid("spec.template.metadata.labels", dict(labels), detail)
+
+
+def _template(errors: Errors, template: PodTemplateSpec, kind: str) -> None:
+    path = "spec.template"
+    validate_meta.template_metadata(errors, template.metadata, f"{path}.metadata")
+    validate_pod.pod_spec(errors, template.spec, f"{path}.spec")
+    policies = ("Always", "OnFailure", "Never")
+    if template.spec.restart_policy in policies:
+        errors.supported(f"{path}.spec.restartPolicy", template.spec.restart_policy, ("Always",))
+    if template.spec.active_deadline_seconds is not None:
+        detail = f"activeDeadlineSeconds in {kind} is not Supported"
+        errors.forbidden(f"{path}.spec.activeDeadlineSeconds", detail)
+
+
+def _strategy(errors: Errors, strategy: DeploymentStrategy) -> None:
+    path = "spec.strategy"
+    errors.supported(f"{path}.type", strategy.type, ("Recreate", "RollingUpdate"))
+    bounds = strategy.rolling_update
+    if strategy.type == "Recreate" and bounds is not None:
+        detail = "may not be specified when strategy `type` is 'Recreate'"
+        errors.forbidden(f"{path}.rollingUpdate", detail)
+    if strategy.type != "RollingUpdate":
+        return
+    if bounds is None:
+        errors.required(f"{path}.rollingUpdate", "this should be defaulted and never be nil")
+        return
+    path = f"{path}.rollingUpdate"
+    unavailable, surge = bounds.max_unavailable, bounds.max_surge
+    _number_or_percent(errors, unavailable, f"{path}.maxUnavailable")
+    _number_or_percent(errors, surge, f"{path}.maxSurge")
+    if _is_zero(unavailable) and _is_zero(surge):
+        errors.invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
+    if (
+        isinstance(unavailable, str)
+        and _PERCENT.fullmatch(unavailable)
+        and int(unavailable[:-1]) > 100
+    ):
+        errors.invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
+
+
+def _number_or_percent(errors: Errors, value: IntOrString | None, path: str) -> None:
+    if isinstance(value, str):
+        if not _PERCENT.fullmatch(value):
+            errors.invalid(path, value, _BAD_PERCENT)
+    else:
+        errors.non_negative(path, value)
+
+
+def _is_zero(value: IntOrString | None) -> bool:
+    if isinstance(value, str):
+        return bool(_PERCENT.fullmatch(value)) and int(value[:-1]) == 0
+    return not value

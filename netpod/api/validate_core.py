@@ -1,0 +1,156 @@
+"""Rules for nodes, config maps, secrets, leases and events.
+
+Source: pkg/apis/core/validation/validation.go, events.go; pkg/apis/coordination/validation/validation.go.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from netpod.api import validate_addresses, validate_names
+from netpod.api.coordination import Lease
+from netpod.api.core import ConfigMap, Event, Secret
+from netpod.api.node import Node
+from netpod.api.validate_errors import Errors, index, key
+
+MAX_DATA = 1024 * 1024
+"""Bytes of all values of a ConfigMap or Secret together."""
+
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_ONCE = 'node updates may not change podCIDR except from "" to valid'
+_LOCKED = "field is immutable when `immutable` is set"
+_REQUIRED_KEYS = {
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def node(errors: Errors, obj: Node) -> None:
+    """Check a Node."""
+    seen: set[tuple[str, str]] = set()
+    for position, taint in enumerate(obj.spec.taints):
+        path = index("spec.taints", position)
+        errors.each(f"{path}.key", taint.key, validate_names.qualified_name(taint.key))
+        errors.each(f"{path}.value", taint.value, validate_names.label_value(taint.value))
+        if taint.effect:
+            errors.supported(f"{path}.effect", taint.effect, TAINT_EFFECTS)
+        else:
+            errors.required(f"{path}.effect")
+        if (taint.key, taint.effect) in seen:
+            errors.duplicate(path, taint)
+        seen.add((taint.key, taint.effect))
+    cidrs = obj.spec.pod_cidrs or ((obj.spec.pod_cidr,) if obj.spec.pod_cidr else ())
+    for position, cidr in enumerate(cidrs):
+        if not validate_addresses.is_cidr(cidr):
+            path = index("spec.podCIDRs", position)
+            errors.invalid(path, cidr, validate_addresses.BAD_CIDR)
+    if obj.spec.pod_cidr and obj.spec.pod_cidrs and obj.spec.pod_cidrs[0] != obj.spec.pod_cidr:
+        detail = "podCIDRs[0] must match podCIDR"
+        errors.invalid("spec.podCIDRs", list(obj.spec.pod_cidrs), detail)
+
+
+def node_update(errors: Errors, new: Node, old: Node) -> None:
+    """A node's pod CIDR and provider are given once: the addresses of its pods depend on them."""
+    if old.spec.pod_cidrs and new.spec.pod_cidrs != old.spec.pod_cidrs:
+        errors.forbidden("spec.podCIDRs", _ONCE)
+    elif old.spec.pod_cidr and new.spec.pod_cidr != old.spec.pod_cidr:
+        errors.forbidden("spec.podCIDR", _ONCE)
+    if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
+        detail = 'node updates may not change providerID except from "" to valid'
+        errors.forbidden("spec.providerID", detail)
+
+
+def config_map(errors: Errors, obj: ConfigMap) -> None:
+    """Check a ConfigMap: keys, and the size of all values."""
+    _keys(errors, obj.data, "data")
+    for name in obj.binary_data:
+        if name in obj.data:
+            errors.invalid(key("data", name), name, "duplicate of key present in binaryData")
+    _keys(errors, obj.binary_data, "binaryData")
+    size = _bytes(errors, obj.binary_data, "binaryData")
+    size += sum(len(value.encode()) for value in obj.data.values())
+    if size > MAX_DATA:
+        errors.too_long("[]", MAX_DATA)
+
+
+def _keys(errors: Errors, data: Mapping[str, str], path: str) -> None:
+    for name in data:
+        errors.each(key(path, name), name, validate_names.config_key(name))
+
+
+def _bytes(errors: Errors, data: Mapping[str, str], path: str) -> int:
+    """Return how many bytes the base64 values hold."""
+    size = 0
+    for name, value in data.items():
+        try:
+            size += len(base64.b64decode(value, validate=True))
+        except (binascii.Error, ValueError):
+            errors.invalid(key(path, name), value[:40], "illegal base64 data")
+    return size
+
+
+def config_map_update(errors: Errors, new: ConfigMap, old: ConfigMap) -> None:
+    """An immutable ConfigMap stays as it is."""
+    if old.immutable:
+        _unlocked(errors, new.immutable)
+        for path, value, was in (
+            ("data", new.data, old.data),
+            ("binaryData", new.binary_data, old.binary_data),
+        ):
+            if dict(value) != dict(was):
+                errors.forbidden(path, _LOCKED)
+
+
+def _unlocked(errors: Errors, immutable: bool | None) -> None:
+    if not immutable:
+        errors.forbidden("immutable", _LOCKED)
+
+
+def secret(errors: Errors, obj: Secret) -> None:
+    """Check a Secret: keys, size, and what its type needs."""
+    _keys(errors, obj.data, "data")
+    _keys(errors, obj.string_data, "stringData")
+    size = _bytes(errors, obj.data, "data")
+    size += sum(len(value.encode()) for value in obj.string_data.values())
+    if size > MAX_DATA:
+        errors.too_long("data", MAX_DATA)
+    if obj.type == "kubernetes.io/basic-auth":
+        if not {"username", "password"} & (set(obj.data) | set(obj.string_data)):
+            errors.required("data[username]")
+            errors.required("data[password]")
+    for name in _REQUIRED_KEYS.get(obj.type, ()):
+        if name not in obj.data and name not in obj.string_data:
+            errors.required(key("data", name))
+
+
+def secret_update(errors: Errors, new: Secret, old: Secret) -> None:
+    """The type stays; an immutable Secret stays as it is."""
+    errors.immutable("type", new.type, old.type)
+    if old.immutable:
+        _unlocked(errors, new.immutable)
+        if dict(new.data) != dict(old.data):
+            errors.forbidden("data", _LOCKED)
+
+
+def lease(errors: Errors, obj: Lease) -> None:
+    """Check a Lease."""
+    spec = obj.spec
+    if spec.lease_duration_seconds is not None and spec.lease_duration_seconds <= 0:
+        detail = "must be greater than 0"
+        errors.invalid("spec.leaseDurationSeconds", spec.lease_duration_seconds, detail)
+    errors.non_negative("spec.leaseTransitions", spec.lease_transitions)
+    if spec.holder_identity == "":
+        errors.invalid("spec.holderIdentity", "", "must not be empty")
+
+
+def event(errors: Errors, obj: Event) -> None:
+    """Check an Event: it stands in the namespace of the object it is about."""
+    involved = obj.involved_object.namespace
+    if not involved:
+        if obj.metadata.namespace not in ("", "default", "kube-system"):
+            detail = "does not match event.namespace"
+            errors.invalid("involvedObject.namespace", involved, detail)
+    elif involved != obj.metadata.namespace:
+        errors.invalid("involvedObject.namespace", involved, "does not match event.namespace")

@@ -1,0 +1,264 @@
+"""Rules for Services.
+
+Source: pkg/apis/core/validation/validation.go ValidateService, ValidateServiceUpdate.
+"""
+
+from netpod.api import defaults_service, validate_addresses, validate_meta, validate_names
+from netpod.api.meta import IntOrString, Object
+from netpod.api.service import Service, ServicePort, ServiceSpec
+from netpod.api.validate_errors import IMMUTABLE, Errors, index
+
+MAX_AFFINITY_SECONDS = 86_400
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
+TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
+
+_KUBELET_PORT = 10250
+
+
+def service(errors: Errors, obj: Service) -> None:
+    """Check a Service, with or without the values the server allocates."""
+    spec = obj.spec
+    headless = spec.cluster_ip == defaults_service.HEADLESS
+    if not spec.ports and not headless and spec.type != "ExternalName":
+        errors.required("spec.ports")
+    _type(errors, spec)
+    names: set[str] = set()
+    for position, port in enumerate(spec.ports):
+        _port(errors, port, index("spec.ports", position), len(spec.ports) > 1, names)
+    validate_meta.labels(errors, spec.selector, "spec.selector")
+    _affinity(errors, spec)
+    _addresses(errors, spec)
+    _families(errors, spec)
+    _numbers(errors, spec)
+    _source_ranges(errors, obj)
+    _policies(errors, spec)
+
+
+def _type(errors: Errors, spec: ServiceSpec) -> None:
+    errors.supported("spec.type", spec.type, TYPES)
+    match spec.type:
+        case "LoadBalancer" | "NodePort":
+            if spec.cluster_ip == "None":
+                detail = f"may not be set to 'None' for {spec.type} services"
+                errors.invalid("spec.clusterIPs[0]", spec.cluster_ip, detail)
+        case "ExternalName":
+            if spec.cluster_ips or spec.cluster_ip:
+                detail = "may not be set for ExternalName services"
+                errors.forbidden("spec.clusterIPs", detail)
+            # A name may end in a dot: then it is complete.
+            name = spec.external_name.removesuffix(".")
+            if name:
+                problems = validate_names.dns1123_subdomain(name)
+                errors.each("spec.externalName", spec.external_name, problems)
+            else:
+                errors.required("spec.externalName")
+    if spec.type == "LoadBalancer":
+        for position, port in enumerate(spec.ports):
+            if port.port == _KUBELET_PORT:
+                detail = f"may not expose port {port.port} externally since it is used by kubelet"
+                errors.invalid(index("spec.ports", position), port.port, detail)
+
+
+def _port(errors: Errors, port: ServicePort, path: str, named: bool, names: set[str]) -> None:
+    if port.name:
+        errors.each(f"{path}.name", port.name, validate_names.dns1123_label(port.name))
+        errors.unique(f"{path}.name", port.name, names)
+    elif named:
+        errors.required(f"{path}.name")
+    errors.each(f"{path}.port", port.port, validate_names.port_number(port.port))
+    protocol(errors, port.protocol, f"{path}.protocol")
+    if port.target_port is not None:
+        number_or_name(errors, port.target_port, f"{path}.targetPort")
+    if port.app_protocol is not None:
+        problems = validate_names.qualified_name(port.app_protocol)
+        errors.each(f"{path}.appProtocol", port.app_protocol, problems)
+
+
+def protocol(errors: Errors, value: str, path: str) -> None:
+    """Check a port's protocol."""
+    if value:
+        errors.supported(path, value, PROTOCOLS)
+    else:
+        errors.required(path)
+
+
+def number_or_name(errors: Errors, value: IntOrString, path: str) -> None:
+    """Check a port that is a number or a container port's name."""
+    if isinstance(value, str):
+        errors.each(path, value, validate_names.port_name(value))
+    else:
+        errors.each(path, value, validate_names.port_number(value))
+
+
+def _affinity(errors: Errors, spec: ServiceSpec) -> None:
+    path = "spec.sessionAffinityConfig"
+    errors.supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None"))
+    config = spec.session_affinity_config
+    if spec.session_affinity == "None" and config is not None:
+        errors.forbidden(path, "must not be set when session affinity is None")
+    if spec.session_affinity != "ClientIP":
+        return
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+    if seconds is None:
+        errors.required(f"{path}.clientIP.timeoutSeconds", "when session affinity type is ClientIP")
+    elif not 0 < seconds <= MAX_AFFINITY_SECONDS:
+        detail = f"must be greater than 0 and less than {MAX_AFFINITY_SECONDS}"
+        errors.invalid(f"{path}.clientIP.timeoutSeconds", seconds, detail)
+
+
+def _addresses(errors: Errors, spec: ServiceSpec) -> None:
+    for position, address in enumerate(spec.cluster_ips):
+        path = index("spec.clusterIPs", position)
+        if address == "None":
+            if position:
+                errors.invalid(path, address, "'None' must be the first and only value")
+        elif not validate_addresses.is_ip(address):
+            errors.invalid(path, address, validate_addresses.BAD_ADDRESS)
+    if len(spec.cluster_ips) > 2:
+        detail = "may only hold up to 2 values"
+        errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
+    if len(spec.cluster_ips) == 2 and spec.cluster_ips[0] == spec.cluster_ips[1]:
+        errors.duplicate("spec.clusterIPs[1]", spec.cluster_ips[1])
+    if spec.cluster_ips and spec.cluster_ip and spec.cluster_ips[0] != spec.cluster_ip:
+        detail = "first value must match `clusterIP`"
+        errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
+    for position, address in enumerate(spec.external_ips):
+        path = index("spec.externalIPs", position)
+        errors.each(path, address, validate_addresses.destination(address))
+
+
+def _families(errors: Errors, spec: ServiceSpec) -> None:
+    if spec.type == "ExternalName":
+        for name, value in (
+            ("ipFamilyPolicy", spec.ip_family_policy),
+            ("ipFamilies", spec.ip_families),
+        ):
+            if value:
+                errors.forbidden(f"spec.{name}", "may not be set for ExternalName services")
+        return
+    seen: set[str] = set()
+    for position, family in enumerate(spec.ip_families):
+        path = index("spec.ipFamilies", position)
+        errors.supported(path, family, ("IPv4", "IPv6"))
+        errors.unique(path, family, seen)
+    if spec.ip_family_policy:
+        policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
+        errors.supported("spec.ipFamilyPolicy", spec.ip_family_policy, policies)
+    if spec.ip_family_policy == "SingleStack" and len(spec.ip_families) > 1:
+        detail = "when `ipFamilyPolicy` is 'SingleStack', only one family is allowed"
+        errors.invalid("spec.ipFamilies", list(spec.ip_families), detail)
+    for position, (address, family) in enumerate(
+        zip(spec.cluster_ips, spec.ip_families, strict=False)
+    ):
+        if validate_addresses.is_ip(address) and (":" in address) != (family == "IPv6"):
+            detail = f"expected an {family} value as indicated by `ipFamilies[{position}]`"
+            errors.invalid(index("spec.clusterIPs", position), address, detail)
+
+
+def _numbers(errors: Errors, spec: ServiceSpec) -> None:
+    """Check that no two ports are alike, and who may have a node port."""
+    node_ports: set[tuple[str, int]] = set()
+    ports: set[tuple[str, int]] = set()
+    for position, port in enumerate(spec.ports):
+        path = index("spec.ports", position)
+        if port.node_port and spec.type == "ClusterIP":
+            errors.forbidden(f"{path}.nodePort", "may not be used when `type` is 'ClusterIP'")
+        if port.node_port:
+            if (port.protocol, port.node_port) in node_ports:
+                errors.duplicate(f"{path}.nodePort", port.node_port)
+            node_ports.add((port.protocol, port.node_port))
+        if (port.protocol, port.port) in ports:
+            errors.duplicate(path, {"protocol": port.protocol, "port": port.port})
+        ports.add((port.protocol, port.port))
+
+
+def _source_ranges(errors: Errors, obj: Service) -> None:
+    spec = obj.spec
+    written = obj.metadata.annotations.get(RANGES_ANNOTATION)
+    if spec.load_balancer_source_ranges:
+        path, ranges = "spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges
+        if spec.type != "LoadBalancer":
+            errors.forbidden(path, "may only be used when `type` is 'LoadBalancer'")
+        for position, text in enumerate(ranges):
+            if not validate_addresses.is_cidr(text.strip()):
+                errors.invalid(index(path, position), text, validate_addresses.BAD_CIDR)
+    elif written is not None:
+        path = f"metadata.annotations[{RANGES_ANNOTATION}]"
+        if spec.type != "LoadBalancer":
+            errors.forbidden(path, "may only be used when `type` is 'LoadBalancer'")
+        ranges = tuple(text.strip() for text in written.split(",")) if written.strip() else ()
+        if not all(validate_addresses.is_cidr(text) for text in ranges):
+            detail = "must be a list of IP ranges. For example, 10.240.0.0/24,10.250.0.0/24 "
+            errors.invalid(path, written, detail)
+
+
+def _policies(errors: Errors, spec: ServiceSpec) -> None:
+    policy, path = spec.external_traffic_policy, "spec.externalTrafficPolicy"
+    if policy:
+        errors.supported(path, policy, ("Cluster", "Local"))
+        if not defaults_service.externally_accessible(spec):
+            detail = "may only be set for externally-accessible services"
+            errors.invalid(path, policy, detail)
+    elif defaults_service.externally_accessible(spec):
+        errors.required(path)
+    if spec.health_check_node_port < 0 or spec.health_check_node_port > 65535:
+        problems = validate_names.port_number(spec.health_check_node_port)
+        errors.each("spec.healthCheckNodePort", spec.health_check_node_port, problems)
+    elif spec.health_check_node_port and (spec.type != "LoadBalancer" or policy != "Local"):
+        detail = (
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        )
+        errors.invalid("spec.healthCheckNodePort", spec.health_check_node_port, detail)
+    if spec.internal_traffic_policy is not None:
+        values = ("Cluster", "Local")
+        errors.supported("spec.internalTrafficPolicy", spec.internal_traffic_policy, values)
+    elif spec.type != "ExternalName":
+        errors.required("spec.internalTrafficPolicy")
+    if spec.allocate_load_balancer_node_ports is not None and spec.type != "LoadBalancer":
+        detail = "may only be used when `type` is 'LoadBalancer'"
+        errors.forbidden("spec.allocateLoadBalancerNodePorts", detail)
+    if spec.load_balancer_class is not None:
+        path = "spec.loadBalancerClass"
+        if spec.type != "LoadBalancer":
+            errors.forbidden(path, "may only be used when `type` is 'LoadBalancer'")
+        problems = validate_names.qualified_name(spec.load_balancer_class)
+        errors.each(path, spec.load_balancer_class, problems)
+    if spec.traffic_distribution is not None:
+        path = "spec.trafficDistribution"
+        errors.supported(path, spec.traffic_distribution, TRAFFIC_DISTRIBUTIONS)
+
+
+def settled(new: Object, old: Object) -> Object:
+    """Return a changed Service without what its new type drops by itself."""
+    if isinstance(new, Service) and isinstance(old, Service):
+        return defaults_service.drop_type_dependent(new, old)
+    return new
+
+
+def service_update(errors: Errors, new: Service, old: Service) -> None:
+    """Check what may not change. An address left out is kept, not removed."""
+    was, spec = old.spec, new.spec
+    external = "ExternalName" in (was.type, spec.type)
+    if not external and was.cluster_ip and spec.cluster_ip not in ("", was.cluster_ip):
+        errors.invalid(
+            "spec.clusterIPs[0]",
+            list(spec.cluster_ips or (spec.cluster_ip,)),
+            "may not change once set",
+        )
+    if (
+        was.type == spec.type == "LoadBalancer"
+        and was.load_balancer_class != spec.load_balancer_class
+    ):
+        path, value = "spec.loadBalancerClass", spec.load_balancer_class
+        errors.invalid(
+            path, value, f"{IMMUTABLE}" if was.load_balancer_class else "may not change once set"
+        )
+    if (
+        not external
+        and was.ip_families
+        and spec.ip_families
+        and was.ip_families[0] != spec.ip_families[0]
+    ):
+        errors.invalid("spec.ipFamilies[0]", spec.ip_families[0], "may not change once set")
