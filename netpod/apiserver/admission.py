@@ -136,7 +136,10 @@ ON_CREATE: dict[str, tuple[Mutator, ...]] = {
     "Ingress": (default_ingress_class,),
     "Secret": (fold_string_data,),
 }
-ON_UPDATE: dict[str, tuple[Mutator, ...]] = {"Secret": (fold_string_data,)}
+ON_UPDATE: dict[str, tuple[Mutator, ...]] = {
+    "Pod": (default_tolerations,),
+    "Secret": (fold_string_data,),
+}
 
 
 async def admit_create(store: Storage, resource: registry.Resource, obj: Object) -> Object:

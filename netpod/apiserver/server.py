@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 BODY_LIMIT = 3 * 1024 * 1024
 """Source: k8s.io/apiserver MaxRequestBodyBytes."""
 
+BACKLOG = 4096
+"""Connections that may wait; on a unix socket one more is refused at once, so a storm of clients needs room."""
+
 SHUTDOWN_SECONDS = 2.0
 """How long answers on their way may take when the server stops."""
 
@@ -144,7 +147,9 @@ class ApiServer:
         server = web.Server(handle, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
-        await web.SockSite(runner, listener.socket, ssl_context=listener.tls).start()
+        await web.SockSite(
+            runner, listener.socket, ssl_context=listener.tls, backlog=BACKLOG
+        ).start()
         return runner
 
     async def _stop(self, runners: Sequence[web.ServerRunner]) -> None:

@@ -104,7 +104,7 @@ async def serving(folder: Path, config: ApiServerConfig = CONFIG) -> AsyncIterat
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
-    listening.listen(128)
+    listening.listen(1024)
     store = await SqliteStore.open(folder / "store.db")
     server = ApiServer(store, config)
     ready = asyncio.Event()
@@ -114,7 +114,7 @@ async def serving(folder: Path, config: ApiServerConfig = CONFIG) -> AsyncIterat
                 server.serve([Listener(socket=listening, trusted=True)], ready)
             )
             await ready.wait()
-            connector = aiohttp.UnixConnector(str(path))
+            connector = aiohttp.UnixConnector(str(path), limit=0)
             async with aiohttp.ClientSession(connector=connector) as session:
                 yield Api(session, server)
             task.cancel()

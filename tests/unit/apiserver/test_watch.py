@@ -170,6 +170,25 @@ def test_many_watchers_see_the_same_in_the_same_order(run: Run) -> None:
     run(body)
 
 
+def test_a_storm_of_clients_is_let_in(run: Run) -> None:
+    """Three hundred watches opened in one moment all connect: none is refused for a short queue."""
+
+    async def body(api: Api) -> None:
+        version = str(api.server._store.revision)
+
+        async def follow() -> str:
+            async with api.watch(CONFIGMAPS, resourceVersion=version) as event:
+                return str((await event())["type"])
+
+        async with asyncio.TaskGroup() as group:
+            followers = [group.create_task(follow()) for _ in range(300)]
+            await api.create("/api/v1/namespaces", {"metadata": {"name": "x"}})
+            await api.create(CONFIGMAPS, configmap("a"))
+        assert {task.result() for task in followers} == {"ADDED"}
+
+    run(body)
+
+
 def test_a_client_that_leaves_ends_its_watch(run: Run) -> None:
     """Closing the connection frees the server's side of the watch at once."""
 
