@@ -1,9 +1,11 @@
 """The loop from objects in the API to answers from HAProxy, with the real API server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from netpod.api import meta
 from netpod.api.core import Event, Namespace
@@ -12,10 +14,20 @@ from netpod.api.service import Service, ServicePort, ServiceSpec
 from netpod.client.rest import Client
 from netpod.errors import AlreadyExists
 from netpod.ingress.controller import Controller
+from netpod.linux import process
 from tests.kernel.ingress.api import serving_api
 from tests.unit.ingress.builders import make_class, make_ingress, make_slice
 
 Start = Callable[..., Any]
+POD_IP = "10.244.9.5"
+
+
+@pytest.fixture
+def pod_ip() -> Iterator[str]:
+    """An address that may stand in an EndpointSlice, which a loopback one may not."""
+    process.run(["ip", "address", "add", f"{POD_IP}/32", "dev", "lo"])
+    yield POD_IP
+    process.run(["ip", "address", "del", f"{POD_IP}/32", "dev", "lo"])
 
 
 async def _until(fact: Callable[[], Any]) -> Any:
@@ -43,14 +55,14 @@ async def _entry(client: Client, address: str) -> None:
 
 
 def test_objects_become_answers_status_and_events(
-    proxy: Start, http_server: Start, tmp_path: Path
+    proxy: Start, http_server: Start, pod_ip: str, tmp_path: Path
 ) -> None:
     """Applied objects are served in milliseconds; the Ingress gets its address, and an event for what is wrong."""
 
     async def check() -> None:
         ready = asyncio.Event()
         async with (
-            http_server("web") as server,
+            http_server("web", pod_ip) as server,
             proxy() as running,
             serving_api(tmp_path) as client,
             asyncio.TaskGroup() as tasks,
@@ -86,7 +98,7 @@ def test_objects_become_answers_status_and_events(
                     spec=ServiceSpec(cluster_ip="None", ports=(ServicePort(port=server.port),)),
                 )
             )
-            await client.create(make_slice("web", "127.0.0.1", port=server.port))
+            await client.create(make_slice("web", pod_ip, port=server.port))
 
             async def ok() -> bool:
                 return (await running.get("a.com", "/")).status == 200
