@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
+
 from tests.unit.apiserver.support import (
     CONFIGMAPS,
     PODS,
@@ -214,5 +216,23 @@ def test_a_watch_resumes_over_a_restart(tmp_path: Path) -> None:
             api.watch(CONFIGMAPS, resourceVersion=version) as event,
         ):
             assert await event() == {"type": "ADDED", "object": made}
+
+    asyncio.run(body())
+
+
+def test_stopping_does_not_wait_for_watchers(tmp_path: Path) -> None:
+    """A server that stops ends its watches itself: clients see the end of the stream, at once."""
+
+    async def body() -> None:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(tmp_path / "sock"))
+        ) as outside:
+            async with serving(tmp_path):
+                query = {"watch": "true", "resourceVersion": "2"}
+                answer = await outside.get(f"http://netpod{PODS}", params=query)
+                before = asyncio.get_running_loop().time()
+            assert asyncio.get_running_loop().time() - before < 1.0
+            async with asyncio.timeout(1):
+                assert await answer.content.read() == b""
 
     asyncio.run(body())
