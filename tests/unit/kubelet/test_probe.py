@@ -56,7 +56,7 @@ def _asked(probe: Callable[[int], Probe], *, stands_in: bool = False) -> Answer:
         if request.path == "/here":
             raise web.HTTPFound("/500")
         if request.path == "/slow":
-            await asyncio.sleep(5)
+            await asyncio.sleep(1.1)
         status = int(request.path[1:]) if request.path[1:].isdigit() else 200
         return web.Response(status=status)
 
