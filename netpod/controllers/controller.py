@@ -101,17 +101,23 @@ class Controller(Generic[K]):
                 await asyncio.sleep(seconds)
 
 
+AT_ONCE = 50
+"""Writes of one pass under way at the same time: enough to share commits, few enough for one server."""
+
+
 async def all_of(writes: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Make several writes at the same time, let all of them end, then raise the first failure, if any.
+    """Make several writes side by side, let all of them end, then raise the first failure, if any.
 
     Raises:
         NetpodError: what the first write that failed raised.
     """
     failures: list[NetpodError] = []
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(write: Coroutine[Any, Any, object]) -> None:
         try:
-            await write
+            async with slots:
+                await write
         except NetpodError as error:
             failures.append(error)
 

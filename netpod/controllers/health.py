@@ -12,6 +12,7 @@ from netpod.api import meta
 from netpod.api.meta import Condition
 from netpod.api.node import Node, NodeStatus, Taint
 from netpod.api.pod import Pod, Toleration
+from netpod.controllers import pods
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -154,6 +155,6 @@ def eviction_time(pod: Pod, taints: Iterable[Taint], now: datetime) -> datetime 
             return now
         seconds = [t.toleration_seconds for t in matching if t.toleration_seconds is not None]
         if seconds:
-            since = meta.parse_timestamp(taint.time_added) if taint.time_added else now
+            since = pods.moment(taint.time_added) or now
             ends.append(since + timedelta(seconds=max(0, min(seconds))))
     return min(ends, default=None)

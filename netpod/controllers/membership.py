@@ -118,7 +118,11 @@ def address_of(pod: Pod, family: str) -> str:
     version = 6 if family == "IPv6" else 4
     texts = [item.ip for item in pod.status.pod_ips] or [pod.status.pod_ip]
     for text in filter(None, texts):
-        address = ipaddress.ip_address(text)
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            # A status may be patched by hand; what is no address is nowhere to send to.
+            continue
         if address.version == version:
             return str(address)
     return ""

@@ -7,15 +7,15 @@ Source: kubernetes pkg/controller/namespace/deletion/namespaced_resources_delete
 """
 
 import dataclasses
+import json
 import logging
 
 from netpod.api import meta, registry
 from netpod.api.core import Namespace
 from netpod.api.meta import Key, Object
 from netpod.api.pod import Pod
-from netpod.controllers import controller
 from netpod.controllers.controller import Context, Controller
-from netpod.errors import Conflict, NotFound
+from netpod.errors import NotFound
 
 log = logging.getLogger(__name__)
 
@@ -74,23 +74,10 @@ class NamespaceController:
         listing = await self._context.client.list(cls, namespace)
         if not listing.items:
             return 0
-        await controller.all_of(
-            self._delete(cls, obj) for obj in listing.items if not obj.metadata.deletion_timestamp
-        )
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        path = registry.of(cls).path(namespace)
+        await self._context.client.raw("DELETE", path, json.dumps(options).encode())
         return len((await self._context.client.list(cls, namespace)).items)
-
-    async def _delete(self, cls: type[Object], obj: Object) -> None:
-        about = obj.metadata
-        try:
-            await self._context.client.delete(
-                cls,
-                about.name,
-                about.namespace,
-                propagation_policy="Background",
-                uid=about.uid,
-            )
-        except (NotFound, Conflict):
-            log.debug("%s %s is gone already", obj.kind, about.name)
 
     async def _finalize(self, namespace: Namespace) -> None:
         kept = tuple(name for name in namespace.spec.finalizers if name != FINALIZER)

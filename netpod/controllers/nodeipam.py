@@ -28,7 +28,7 @@ def next_cidr(pool: Network, prefix: int, used: Iterable[str]) -> Network | None
         prefix: Length of a node's part, e.g. 24.
         used: podCIDRs of the other nodes, as text; they may have any length.
     """
-    taken = [net for text in used if (net := ip_network(text)).version == pool.version]
+    taken = [net for net in map(_network, used) if net is not None and net.version == pool.version]
     size = 1 << (pool.max_prefixlen - prefix)
     occupied: set[int] = set()
     for net in taken:
@@ -41,6 +41,14 @@ def next_cidr(pool: Network, prefix: int, used: Iterable[str]) -> Network | None
         return None
     base = type(pool.network_address)(int(pool.network_address) + number * size)
     return ip_network((base, prefix))
+
+
+def _network(text: str) -> Network | None:
+    """Read a podCIDR; one that somebody wrote by hand and that is none takes nothing."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 class NodeIpamController:

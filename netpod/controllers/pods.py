@@ -32,12 +32,21 @@ def is_ready(pod: Pod) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def moment(text: str | None) -> datetime | None:
+    """Read a time out of a status, which anybody may have patched: what is none reads as None."""
+    try:
+        found = meta.parse_timestamp(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
 def ready_since(pod: Pod) -> datetime | None:
     """Return when the pod became Ready, None when it is not or nobody wrote down when."""
     condition = meta.condition(pod.status.conditions, "Ready")
-    if condition is None or condition.status != "True" or not condition.last_transition_time:
+    if condition is None or condition.status != "True":
         return None
-    return meta.parse_timestamp(condition.last_transition_time)
+    return moment(condition.last_transition_time)
 
 
 def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from netpod.api import meta
 from netpod.api.apps import Deployment, DeploymentStatus, ReplicaSet
 from netpod.api.meta import Condition
-from netpod.controllers import rollout
+from netpod.controllers import pods, rollout
 
 NO_DEADLINE = 2**31 - 1
 COMPLETE = "NewReplicaSetAvailable"
@@ -109,9 +109,10 @@ def deadline(deployment: Deployment, conditions: tuple[Condition, ...]) -> datet
     seconds = deployment.spec.progress_deadline_seconds
     if not has_deadline(deployment) or seconds is None or known is None:
         return None
-    if known.reason in (COMPLETE, TIMED_OUT) or not known.last_update_time:
+    since = pods.moment(known.last_update_time)
+    if known.reason in (COMPLETE, TIMED_OUT) or since is None:
         return None
-    return meta.parse_timestamp(known.last_update_time) + timedelta(seconds=seconds)
+    return since + timedelta(seconds=seconds)
 
 
 def rollout_status(

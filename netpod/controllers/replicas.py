@@ -48,7 +48,7 @@ def deletion_order(candidates: Iterable[Pod], related: Iterable[Pod], now: datet
             -crowd[pod.spec.node_name] if pod.spec.node_name else 0,
             _magnitude(pods.ready_since(pod), now) if ready else 0,
             -max((status.restart_count for status in pod.status.container_statuses), default=0),
-            _magnitude(_created(pod), now),
+            _magnitude(pods.moment(pod.metadata.creation_timestamp), now),
             pod.metadata.uid,
         )
 
@@ -63,11 +63,6 @@ def _deletion_cost(pod: Pod) -> int:
     except ValueError:
         return 0
     return cost if -(2**31) <= cost < 2**31 else 0
-
-
-def _created(pod: Pod) -> datetime | None:
-    stamp = pod.metadata.creation_timestamp
-    return meta.parse_timestamp(stamp) if stamp else None
 
 
 def _magnitude(moment: datetime | None, now: datetime) -> int:

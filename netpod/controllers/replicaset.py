@@ -139,9 +139,7 @@ class ReplicaSetController:
                 )
 
         for size in replicas.batches(count):
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(size):
-                    tasks.create_task(create_one())
+            await controller.all_of(create_one() for _ in range(size))
             if failures:
                 return failures[0]
         return None
@@ -170,9 +168,7 @@ class ReplicaSetController:
                     replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
                 )
 
-        async with asyncio.TaskGroup() as tasks:
-            for pod in doomed:
-                tasks.create_task(delete_one(pod))
+        await controller.all_of(delete_one(pod) for pod in doomed)
         return failures[0] if failures else None
 
     async def _write_status(

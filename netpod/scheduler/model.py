@@ -5,6 +5,7 @@ CPU is in thousandths, everything else in whole units, both rounded up.
 Source: kubernetes pkg/scheduler/framework/types.go, k8s.io/component-helpers resource.
 """
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from netpod.api.meta import IntOrString, Key
 from netpod.api.node import Node, Taint
 from netpod.api.pod import Pod, PodSpec, TopologySpreadConstraint
 from netpod.api.selectors import LabelQuery
+from netpod.errors import BadRequest
 from netpod.scheduler import terms
 from netpod.scheduler.terms import NodeTerm, PodTerm
 
@@ -108,7 +110,23 @@ class PodInfo:
 
 
 def pod_info(pod: Pod) -> PodInfo:
-    """Read a pod."""
+    """Read a pod.
+
+    Raises:
+        BadRequest: its affinity, spread constraints or requests are malformed.
+    """
+    try:
+        return _read(pod)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadRequest(f"cannot read spec of pod {meta.key_of(pod)}: {error}") from error
+
+
+def bare(pod: Pod) -> PodInfo:
+    """Read a malformed pod that runs all the same: only that it is there counts."""
+    return _read(dataclasses.replace(pod, spec=PodSpec(node_name=pod.spec.node_name)))
+
+
+def _read(pod: Pod) -> PodInfo:
     owner = meta.controller_of(pod)
     cpu, memory = _scored(pod.spec)
     return PodInfo(
@@ -168,7 +186,11 @@ class NodeInfo:
     def set_node(self, node: Node | None) -> None:
         """Take the Node object; None when it is gone and only pods are left."""
         self.node = node
-        self.allocatable = amounts(node.status.allocatable) if node is not None else {}
+        try:
+            self.allocatable = amounts(node.status.allocatable) if node is not None else {}
+        except ValueError:
+            # A status may be patched by hand: a node that cannot say what it has, has nothing.
+            self.allocatable = {}
         self.taints = effective_taints(node) if node is not None else ()
 
     def add(self, info: PodInfo) -> None:

@@ -18,7 +18,7 @@ from netpod.api.pod import Pod
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
-from netpod.errors import NetpodError, NotFound
+from netpod.errors import BadRequest, NetpodError, NotFound
 from netpod.scheduler import filters, model, scores
 from netpod.scheduler.cache import Cache
 from netpod.scheduler.model import PodInfo
@@ -96,7 +96,11 @@ class Scheduler:
             self._queue.forget(key)
             if old is not None and old.spec.node_name and _demand(old) == _demand(new):
                 return
-            self._cache.set_pod(model.pod_info(new), new.spec.node_name)
+            try:
+                info = model.pod_info(new)
+            except BadRequest:
+                info = model.bare(new)
+            self._cache.set_pod(info, new.spec.node_name)
             self._queue.move()
         elif self._is_ours(new) and not self._cache.is_assumed(key, new.metadata.uid):
             if old is None or old.metadata.uid != new.metadata.uid or _demand(old) != _demand(new):
@@ -113,18 +117,26 @@ class Scheduler:
         pod = self._pods.get(key.namespace, key.name)
         if pod is None or pod.spec.node_name or not self._is_ours(pod):
             return
-        info = model.pod_info(pod)
+        try:
+            info = model.pod_info(pod)
+        except BadRequest as error:
+            self._refuse(pod, str(error), tasks)
+            return
         nodes = self._cache.candidates()
         fits, state, against = filters.feasible(info, nodes, self._cache)
         if not fits:
-            self._queue.park(key, pod.spec.priority or 0)
-            message = filters.message(against, len(nodes))
-            self._recorder.event(pod, "Warning", "FailedScheduling", message)
-            tasks.create_task(self._say_unschedulable(pod, message), name=f"condition of {key}")
+            self._refuse(pod, filters.message(against, len(nodes)), tasks)
             return
         chosen = scores.best(info, fits, state)
         self._cache.assume(info, chosen.name)
         tasks.create_task(self._bind(info, chosen.name), name=f"bind {key}")
+
+    def _refuse(self, pod: Pod, message: str, tasks: asyncio.TaskGroup) -> None:
+        """Keep a pod until something changes, and say why."""
+        key = meta.key_of(pod)
+        self._queue.park(key, pod.spec.priority or 0)
+        self._recorder.event(pod, "Warning", "FailedScheduling", message)
+        tasks.create_task(self._say_unschedulable(pod, message), name=f"condition of {key}")
 
     async def _bind(self, info: PodInfo, node: str) -> None:
         """Write a decision; when that fails, take it back and try the pod again."""

@@ -1,5 +1,8 @@
 """Affinity as people write it, made ready to be asked: node terms and pod terms (pure).
 
+What was written is JSON that nobody may have checked: reading it raises TypeError, ValueError, AttributeError or
+BadRequest here, and nothing later.
+
     node term   matchExpressions and matchFields, all of which must hold; an empty term holds for no node
     pod term    labelSelector, in namespaces (default: the pod's own) or those a namespaceSelector matches,
                 within one value of the node label topologyKey
@@ -96,9 +99,9 @@ class PodTerm:
 def _node_term(term: Mapping[str, Json], weight: int = 0) -> NodeTerm:
     found = [
         NodeRequirement(
-            key=e.get("key", ""),
-            operator=e.get("operator", ""),
-            values=tuple(e.get("values") or ()),
+            key=str(e.get("key", "")),
+            operator=str(e.get("operator", "")),
+            values=tuple(map(str, e.get("values") or ())),
             is_field=is_field,
         )
         for name, is_field in (("matchExpressions", False), ("matchFields", True))
@@ -118,7 +121,9 @@ def required_node_terms(pod: Pod) -> tuple[NodeTerm, ...] | None:
 def preferred_node_terms(pod: Pod) -> tuple[NodeTerm, ...]:
     """Return the terms that count for a node."""
     wishes = _part(pod, "node_affinity").get("preferredDuringSchedulingIgnoredDuringExecution")
-    return tuple(_node_term(w.get("preference") or {}, w.get("weight", 0)) for w in wishes or ())
+    return tuple(
+        _node_term(w.get("preference") or {}, int(w.get("weight", 0))) for w in wishes or ()
+    )
 
 
 def required_pod_terms(pod: Pod, part: str) -> tuple[PodTerm, ...]:
@@ -131,7 +136,7 @@ def preferred_pod_terms(pod: Pod, part: str) -> tuple[PodTerm, ...]:
     """Return the terms of `pod_affinity` or `pod_anti_affinity` that count."""
     found = _part(pod, part).get("preferredDuringSchedulingIgnoredDuringExecution")
     return tuple(
-        _pod_term(pod, wish.get("podAffinityTerm") or {}, wish.get("weight", 0))
+        _pod_term(pod, wish.get("podAffinityTerm") or {}, int(wish.get("weight", 0)))
         for wish in found or ()
     )
 
@@ -142,7 +147,7 @@ def _part(pod: Pod, part: str) -> Mapping[str, Json]:
 
 
 def _pod_term(pod: Pod, term: Mapping[str, Json], weight: int) -> PodTerm:
-    namespaces = frozenset(term.get("namespaces") or ())
+    namespaces = frozenset(map(str, term.get("namespaces") or ()))
     among = term.get("namespaceSelector")
     if not namespaces and among is None:
         namespaces = frozenset({pod.metadata.namespace})
@@ -152,7 +157,7 @@ def _pod_term(pod: Pod, term: Mapping[str, Json], weight: int) -> PodTerm:
         ),
         namespaces=namespaces,
         namespace_query=None if among is None else _query(among),
-        topology_key=term.get("topologyKey", ""),
+        topology_key=str(term.get("topologyKey", "")),
         weight=weight,
     )
 
@@ -167,7 +172,7 @@ def with_own_labels(query: LabelQuery, pod: Pod, keys: Sequence[str]) -> LabelQu
     """Narrow a query to pods that share the pod's own values of some labels (`matchLabelKeys`)."""
     shared = tuple(
         selectors.Requirement(key, selectors.Operator.EQUALS, frozenset({value}))
-        for key in keys
+        for key in map(str, keys)
         if (value := pod.metadata.labels.get(key)) is not None
     )
     if query.nothing or not shared:

@@ -71,3 +71,15 @@ def test_batches_double() -> None:
     """One pod is tried before many are."""
     assert replicas.batches(10) == [1, 2, 4, 3]
     assert replicas.batches(0) == []
+
+
+def test_times_that_are_none_do_not_stop_the_controller() -> None:
+    """A status patched by hand may hold anything."""
+    odd = builders.pod("odd")
+    (ready,) = odd.status.conditions
+    for text in ("yesterday", "2026-01-01T00:00:00", ""):
+        condition = dataclasses.replace(ready, last_transition_time=text)
+        status = dataclasses.replace(odd.status, conditions=(condition,))
+        pod = dataclasses.replace(odd, status=status)
+        assert replicas.deletion_order([pod], [pod], builders.NOW) == [pod]
+        assert replicas.next_available([pod], 10, builders.NOW) is None

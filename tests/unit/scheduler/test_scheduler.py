@@ -12,7 +12,7 @@ from netpod.api import meta
 from netpod.api.core import Event, Namespace
 from netpod.api.meta import ObjectMeta
 from netpod.api.node import Node
-from netpod.api.pod import Pod, PodSpec
+from netpod.api.pod import Affinity, Pod, PodSpec
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.client.rest import Client
 from netpod.scheduler import scheduler
@@ -198,5 +198,32 @@ def test_pods_of_another_scheduler_are_left_alone(tmp_path: Path) -> None:
 
             await until(bound, "ours is bound")
             assert await where(client, "other") == ""
+
+    asyncio.run(story())
+
+
+def test_malformed_affinity_is_said_and_stops_nobody_else(tmp_path: Path) -> None:
+    """The pod waits with a message; the next one is scheduled."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            await add_node(client, builders.node("a"))
+            odd = made("odd")
+            broken = {"requiredDuringSchedulingIgnoredDuringExecution": 7}
+            spec = dataclasses.replace(odd.spec, affinity=Affinity(node_affinity=broken))
+            await client.create(Pod(metadata=odd.metadata, spec=spec))
+
+            async def refused() -> bool:
+                return any(
+                    "cannot read spec" in m for m in await messages(client, "FailedScheduling")
+                )
+
+            await until(refused, "event")
+            await client.create(made("fine"))
+
+            async def bound() -> bool:
+                return await where(client, "fine") == "a"
+
+            await until(bound, "the other is bound")
 
     asyncio.run(story())
