@@ -8,7 +8,7 @@ import threading
 
 from netpod.api import cri
 from netpod.api.cri import Op, State
-from netpod.api.runtime import AppContext
+from netpod.api.runtime import App, AppContext
 from netpod.linux import netns
 from tests.kernel.shim import lab as labs
 from tests.kernel.shim.lab import Lab, until
@@ -46,7 +46,7 @@ def _chatty(context: AppContext) -> int:
         threading.Event().wait(0.02)
 
 
-APPS = {"talk": _talk, "parent": _parent, "stubborn": _stubborn, "chatty": _chatty}
+APPS: dict[str, App] = {"talk": _talk, "parent": _parent, "stubborn": _stubborn, "chatty": _chatty}
 
 
 def _started(lab: Lab, app: str = "") -> None:

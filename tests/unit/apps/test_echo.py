@@ -54,7 +54,7 @@ def ask(
     **headers: str,
 ) -> tuple[int, bytes]:
     """Status and body of an answer."""
-    connection.request(method, path, body, headers)
+    connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
     answer = connection.getresponse()
     return answer.status, answer.read()
 
@@ -69,7 +69,7 @@ def test_it_says_who_it_is_and_what_it_saw(port: int) -> None:
         found = json.loads(body)
         headers = found.pop("headers")
         assert headers["Host"] == "example.com"
-        assert headers["X_Y"] == "1"
+        assert headers["X-Y"] == "1"
         assert found == {
             "pod": "web-1",
             "node": "worker",
@@ -132,7 +132,7 @@ def test_fail_ready_fails_probes_only(port: int) -> None:
     """Whatever path a probe asks; other clients are served as before."""
     with connected(port) as connection:
         assert ask(connection, "/fail-ready?seconds=60")[0] == 200
-        assert ask(connection, "/", **{"User-Agent": "kube-probe/1.30"})[0] == 503
+        assert ask(connection, "/", User_Agent="kube-probe/1.30")[0] == 503
         assert ask(connection, "/healthz")[0] == 503
         assert ask(connection, "/")[0] == 200
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from netpod.shim import records
 
 def test_frames_survive_any_cut() -> None:
     """However the bytes arrive, the same messages come out."""
-    messages = [{"op": "list", "id": 1}, {}, {"text": "é" * 1000}]
+    messages: list[dict[str, Any]] = [{"op": "list", "id": 1}, {}, {"text": "é" * 1000}]
     data = b"".join(cri.pack(message) for message in messages)
     for size in (1, 3, 7, len(data)):
         buffer = bytearray()
