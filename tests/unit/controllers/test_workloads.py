@@ -1,14 +1,16 @@
 """Deployments and ReplicaSets against the real API server."""
 
 import asyncio
+import contextlib
 import dataclasses
 from pathlib import Path
 
 from netpod.api import meta
 from netpod.api.apps import Deployment, ReplicaSet
-from netpod.api.meta import ObjectMeta
+from netpod.api.meta import LabelSelector, ObjectMeta
 from netpod.api.pod import Pod
 from netpod.client.rest import Client
+from netpod.controllers import revisions
 from tests.unit.controllers import builders, plane
 
 
@@ -222,5 +224,99 @@ def test_restart_goes_on_where_it_was(tmp_path: Path) -> None:
             await asyncio.sleep(0.3)
             found = await client.get(Deployment, "web", "shop")
             assert found.metadata.resource_version == before
+
+    asyncio.run(story())
+
+
+def test_controllers_outlive_the_api_server(tmp_path: Path) -> None:
+    """While it is away nothing is lost; when it is back the same controllers go on."""
+
+    async def story() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            stays = Client.unix(tmp_path / "apiserver.sock")
+            stack.push_async_callback(stays.close)
+            await stack.enter_async_context(plane.running(plane.all_controllers(stays)))
+            async with plane.api(tmp_path) as client:
+                await plane.make_namespace(client)
+                await plane.register_node(client, "worker")
+                await client.create(wanted())
+
+                async def begun() -> bool:
+                    return len(await plane.pods(client)) == 3
+
+                await plane.until(begun, "three pods")
+            async with plane.api(tmp_path) as client:
+                await client.patch(Deployment, "web", "shop", {"spec": {"replicas": 6}})
+
+                async def grown() -> bool:
+                    return len(await plane.pods(client)) == 6
+
+                await plane.until(grown, "six pods")
+
+    asyncio.run(story())
+
+
+def test_hash_collision_is_counted_and_another_name_taken(tmp_path: Path) -> None:
+    """A foreign ReplicaSet of the very name does not stop a Deployment, and is not touched."""
+
+    async def story() -> None:
+        async with plane.api(tmp_path) as client:
+            await plane.make_namespace(client)
+            made = await client.create(wanted())
+            foreign = revisions.new_replica_set(made, 0, 1)
+            about = ObjectMeta(name=foreign.metadata.name, namespace="shop")
+            other = {"app": "other"}
+            spec = dataclasses.replace(
+                foreign.spec,
+                selector=LabelSelector(match_labels=other),
+                template=dataclasses.replace(
+                    foreign.spec.template, metadata=ObjectMeta(labels=other)
+                ),
+            )
+            await client.create(ReplicaSet(metadata=about, spec=spec))
+            async with plane.running(plane.all_controllers(client)):
+
+                async def counted() -> bool:
+                    status = (await client.get(Deployment, "web", "shop")).status
+                    return status.collision_count == 1 and len(await plane.pods(client)) == 3
+
+                await plane.until(counted, "one collision, three pods")
+                untouched = await client.get(ReplicaSet, foreign.metadata.name, "shop")
+                assert meta.controller_of(untouched) is None
+
+    asyncio.run(story())
+
+
+def test_paused_deployment_scales_but_does_not_roll(tmp_path: Path) -> None:
+    """While paused a new template waits; the number does not."""
+
+    async def story() -> None:
+        async with plane.api(tmp_path) as client:
+            await plane.make_namespace(client)
+            await plane.register_node(client, "worker")
+            async with plane.running(
+                plane.all_controllers(client), plane.play_kubelet(client, "worker")
+            ):
+                await client.create(wanted())
+                await plane.until(lambda: is_complete(client, 3), "three pods")
+                container = {"name": "c", "image": "web:2"}
+                template = {"spec": {"containers": [container]}}
+                patch = {"spec": {"paused": True, "replicas": 4, "template": template}}
+                await client.patch(Deployment, "web", "shop", patch)
+
+                async def scaled() -> bool:
+                    found = await plane.pods(client)
+                    assert {p.spec.containers[0].image for p in found} == {"web:1"}
+                    status = (await client.get(Deployment, "web", "shop")).status
+                    condition = meta.condition(status.conditions, "Progressing")
+                    return (
+                        status.available_replicas == 4
+                        and condition is not None
+                        and condition.reason == "DeploymentPaused"
+                    )
+
+                await plane.until(scaled, "four old pods")
+                await client.patch(Deployment, "web", "shop", {"spec": {"paused": False}})
+                await plane.until(lambda: is_complete(client, 4), "the new template")
 
     asyncio.run(story())
