@@ -137,9 +137,12 @@ def _remove_tree(path: Path) -> None:
 
 
 def _leave_no_mount() -> None:
-    """Undo the mount of an empty /run/netns; `ip netns add` makes it again when somebody needs it."""
+    """Undo the mount of an empty /run/netns; `ip netns add` makes it again when somebody needs it.
+
+    Whether it is one only umount can tell: a directory mounted on itself is of its parent's file system.
+    """
     try:
-        if any(NETNS_DIR.iterdir()) or not NETNS_DIR.is_mount():
+        if any(NETNS_DIR.iterdir()):
             return
         libc.umount(NETNS_DIR)
         NETNS_DIR.rmdir()

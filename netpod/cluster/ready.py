@@ -44,7 +44,8 @@ def wait(
                 )
             if not _alive(config, supervisor_pid):
                 raise NetpodError(
-                    f"cannot start cluster {config.name}: the supervisor ended; see {config.paths.logs}"
+                    f"cannot start cluster {config.name}: the supervisor ended: {_last_words(config)}; "
+                    f"look at {config.paths.logs} after netpod up --retain"
                 )
             wait_a_little()
     client.close()
@@ -72,6 +73,15 @@ def _alive(config: ClusterConfig, supervisor_pid: int) -> bool:
             return b") Z " not in stat.read()
     except FileNotFoundError:
         return False
+
+
+def _last_words(config: ClusterConfig) -> str:
+    """What the supervisor said last; its log goes with the cluster that did not start."""
+    try:
+        lines = (config.paths.logs / "supervisor.log").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it said nothing"
 
 
 def _api_answers(client: BlockingClient) -> bool:
