@@ -10,9 +10,8 @@ from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.client.blocking import BlockingClient
-from netpod.cluster import cleanup
 from netpod.paths import Paths
-from netpod.trace import run, session
+from netpod.trace import run
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects
 
@@ -20,11 +19,7 @@ T = TypeVar("T", bound=Object)
 
 
 def trace_url(paths: Paths, api: BlockingClient, url: str, *, timeout: float) -> Trace:
-    """Send `GET url` from the client outside the cluster and follow it; see trace.run.trace_url.
-
-    What an earlier trace that was killed left armed is removed first.
-    """
-    session.disarm_all(cleanup.namespaces(paths.cluster))
+    """Send `GET url` from the client outside the cluster and follow it; see trace.run.trace_url."""
     return run.trace_url(paths, url, objects(api), timeout=timeout)
 
 
