@@ -22,6 +22,9 @@ from netpod.proxy.model import Model
 
 log = logging.getLogger(__name__)
 
+_CLOSE_SECONDS = 0.5
+"""What answers on their way get to finish."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHealth:
@@ -66,13 +69,13 @@ class HealthServers:
         self._healthy = healthy
         self._eligible = eligible
         self._answers: Mapping[int, ServiceHealth] = {}
-        self._servers: dict[int, asyncio.Server] = {}
+        self._servers: dict[int, _Listening] = {}
 
     async def update(self, answers: Mapping[int, ServiceHealth]) -> None:
         """Listen on exactly these ports. A port that cannot be opened is logged and tried at the next update."""
         self._answers = answers
         for number in self._servers.keys() - answers.keys():
-            self._servers.pop(number).close()
+            await self._servers.pop(number).close()
         for number in answers.keys() - self._servers.keys():
             try:
                 self._servers[number] = await self._listen(number, self._service)
@@ -91,20 +94,20 @@ class HealthServers:
         try:
             await asyncio.Event().wait()
         finally:
-            server.close()
+            await server.close()
 
-    def close(self) -> None:
-        """Stop listening."""
-        for server in self._servers.values():
-            server.close()
-        self._servers.clear()
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        while self._servers:
+            await self._servers.popitem()[1].close()
 
     async def _listen(
         self, number: int, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-    ) -> asyncio.Server:
+    ) -> "_Listening":
         sock = await asyncio.to_thread(netns.call_in, self._netns, _bound, number)
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(web.Server(handler), sock=sock)
+        http = web.Server(handler)
+        server = await asyncio.get_running_loop().create_server(http, sock=sock)
+        return _Listening(server, http)
 
     async def _service(self, request: web.BaseRequest) -> web.Response:
         number = request.transport.get_extra_info("sockname")[1] if request.transport else 0
@@ -128,6 +131,19 @@ class HealthServers:
             body["nodeEligible"] = self._eligible()
             healthy = healthy and self._eligible()
         return _json(200 if healthy else 503, body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """A port that is listened on, and the connections made to it."""
+
+    server: asyncio.Server
+    http: web.Server
+
+    async def close(self) -> None:
+        self.server.close()
+        # Closing a server leaves its connections open; balancers keep theirs alive between two questions.
+        await self.http.shutdown(_CLOSE_SECONDS)
 
 
 def _json(status: int, body: Mapping[str, object]) -> web.Response:

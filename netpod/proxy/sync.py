@@ -103,7 +103,7 @@ class Sync:
                     serve = self._health.serve_healthz(self._config.healthz_port)
                     tasks.create_task(serve, name="proxy healthz")
         finally:
-            self._health.close()
+            await self._health.close()
 
     async def _follow(self) -> None:
         await self._informers.wait_synced()

@@ -92,6 +92,24 @@ def test_answers_follow_the_endpoints() -> None:
     asyncio.run(story())
 
 
+def test_a_port_that_closes_ends_its_connections() -> None:
+    """A balancer that keeps its connection alive is told, and nothing leaks."""
+
+    async def story() -> None:
+        number = free_port()
+        servers = HealthServers("", lambda: True)
+        await servers.update({number: answer(entry("10.0.0.1"))})
+        reader, writer = await asyncio.open_connection("127.0.0.1", number)
+        writer.write(b"GET / HTTP/1.1\r\nHost: node\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"200"
+        await servers.close()
+        async with asyncio.timeout(2):
+            await reader.read()
+        writer.close()
+
+    asyncio.run(story())
+
+
 def test_a_node_that_leaves_is_not_eligible() -> None:
     """/healthz turns 503 so that balancers go elsewhere; /livez stays 200."""
 
