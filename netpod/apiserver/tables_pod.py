@@ -61,8 +61,11 @@ class _Restarts:
     def add(self, status: Json) -> None:
         self.count += int(dig(status, "restartCount", 0))
         finished = dig(status, "lastState.terminated.finishedAt")
-        if isinstance(finished, str) and finished:
-            moment = meta.parse_timestamp(finished)
+        try:
+            moment = meta.parse_timestamp(finished) if finished else None
+        except (TypeError, ValueError):
+            return
+        if moment is not None:
             self.last = moment if self.last is None else max(self.last, moment)
 
     def text(self, now: datetime) -> str:

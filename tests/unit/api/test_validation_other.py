@@ -25,7 +25,7 @@ def rule(
 
 P = "spec.rules[0].http.paths[0]"
 SELECTOR = {"matchLabels": {"app": "web"}}
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "metadata": {"labels": {"app": "web"}},
     "spec": {"containers": [{"name": "c", "image": "i"}]},
 }

@@ -10,7 +10,7 @@ from netpod.apiserver import tables
 
 NOW = datetime(2024, 1, 1, 12, 0, 0, tzinfo=UTC)
 RUNNING: dict[str, Any] = {"state": {"running": {"startedAt": "x"}}, "ready": True}
-DONE = {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+DONE: dict[str, Any] = {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
 
 
 def container(name: str = "c", **fields: Any) -> dict[str, Any]:
