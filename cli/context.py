@@ -1,5 +1,6 @@
 """What most commands start with: the cluster's paths, its API, and the objects the arguments name."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def _check_manifest(file: str, manifest: dict[str, Any]) -> None:
 
 def _texts(file: str) -> list[tuple[str, bytes]]:
     if file == "-":
-        return [("standard input", click.get_binary_stream("stdin").read())]
+        return [("standard input", sys.stdin.buffer.read())]
     path = Path(file)
     try:
         if path.is_dir():

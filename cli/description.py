@@ -102,7 +102,9 @@ def _container(container: Obj, status: Obj) -> Lines:
 
 
 def _state(label: str, state: Mapping[str, Any]) -> Lines:
-    kind, detail = next(iter(state.items()), ("waiting", {}))
+    kind: str
+    detail: Mapping[str, Any]
+    kind, detail = next(iter(state.items()), ("waiting", {"reason": ""}))
     lines: Lines = [(2, label, kind.capitalize())]
     names = {
         "startedAt": "Started:",

@@ -1,7 +1,12 @@
 """netpod exec."""
 
+from typing import TYPE_CHECKING
+
 import click
 from netpod_cli import context
+
+if TYPE_CHECKING:
+    from netpod.cluster.place import Place
 
 from netpod.errors import UsageError
 
@@ -39,15 +44,14 @@ def exec_command(
 
 
 def run_in_pod(
-    stand: "object", argv: list[str], *, container: str = "", stdin: bool = True, tty: bool = False
+    stand: "Place", argv: list[str], *, container: str = "", stdin: bool = True, tty: bool = False
 ) -> int:
     """Run a program in the pod of a place and return its exit code."""
     import os
 
-    from netpod.cluster.place import Place
     from netpod.kubelet import runtime
 
-    assert isinstance(stand, Place) and stand.pod, "only a pod has a shim to ask"
+    assert stand.pod, "only a pod has a shim to ask"
     socket = context.paths().shim_socket(stand.node)
     if tty:
         from netpod_cli import terminal

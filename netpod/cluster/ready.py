@@ -29,12 +29,13 @@ def wait(
     """
     deadline = time.monotonic() + timeout
     client = BlockingClient(config.paths.api_socket, timeout=5)
-    for what, answers in (
+    parts: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("API server", lambda: _api_answers(client)),
         ("load balancer address", lambda: _vip(client) is not None),
         ("cluster DNS", lambda: _dns_answers(config)),
         ("ingress through the load balancer", lambda: _ingress_answers(config, client)),
-    ):
+    )
+    for what, answers in parts:
         progress(f"waiting for {what}")
         while not answers():
             if time.monotonic() > deadline:
