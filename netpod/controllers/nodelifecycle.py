@@ -112,15 +112,15 @@ class NodeLifecycleController:
         renewed = lease.spec.renew_time or "" if lease is not None else ""
         posted = ready.last_heartbeat_time if ready is not None else ""
         status = ready.status if ready is not None else ""
-        pulse = self._pulses.get(name)
-        if pulse is not None and status == "Unknown":
-            # What we wrote ourselves about a silent node is no sign of life.
-            status = pulse.beat[2]
         beat = (renewed, posted, status)
+        pulse = self._pulses.get(name)
         if pulse is None:
             pulse = self._pulses[name] = _Pulse(beat=beat, seen=moment)
-        elif pulse.beat != beat:
-            pulse.beat, pulse.seen = beat, moment
+            return pulse
+        # What we wrote ourselves about a silent node is no sign of life; what replaces it is.
+        if beat[:2] != pulse.beat[:2] or status not in ("Unknown", pulse.beat[2]):
+            pulse.seen = moment
+        pulse.beat = beat
         return pulse
 
     async def _declare_silent(self, node: Node) -> Node:

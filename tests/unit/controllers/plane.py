@@ -52,8 +52,10 @@ async def api(folder: Path) -> AsyncIterator[Client]:
     server = ApiServer(store, ApiServerConfig())
     try:
         async with running(server.serve([Listener(socket=listening, trusted=True)])):
-            yield client
-            await client.close()
+            try:
+                yield client
+            finally:
+                await client.close()
     finally:
         await store.close()
 
@@ -69,7 +71,7 @@ async def until(fact: Callable[[], Awaitable[object]], what: str = "") -> None:
     """Wait until a fact holds; fail after ten seconds."""
     try:
         async with asyncio.timeout(DEADLINE):
-            while not await fact():  # noqa: ASYNC110 - the API server is asked, it does not tell
+            while not await fact():
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"never came true: {what or fact}") from None

@@ -34,11 +34,13 @@ async def cluster(folder: Path) -> AsyncIterator[Client]:
             serving = tasks.create_task(server.serve([Listener(socket=listening, trusted=True)]))
             await client.create(Namespace(metadata=ObjectMeta(name="shop")))
             scheduling = tasks.create_task(scheduler.run(client))
-            yield client
-            scheduling.cancel()
-            await asyncio.wait([scheduling])
-            await client.close()
-            serving.cancel()
+            try:
+                yield client
+            finally:
+                scheduling.cancel()
+                await asyncio.wait([scheduling])
+                await client.close()
+                serving.cancel()
     finally:
         await store.close()
 
@@ -47,7 +49,7 @@ async def until(fact: Callable[[], Awaitable[object]], what: str) -> None:
     """Wait until a fact holds; fail after ten seconds."""
     try:
         async with asyncio.timeout(10):
-            while not await fact():  # noqa: ASYNC110 - the API server is asked, it does not tell
+            while not await fact():
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"never came true: {what}") from None
