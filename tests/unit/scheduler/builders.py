@@ -88,8 +88,8 @@ def node(
 def cluster(nodes: Iterable[Node], placed: Iterable[tuple[Pod, str]] = ()) -> Cache:
     """Return a cache of nodes and the pods on them."""
     cache = Cache()
-    for item in nodes:
-        cache.set_node(item.metadata.name, item)
+    for each in nodes:
+        cache.set_node(each.metadata.name, each)
     for item, name in placed:
         cache.set_pod(model.pod_info(item), name)
     return cache

@@ -117,7 +117,11 @@ def test_node_selector_and_fields_must_match() -> None:
     cache = builders.cluster([builders.node("a"), builders.node("b")])
     assert ask(builders.pod(node_selector={HOST: "b"}), cache)[0] == ["b"]
     field = {"key": "metadata.name", "operator": "In", "values": ["a"]}
-    for terms, fits in (([{"matchFields": [field]}, {}], ["a"]), ([{}], [])):
+    cases: tuple[tuple[Json, list[str]], ...] = (
+        ([{"matchFields": [field]}, {}], ["a"]),
+        ([{}], []),
+    )
+    for terms, fits in cases:
         affinity = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
         assert ask(builders.pod(node_affinity=affinity), cache)[0] == fits
 
