@@ -114,7 +114,8 @@ class Shim:
         self._config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self._config.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock: a container just forked would hold that one on for a moment after our death.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(lock)
             raise KernelError(
