@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 import orjson
-from netpod_cli import context, output
-from netpod_cli.context import Target
 
 from netpod.errors import Invalid, NotFound
+from netpod_cli import context, output
+from netpod_cli.context import Target
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 STRATEGIC = "application/strategic-merge-patch+json"

@@ -4,6 +4,7 @@ import os
 import re
 
 import click
+
 from netpod_cli import context
 
 

@@ -1,10 +1,10 @@
 """netpod delete."""
 
 import click
-from netpod_cli import context, waiting
-from netpod_cli.context import Target
 
 from netpod.errors import NotFound
+from netpod_cli import context, waiting
+from netpod_cli.context import Target
 
 
 @click.command(

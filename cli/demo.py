@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+
 from netpod_cli import context
 
 EXAMPLE = "ingress.yaml"
@@ -27,9 +28,8 @@ def example(name: str = EXAMPLE) -> Path:
 @click.command("demo", help="Start a cluster, apply the example and trace one request.")
 def demo_command() -> int:
     """Show the main job."""
-    from netpod_cli import main
-
     from netpod.cluster import up
+    from netpod_cli import main
 
     cluster = ["--cluster", context.paths().cluster]
     host, resource = "http://example.com/", "deployment/example-app"

@@ -1,6 +1,7 @@
 """netpod describe."""
 
 import click
+
 from netpod_cli import context
 from netpod_cli.context import Target
 

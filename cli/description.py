@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from netpod_cli import output
-from netpod_cli.context import Target
-
 from netpod.client.blocking import BlockingClient
 from netpod.errors import NotFound
+from netpod_cli import output
+from netpod_cli.context import Target
 
 Obj = dict[str, Any]
 Lines = list[tuple[int, str, str]]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import click
+
 from netpod_cli import context
 
 if TYPE_CHECKING:
@@ -26,9 +27,8 @@ def exec_command(
     stdin: bool, tty: bool, container: str, namespace: str, pod: str, command: tuple[str, ...]
 ) -> int:
     """Run a program inside a pod."""
-    from netpod_cli import logs
-
     from netpod.cluster import place
+    from netpod_cli import logs
 
     if command and command[0] == "--":
         command = command[1:]

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 import orjson
-from netpod_cli import context, output
-from netpod_cli.context import Target
 
 from netpod.errors import NotFound
+from netpod_cli import context, output
+from netpod_cli.context import Target
 
 
 @click.command("get", help="List objects: pods, pod/NAME, deploy,svc, all, -f FILE.")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from netpod_cli import context, output
 
 from netpod.errors import UsageError
+from netpod_cli import context, output
 
 
 class Progress:
@@ -69,10 +69,9 @@ def _cluster() -> str:
 @click.option("--retain", is_flag=True, help="Keep a cluster that did not start, to look at it.")
 def up_command(file: Path | None, wait: bool, timeout: str, retain: bool, **options: Any) -> None:
     """Start a cluster."""
-    from netpod_cli import waiting
-
     from netpod.cluster import config as configuration
     from netpod.cluster import up
+    from netpod_cli import waiting
 
     options.pop("proxy_mode")
     from_file = configuration.from_file(file) if file else {}

@@ -3,9 +3,9 @@
 from typing import Any
 
 import click
-from netpod_cli import context
 
 from netpod.errors import BadRequest, NotFound, UsageError
+from netpod_cli import context
 
 
 @click.command("logs", help="Print a container's log: POD, pod/NAME, deploy/NAME or -l a=b.")

@@ -1,9 +1,9 @@
 """netpod rules."""
 
 import click
-from netpod_cli import context
 
 from netpod.errors import NotFound
+from netpod_cli import context
 
 
 @click.command(

@@ -1,10 +1,10 @@
 """netpod scale."""
 
 import click
-from netpod_cli import context
 
 from netpod.client.blocking import MERGE_PATCH
 from netpod.errors import UsageError
+from netpod_cli import context
 
 
 @click.command("scale", help="Set the number of replicas: scale deploy/NAME --replicas 3.")

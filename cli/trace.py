@@ -3,6 +3,7 @@
 import sys
 
 import click
+
 from netpod_cli import context, waiting
 
 

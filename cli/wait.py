@@ -3,10 +3,10 @@
 from typing import Any
 
 import click
-from netpod_cli import context, output, waiting
-from netpod_cli.context import Target
 
 from netpod.errors import NotFound, UsageError
+from netpod_cli import context, output, waiting
+from netpod_cli.context import Target
 
 
 @click.command(

@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from netpod_cli.context import Target
-
 from netpod.client.blocking import BlockingClient
 from netpod.errors import NetpodError, NotFound, UsageError
+from netpod_cli.context import Target
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

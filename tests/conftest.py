@@ -42,8 +42,12 @@ def _enter_private_namespaces() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Move into private namespaces before anything is collected."""
-    if os.environ.get(INSIDE) != "1":
+    """Move into private namespaces before anything is collected.
+
+    Only the tier that installs distributions stays outside: it needs the machine's network, and brings namespaces of
+    its own.
+    """
+    if os.environ.get(INSIDE) != "1" and not os.environ.get("NETPOD_FRESH"):
         capture = config.pluginmanager.getplugin("capturemanager")
         if capture is not None:
             capture.stop_global_capturing()

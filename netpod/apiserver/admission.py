@@ -11,12 +11,13 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from netpod.api import defaults, registry, validation
+from netpod.api import defaults, defaults_service, registry, validation
 from netpod.api.core import Namespace, Secret
 from netpod.api.meta import Object
 from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, Toleration
 from netpod.api.pod_status import PodStatus
+from netpod.api.service import Service
 from netpod.apiserver import objects, status, storage
 from netpod.apiserver.storage import Storage
 from netpod.errors import ApiError, FieldError, NotFound
@@ -168,6 +169,8 @@ async def admit_update(
         Invalid: fields are wrong, or may not change; all of them are named.
     """
     new = defaults.apply_defaults(new)
+    if isinstance(new, Service) and isinstance(old, Service):
+        new = defaults_service.drop_type_dependent(new, old)
     for mutate in ON_UPDATE.get(resource.kind, ()):
         new = await mutate(store, new)
     _raise(resource, new, validation.validate_update(new, old))

@@ -39,8 +39,8 @@ def ensure(config: ClusterConfig) -> None:
     link.ensure_bridge(paths.netns_underlay, WIRE)
     _ensure_outside(config)
     _ensure_port(config, paths.netns_edge, "edge", config.edge_underlay)
-    # A load balancer address nobody has must be refused here, not sent round in circles.
-    route.replace_unreachable(paths.netns_edge, IPv4Network(config.lb_cidr))
+    # The load balancer's table rewrites or refuses these addresses; they only need a route to get that far.
+    route.replace(paths.netns_edge, IPv4Network(config.lb_cidr), dev="eth0")
     for node in config.nodes:
         ensure_node(config, node)
 

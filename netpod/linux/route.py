@@ -22,7 +22,7 @@ PROTOCOL_BOOT = 3
 """What `ip route add` writes."""
 
 _MAIN = 254
-_UNSPECIFIED, _UNICAST, _UNREACHABLE = 0, 1, 7
+_UNSPECIFIED, _UNICAST = 0, 1
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
 _NUD_PERMANENT = 0x80
 
@@ -103,17 +103,6 @@ def replace(
     """
     index = link.index(netns, dev) if dev else 0
     netlink.send(netns, [route_message(destination, via=via, index=index, protocol=protocol)])
-
-
-def replace_unreachable(netns: str, destination: ipaddress.IPv4Network) -> None:
-    """Refuse packets to a network (ICMP host unreachable) that no longer route takes; repeating it changes nothing."""
-    message = _route(destination, None, 0)
-    message["proto"] = PROTOCOL_BOOT
-    message["type"] = _UNREACHABLE
-    message["scope"] = _SCOPE_UNIVERSE
-    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
-    what = f"replace unreachable route {_name(destination)}"
-    netlink.send(netns, [netlink.encode(message, RTM_NEWROUTE, flags, what)])
 
 
 def delete(

@@ -21,7 +21,7 @@ from tests.kernel.ingress.api import serving_api
 
 async def _until(fact: Callable[[], Any]) -> Any:
     async with asyncio.timeout(5):
-        while not (found := await fact()):  # noqa: ASYNC110 - another process makes it true
+        while not (found := await fact()):
             await asyncio.sleep(0.01)
     return found
 

@@ -109,7 +109,7 @@ class Proxy:
     async def logged(self, count: int) -> list[Any]:
         """Wait until the access log has `count` lines and return them."""
         async with asyncio.timeout(5):
-            while len(lines := self.log.read_text().splitlines()) < count:  # noqa: ASYNC110 - HAProxy writes it
+            while len(lines := self.log.read_text().splitlines()) < count:
                 await asyncio.sleep(0.005)
         return [json.loads(line) for line in lines]
 

@@ -33,7 +33,7 @@ def pod_ip() -> Iterator[str]:
 async def _until(fact: Callable[[], Any]) -> Any:
     """Wait for a fact and return it."""
     async with asyncio.timeout(5):
-        while not (found := await fact()):  # noqa: ASYNC110 - another process makes it true
+        while not (found := await fact()):
             await asyncio.sleep(0.01)
     return found
 

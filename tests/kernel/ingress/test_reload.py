@@ -18,7 +18,7 @@ CLASS = [make_class()]
 
 async def _until(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not fact():  # noqa: ASYNC110 - the kernel makes it true
+        while not fact():
             await asyncio.sleep(0.005)
 
 

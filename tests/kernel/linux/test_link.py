@@ -113,15 +113,6 @@ def test_routes_of_one_protocol_are_found_again(pair: Pair) -> None:
     assert caught.value.errno == errno.ENETUNREACH
 
 
-def test_an_unreachable_route_refuses_at_once(pair: Pair) -> None:
-    """A packet to a pool address that nobody has is answered, not left to time out."""
-    left, _ = pair
-    for _ in range(2):
-        route.replace_unreachable(left, IPv4Network("198.51.100.0/24"))
-    routes = process.run(["ip", "route"], netns=left).stdout.decode()
-    assert routes.count("unreachable 198.51.100.0/24") == 1
-
-
 def test_a_permanent_neighbour_is_kept(pair: Pair) -> None:
     """It needs no ARP; deleting it twice is well."""
     left, _ = pair

@@ -198,7 +198,7 @@ def test_a_client_that_leaves_ends_its_watch(run: Run) -> None:
         async with api.watch(CONFIGMAPS, resourceVersion="2"):
             assert len(api.server._streams) == 1
         async with asyncio.timeout(5):
-            while api.server._streams:  # noqa: ASYNC110 - waits for a fact
+            while api.server._streams:
                 await asyncio.sleep(0.01)
 
     run(body)

@@ -1,9 +1,9 @@
 """Tables and jsonpath as kubectl prints them."""
 
 import pytest
-from netpod_cli import output, waiting
 
 from netpod.errors import UsageError
+from netpod_cli import output, waiting
 
 POD = {
     "metadata": {"name": "a", "labels": {"app.kubernetes.io/name": "x"}},
