@@ -9,13 +9,13 @@ from netpod_cli import context
 EXAMPLE = "ingress.yaml"
 NEXT = """
 What to try next:
-  sudo netpod get pods,svc,ingress -o wide
-  sudo netpod trace http://example.com/ -o json
-  sudo netpod rules svc/example-service --node worker
-  sudo netpod scale deploy/example-app --replicas 0 && sudo netpod trace http://example.com/
-  sudo ip netns exec netpod-{cluster}-worker iptables -t nat -nvL KUBE-SERVICES
+  sudo {netpod} get pods,svc,ingress -o wide
+  sudo {netpod} trace http://example.com/ -o json
+  sudo {netpod} rules svc/example-service --node {node}
+  sudo {netpod} scale deploy/example-app --replicas 0; sudo {netpod} trace http://example.com/
+  sudo ip netns exec {netns} iptables -t nat -nvL KUBE-SERVICES
   sudo KUBECONFIG={kubeconfig} kubectl describe ingress example-ingress
-  sudo netpod down"""
+  sudo {netpod} down"""
 
 
 def example(name: str = EXAMPLE) -> Path:
@@ -28,6 +28,7 @@ def example(name: str = EXAMPLE) -> Path:
 @click.command("demo", help="Start a cluster, apply the example and trace one request.")
 def demo_command() -> int:
     """Show the main job."""
+    from netpod.cluster import config as configuration
     from netpod.cluster import up
     from netpod_cli import main
 
@@ -49,5 +50,8 @@ def demo_command() -> int:
         if code := main.run([*cluster, *step]):
             return code
     paths = context.paths()
-    click.echo(NEXT.format(cluster=paths.cluster, kubeconfig=paths.kubeconfig))
+    node = configuration.load(paths.cluster).nodes[-1].name
+    netpod = "netpod" if paths.cluster == "netpod" else f"netpod --cluster {paths.cluster}"
+    names = {"netpod": netpod, "node": node, "netns": paths.netns_node(node)}
+    click.echo(NEXT.format(kubeconfig=paths.kubeconfig, **names))
     return 0

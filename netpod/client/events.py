@@ -1,6 +1,7 @@
 """Events: what a component tells people about an object. Never in the way of the work itself.
 
-The same thing said again about the same object raises `count` instead of making a second Event.
+The same thing said again about the same object raises `count` instead of making a second Event; an object that is
+spoken of without end (a ReplicaSet of a thousand pods) gets a burst of Events and then one every few minutes.
 Source: client-go tools/record/event.go, events_cache.go.
 """
 
@@ -19,6 +20,9 @@ from netpod.errors import ApiError, NotFound
 log = logging.getLogger(__name__)
 _REMEMBERED = 4096
 _WAITING = 1000
+BURST = 25
+REFILL_SECONDS = 300.0
+"""Events an object may have at once, and how long one more takes. Source: client-go events_cache.go, EventSourceObjectSpamFilter."""
 
 
 class EventRecorder:
@@ -29,11 +33,14 @@ class EventRecorder:
         self._source = EventSource(component=component, host=host)
         self._waiting: asyncio.Queue[tuple[Event, datetime]] = asyncio.Queue(_WAITING)
         self._written: OrderedDict[tuple[str, ...], Event] = OrderedDict()
+        self._allowances: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def event(self, obj: Object, type: str, reason: str, message: str) -> None:
         """Say that something happened to `obj`; `type` is Normal or Warning. Never blocks."""
         about = obj.metadata
         moment = meta.now()
+        if not self._allowed((obj.kind, about.uid or about.name), moment.timestamp()):
+            return
         event = Event(
             metadata=ObjectMeta(
                 name=f"{about.name}.{int(moment.timestamp() * 1e9):x}",
@@ -60,6 +67,16 @@ class EventRecorder:
         if self._waiting.full():
             self._waiting.get_nowait()
         self._waiting.put_nowait((event, moment))
+
+    def _allowed(self, about: tuple[str, str], now: float) -> bool:
+        """Take one from the object's allowance, which refills with time."""
+        left, at = self._allowances.pop(about, (float(BURST), now))
+        left = min(float(BURST), left + (now - at) / REFILL_SECONDS)
+        allowed = left >= 1
+        self._allowances[about] = (left - 1 if allowed else left, now)
+        if len(self._allowances) > _REMEMBERED:
+            self._allowances.popitem(last=False)
+        return allowed
 
     async def run(self) -> None:
         """Write what was said, forever."""

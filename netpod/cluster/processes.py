@@ -12,6 +12,7 @@ from typing import Any
 import uvloop
 
 from netpod.api.meta import Object
+from netpod.api.node import Node
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.apiserver.stores import open_store
@@ -19,6 +20,7 @@ from netpod.apps import dns as dns_app
 from netpod.apps import echo as echo_app
 from netpod.apps import ingress as ingress_app
 from netpod.client import rest
+from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.cloud import run as cloud
 from netpod.cloud.run import CloudConfig
@@ -41,6 +43,7 @@ from netpod.shim.server import ShimConfig
 log = logging.getLogger(__name__)
 API_PORT = 6443
 _READY_SECONDS = 30.0
+_TURN_SECONDS = 0.5
 
 
 def main(config: ClusterConfig, role: Role) -> None:
@@ -85,10 +88,13 @@ async def _control_plane(config: ClusterConfig) -> None:
             tasks.create_task(server.serve(listeners, ready), name="apiserver")
             await ready.wait()
             tasks.create_task(_addons(client, config), name="addons")
+            # One watch per kind serves both: they are one process here, and meet at the API server only.
+            informers = Informers(client)
+            tasks.create_task(informers.run(), name="informers")
             tasks.create_task(
-                controllers.run(client, _controllers_config(config)), name="controllers"
+                controllers.run(client, _controllers_config(config), informers), name="controllers"
             )
-            tasks.create_task(scheduler.run(client), name="scheduler")
+            tasks.create_task(scheduler.run(client, informers), name="scheduler")
             tasks.create_task(
                 cloud.run(
                     client,
@@ -188,6 +194,22 @@ def _shim(config: ClusterConfig, node: NodeConfig) -> None:
     )
 
 
+async def _wait_turn(client: Client, config: ClusterConfig, node: NodeConfig) -> None:
+    """Let the nodes register in their order, so that the same node gets the same pod network in every cluster.
+
+    A node whose predecessor does not come registers all the same.
+    """
+    before = config.nodes[: config.nodes.index(node)][-1:]
+    deadline = asyncio.get_running_loop().time() + _TURN_SECONDS
+    while before and asyncio.get_running_loop().time() < deadline:
+        try:
+            if (await client.get(Node, before[0].name)).spec.pod_cidr:
+                return
+        except ApiError:
+            pass
+        await asyncio.sleep(0.005)
+
+
 async def _node(config: ClusterConfig, node: NodeConfig) -> None:
     """Kubelet and proxy of one node; this process is in the node's root network namespace."""
     paths = config.paths
@@ -200,6 +222,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         shim_socket=paths.shim_socket(node.name),
         cluster_dns=(config.dns_ip,),
         control_plane=node.control_plane,
+        dedicated=config.workers > 0,
         stand_in=config.stand_in,
         pod_cidrs=IPv4Network(config.pod_cidr),
     )
@@ -211,6 +234,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
     )
     try:
         await rest.wait_ready(client, _READY_SECONDS)
+        await _wait_turn(client, config, node)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
             tasks.create_task(proxy.run(client, rules), name="proxy")

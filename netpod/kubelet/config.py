@@ -22,11 +22,12 @@ class KubeletConfig:
         shim_socket: Where the node's shim listens.
         cluster_dns: Name server of pods.
         cluster_domain: Zone of the cluster's names.
-        control_plane: Label and taint the node as such.
+        control_plane: Label the node as such.
+        dedicated: Keep ordinary pods and load balancer traffic off a control plane node.
         stand_in: Run the stand-in for images that are not on this machine; else they are ErrImagePull.
         pod_cidrs: All pods' addresses, of which each node has a share.
         mtu: Of the pod network, in bytes.
-        max_pods: How many pods the node takes.
+        max_pods: How many pods the node takes; a /24 has 253 addresses for them.
     """
 
     cluster: str
@@ -37,7 +38,8 @@ class KubeletConfig:
     cluster_dns: tuple[ipaddress.IPv4Address, ...] = (ipaddress.IPv4Address("10.96.0.10"),)
     cluster_domain: str = "cluster.local"
     control_plane: bool = False
+    dedicated: bool = True
     stand_in: bool = True
     pod_cidrs: ipaddress.IPv4Network = POD_CIDRS
     mtu: int = 1500
-    max_pods: int = 1000
+    max_pods: int = 250
