@@ -22,7 +22,7 @@ _REMEMBERED = 4096
 _WAITING = 1000
 BURST = 25
 REFILL_SECONDS = 300.0
-"""Events an object may have at once, and how long one more takes. Source: client-go events_cache.go, EventSourceObjectSpamFilter."""
+"""Events an object may have at once, and how long one more takes. Source: client-go tools/record/events_cache.go."""
 
 
 class EventRecorder:
