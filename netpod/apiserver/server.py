@@ -237,17 +237,20 @@ class ApiServer:
         return Reply(body=b"ok", content_type="text/plain")
 
     def _document(self, request: web.BaseRequest, user: User, path: str) -> Reply | None:
-        body, content_type = discovery.document(path), negotiation.JSON
-        if path == "/openapi/v2":
-            body, content_type = openapi.v2(request.headers.get("Accept", ""))
-        elif path == "/openapi/v3":
-            body = openapi.v3()
-        if body is None:
+        reply: Reply | None = None
+        if path.startswith("/openapi/"):
+            headers = request.headers
+            reply = openapi.answer(
+                path, headers.get("Accept", ""), headers.get("If-None-Match", "")
+            )
+        elif (body := discovery.document(path)) is not None:
+            reply = Reply(body=body)
+        if reply is None:
             return None
         authorization.authorize_path(user, path)
         if request.method not in ("GET", "HEAD"):
             raise errors.MethodNotAllowed("the server does not allow this method on this path")
-        return Reply(body=body, content_type=content_type)
+        return reply
 
 
 async def _settled(write: Awaitable[Reply]) -> Reply | Exception:

@@ -1,0 +1,116 @@
+"""The published schema: whole, true to the types, and readable by old and new clients."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from netpod.api import registry
+from netpod.apiserver import openapi, openapi_definitions, openapi_proto
+from netpod.apiserver.openapi_definitions import REF
+from netpod.errors import NotFound
+from tests.unit.apiserver.conftest import Body
+from tests.unit.apiserver.support import Api
+
+Run = Any
+OLD_KUBECTL = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+POD = openapi_definitions.definitions(tuple(registry.RESOURCES))["io.k8s.api.core.v1.PodSpec"]
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        here = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return here.union(*(_references(inner) for inner in value.values()))
+    return set().union(*map(_references, value)) if isinstance(value, list) else set()
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """No definition points to one that is not there."""
+    definitions = openapi_definitions.definitions(tuple(registry.RESOURCES))
+    assert {name.removeprefix(REF) for name in _references(definitions)} <= set(definitions)
+    for place in openapi._places(tuple(registry.RESOURCES)):
+        found = openapi.answer(f"/openapi/v3/{place}", "")
+        assert found is not None
+        data = orjson.loads(found.body)
+        names = {name.removeprefix(openapi.COMPONENTS) for name in _references(data)}
+        assert names <= set(data["components"]["schemas"]), place
+
+
+@pytest.mark.parametrize(
+    "resource", registry.RESOURCES, ids=lambda r: f"{r.plural}.{r.api_version}"
+)
+def test_every_kind_is_described(resource: registry.Resource) -> None:
+    """A client finds a kind's schema by its group, version and kind."""
+    schema = openapi_definitions.of(resource)
+    assert schema["x-kubernetes-group-version-kind"] == [
+        {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    ]
+    assert schema["description"]
+    assert {"apiVersion", "kind", "metadata"} <= set(schema["properties"])
+
+
+def test_lists_say_how_they_merge() -> None:
+    """Patch strategy for client-side apply, list keys for server-side apply."""
+    containers = POD["properties"]["containers"]
+    assert containers["x-kubernetes-patch-merge-key"] == "name"
+    assert containers["x-kubernetes-patch-strategy"] == "merge"
+    assert containers["x-kubernetes-list-map-keys"] == ["name"]
+    assert POD["properties"]["volumes"]["x-kubernetes-patch-strategy"] == "merge,retainKeys"
+    assert POD["properties"]["tolerations"]["x-kubernetes-list-type"] == "atomic"
+    assert POD["properties"]["nodeSelector"]["x-kubernetes-map-type"] == "atomic"
+
+
+def test_what_our_types_keep_as_written_has_a_schema() -> None:
+    """Fields netpod only carries are published all the same, or old clients would refuse them."""
+    assert {"securityContext", "ephemeralContainers", "os"} <= set(POD["properties"])
+
+
+def test_protobuf_of_a_small_document() -> None:
+    """Fields, wrapped messages, pairs and extensions as the wire format has them."""
+    data = {
+        "swagger": "2.0",
+        "definitions": {"A": {"type": "object", "x-b": 1, "required": ["c"]}},
+    }
+    schema = (
+        b"\xb2\x01\x08\x0a\x06object"
+        + b"\xfa\x01\x0a\x0a\x03x-b\x12\x03\x12\x011"
+        + b"\x9a\x01\x01c"
+    )
+    pair = b"\x0a\x01A\x12" + bytes([len(schema)]) + schema
+    named = b"\x0a" + bytes([len(pair)]) + pair
+    assert openapi_proto.document(data) == b"\x0a\x032.0" + b"\x4a" + bytes([len(named)]) + named
+
+
+def test_unknown_group_version_is_not_found() -> None:
+    """An address of the index that is no longer served answers 404."""
+    with pytest.raises(NotFound):
+        openapi.answer("/openapi/v3/apis/none/v1", "")
+
+
+def test_documents_over_http(run: Run) -> None:
+    """JSON, protobuf and index are served; who has a document already is told so."""
+
+    async def body(api: Api) -> None:
+        code, data = await api("GET", "/openapi/v2")
+        assert code == 200
+        assert data["swagger"] == "2.0"
+        patch = data["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"]
+        assert {"dryRun", "fieldValidation"} <= {one["name"] for one in patch["parameters"]}
+        async with api.session.get(
+            api.base + "/openapi/v2", headers={"Accept": OLD_KUBECTL}
+        ) as answer:
+            assert answer.headers["Content-Type"] == openapi.V2_PROTOBUF
+            assert (await answer.read()).startswith(b"\x0a\x032.0")
+            tag = answer.headers["ETag"]
+        async with api.session.get(
+            api.base + "/openapi/v2", headers={"Accept": OLD_KUBECTL, "If-None-Match": tag}
+        ) as answer:
+            assert answer.status == 304
+            assert await answer.read() == b""
+        index = await api.get("/openapi/v3")
+        place, _, query = index["paths"]["apis/apps/v1"]["serverRelativeURL"].partition("?hash=")
+        assert query
+        assert (await api.get(place))["openapi"] == "3.0.0"
+
+    check: Body = body
+    run(check)
