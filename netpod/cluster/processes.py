@@ -30,7 +30,7 @@ from netpod.cluster.role import Role
 from netpod.controllers import nodelifecycle
 from netpod.controllers import run as controllers
 from netpod.controllers.run import ControllersConfig
-from netpod.errors import AlreadyExists, ApiError, NetpodError
+from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
 from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
 from netpod.linux import libc, netns
@@ -167,7 +167,20 @@ async def _addons(client: Client, config: ClusterConfig) -> None:
 
 
 async def _create(client: Client, obj: Object) -> None:
+    """Create an object unless there is one of its name.
+
+    Looked for first: a Service of a fixed address that is there would be refused for its address, not for its name.
+    """
+    name, namespace = obj.metadata.name, obj.metadata.namespace
     while True:
+        try:
+            await client.get(type(obj), name, namespace)
+            return
+        except NotFound:
+            pass
+        except ApiError as error:
+            if not error.retryable:
+                raise
         try:
             await client.create(obj)
             return

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 HEARTBEAT_SECONDS = 10.0
+STARTUP_GRACE_SECONDS = 5.0
 RETRY_SECONDS = 0.2
 ORPHAN_RETRY_SECONDS = 1.0
 
@@ -73,6 +74,7 @@ class Agent:
         )
         self._route = asyncio.Event()
         self._status = asyncio.Event()
+        self._networked = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -97,6 +99,7 @@ class Agent:
             tasks.create_task(heartbeat.run(HEARTBEAT_SECONDS), name="heartbeat")
             tasks.create_task(self._report_node(), name="node status")
             await self._make_network()
+            self._networked.set()
             self._status.set()
             self._nodes.subscribe(self._node_changed)
             tasks.create_task(self._route_nodes(), name="routes")
@@ -119,6 +122,13 @@ class Agent:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _report_node(self) -> None:
+        """Report at once when the node is ready, else after a grace: a restart is no reason to be NotReady."""
+        try:
+            async with asyncio.timeout(STARTUP_GRACE_SECONDS):
+                await self._runtime.connected.wait()
+                await self._networked.wait()
+        except TimeoutError:
+            log.warning("not ready within %g s of the start", STARTUP_GRACE_SECONDS)
         while True:
             self._status.clear()
             ready = self._sandboxes.networked and self._runtime.connected.is_set()

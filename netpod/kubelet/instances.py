@@ -253,6 +253,14 @@ class Instances:
                 asked, replace(target, pod_ip=self._worker.pod_ip)
             )
 
+        known = next(
+            (
+                known
+                for known in self._worker.pod.status.container_statuses
+                if known.name == item.name and known.container_id.endswith(f"//{seen.config.id}")
+            ),
+            None,
+        )
         return Probes(
             item.startup_probe,
             item.liveness_probe,
@@ -262,6 +270,8 @@ class Instances:
             unhealthy=lambda kind, why: self._worker.event(
                 "Warning", "Unhealthy", f"{kind} probe failed: {why}"
             ),
+            was_started=known is not None and bool(known.started),
+            was_ready=known is not None and known.ready,
         )
 
 

@@ -184,6 +184,9 @@ class Probes:
         ask: Asks one probe.
         changed: Told when one of the attributes changed.
         unhealthy: Told of each failed answer: which probe, and why.
+        was_started: It had started when an earlier kubelet last looked.
+        was_ready: It was ready then, and is until the probe says otherwise: a kubelet's restart is no reason to take
+            a container out of service.
     """
 
     def __init__(
@@ -195,9 +198,11 @@ class Probes:
         ask: Callable[[Probe], Awaitable[Answer]],
         changed: Callable[[], None],
         unhealthy: Callable[[str, str], None],
+        was_started: bool = False,
+        was_ready: bool = False,
     ) -> None:
-        self.started = startup is None
-        self.ready = readiness is None
+        self.started = startup is None or was_started
+        self.ready = readiness is None or was_ready
         self.failed = ""
         self.listening = asyncio.Event()
         self._startup = startup
@@ -224,7 +229,7 @@ class Probes:
                 await self.listening.wait()
         except TimeoutError:
             pass
-        if self._startup is not None and not await self._start(self._startup):
+        if not self.started and self._startup and not await self._start(self._startup):
             return
         async with asyncio.TaskGroup() as tasks:
             if self._liveness is not None:
@@ -255,7 +260,7 @@ class Probes:
             await asyncio.sleep(probe.period_seconds or 10)
 
     async def _become_ready(self, probe: Probe) -> None:
-        counter = Counter(False, probe.success_threshold or 1, probe.failure_threshold or 3)
+        counter = Counter(self.ready, probe.success_threshold or 1, probe.failure_threshold or 3)
         await asyncio.sleep(probe.initial_delay_seconds)
         while True:
             if await self._count(probe, counter, "Readiness"):
