@@ -28,9 +28,9 @@ def check(netns: str, text: str) -> None:
     _run(netns, ["nft", "-c", "-f", "-"], text, 30)
 
 
-def list_text(netns: str, *arguments: str) -> str:
-    """`nft list ruleset`, or what the arguments say, e.g. "table", "ip", "kube-proxy"."""
-    argv = ["nft", "list", *(arguments or ("ruleset",))]
+def list_text(netns: str, *arguments: str, stateless: bool = False) -> str:
+    """`nft list ruleset`, or what the arguments say, e.g. "table", "ip", "kube-proxy"; stateless: no counters."""
+    argv = ["nft", *(["-s"] if stateless else []), "list", *(arguments or ("ruleset",))]
     return process.run(argv, netns=netns).stdout.decode()
 
 

@@ -1,7 +1,15 @@
 """What one node's proxy is told at start."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
+
+
+class Mode(StrEnum):
+    """How Services become kernel rules: KubeProxyConfiguration's `mode`."""
+
+    IPTABLES = "iptables"
+    NFTABLES = "nftables"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +22,13 @@ class ProxyConfig:
         node_ip: Primary address of the node.
         cluster_cidr: Addresses of all pods; whatever comes from elsewhere to a cluster IP is masqueraded
             (detectLocalMode ClusterCIDR). None: no such rule.
+        mode: The mode until ConfigMap kube-system/kube-proxy names one.
         netns: Network namespace the rules belong to; "" is the one this process is in.
         masquerade_all: Masquerade every connection to a cluster IP, also those of pods.
         masquerade_bit: Bit of the packet mark that asks for masquerading, 0..31.
-        nodeport_addresses: Networks whose local addresses accept NodePorts; empty: every local address.
+        service_cidrs: Networks of the cluster IPs; nftables mode drops what goes to an address nobody has there.
+        nodeport_addresses: Networks whose local addresses accept NodePorts; empty: every local address in iptables
+            mode, the node's primary address in nftables mode.
         localhost_node_ports: Accept NodePorts on 127.0.0.1; sets route_localnet.
         conntrack_tcp_be_liberal: Do not drop packets conntrack calls INVALID.
         min_sync_period: Least seconds between the end of a sync and the start of the next.
@@ -32,9 +43,11 @@ class ProxyConfig:
     node_name: str
     node_ip: IPv4Address
     cluster_cidr: IPv4Network | None = None
+    mode: Mode = Mode.IPTABLES
     netns: str = ""
     masquerade_all: bool = False
     masquerade_bit: int = 14
+    service_cidrs: tuple[IPv4Network, ...] = ()
     nodeport_addresses: tuple[IPv4Network, ...] = ()
     localhost_node_ports: bool = True
     conntrack_tcp_be_liberal: bool = False

@@ -22,6 +22,7 @@ from netpod.proxy.restore import Rules
 LARGE_CLUSTER_ENDPOINTS = 1000
 """With more endpoints than that, rules that choose and reach endpoints carry no comments."""
 
+_FIXED = frozenset(map(str, Chain))
 _PORTALS = '-m comment --comment "kubernetes service portals"'
 _EXTERNAL = '-m comment --comment "kubernetes externally-visible service portals"'
 _LOAD_BALANCER = '-m comment --comment "kubernetes load balancer firewall"'
@@ -143,6 +144,11 @@ def base(config: ProxyConfig) -> dict[str, dict[str, Rules]]:
 def is_ours(table: str, chain: str) -> bool:
     """Whether an unwanted chain may be deleted: those that belong to one service port."""
     return table == "nat" and is_port_chain(chain)
+
+
+def is_mine(chain: str) -> bool:
+    """Whether a chain of that name is of this mode, in whatever table."""
+    return chain in _FIXED or is_port_chain(chain)
 
 
 def _last_of_services(config: ProxyConfig) -> Rules:

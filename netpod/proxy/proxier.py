@@ -11,11 +11,12 @@ from typing import Protocol
 
 from netpod.errors import CommandFailed
 from netpod.linux import iptables, process
+from netpod.proxy import iptables as iptables_mode
 from netpod.proxy.compiled import Compiled
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.names import Chain
-from netpod.proxy.restore import TABLES, Delta, parse_save, restore_text
+from netpod.proxy.restore import TABLES, Delta, parse_save, removal_text, restore_text
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,14 @@ class Proxier(Protocol):
 
     async def intact(self) -> bool:
         """Whether nobody flushed our rules since the last sync."""
+        ...
+
+    async def tidy(self) -> float:
+        """Do what had to wait after an earlier sync; return in how many seconds to ask again, 0 for not at all."""
+        ...
+
+    async def remove(self) -> None:
+        """Take everything of this mode out of the kernel; what is absent is fine, other people's rules stay."""
         ...
 
 
@@ -73,6 +82,14 @@ class IptablesProxier:
                 return False
         return True
 
+    async def tidy(self) -> float:
+        """See Proxier.tidy: nothing ever waits."""
+        return 0.0
+
+    async def remove(self) -> None:
+        """See Proxier.remove."""
+        await asyncio.to_thread(remove, self._config.netns)
+
     async def _hand_over(self, delta: Delta) -> bool:
         text = restore_text(delta)
         if text:
@@ -80,3 +97,10 @@ class IptablesProxier:
             await asyncio.to_thread(iptables.restore, self._config.netns, text)
         self._compiled.applied()
         return bool(text)
+
+
+def remove(netns: str) -> None:
+    """Delete the jumps to our chains, and the chains."""
+    text = removal_text(parse_save(iptables.save(netns)), iptables_mode.is_mine)
+    if text:
+        iptables.restore(netns, text)

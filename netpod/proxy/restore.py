@@ -4,6 +4,7 @@ A rule is the line that iptables-save prints, `-A CHAIN ...`. That form is also 
 and what the kernel has are compared as text, and only chains that differ are handed over.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ Ruleset = Mapping[str, Mapping[str, Rules]]
 
 TABLES = ("mangle", "filter", "nat")
 """The order in which tables are handed over."""
+_JUMP = re.compile(r" -[jg] (\S+)")
 BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 
@@ -112,6 +114,30 @@ def difference(
     )
 
 
+def removal_text(observed: Ruleset, mine: Callable[[str], bool]) -> str:
+    """Input of `iptables-restore --noflush` that deletes chains and every rule that leads to them.
+
+    Args:
+        observed: What the kernel has.
+        mine: Whether a chain of that name is to go.
+    """
+    out: list[str] = []
+    for table in TABLES:
+        chains = observed.get(table, {})
+        doomed = sorted(filter(mine, chains))
+        if not doomed:
+            continue
+        out.append(f"*{table}")
+        out.extend(f":{chain} - [0:0]" for chain in doomed)
+        for chain, rules in chains.items():
+            if not mine(chain):
+                jumps = (rule for rule in rules if mine(_target(rule)))
+                out.extend(f"-D {rule.removeprefix('-A ')}" for rule in jumps)
+        out.extend(f"-X {chain}" for chain in doomed)
+        out.append("COMMIT")
+    return "\n".join(out) + "\n" if out else ""
+
+
 def save_text(ruleset: Ruleset) -> str:
     """A ruleset as iptables-save prints it: own chains in order of the alphabet, no counters, no policies."""
     out: list[str] = []
@@ -131,3 +157,8 @@ def save_text(ruleset: Ruleset) -> str:
 def _insert(rule: str) -> str:
     _, chain, rest = rule.split(" ", 2)
     return f"-I {chain} 1 {rest}"
+
+
+def _target(rule: str) -> str:
+    match = _JUMP.search(rule)
+    return match[1] if match else ""

@@ -13,18 +13,20 @@ import dataclasses
 import logging
 from errno import ENOENT
 
+from netpod.api.core import ConfigMap
 from netpod.api.discovery import EndpointSlice
 from netpod.api.node import Node
 from netpod.api.service import Service
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
-from netpod.errors import KernelError
+from netpod.errors import BadRequest, KernelError, Unsupported
 from netpod.linux import sysctl
-from netpod.proxy import conntrack, healthcheck
+from netpod.proxy import conntrack, healthcheck, modes
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.healthcheck import HealthServers
-from netpod.proxy.proxier import IptablesProxier, Proxier
+from netpod.proxy.modes import Switch
+from netpod.proxy.proxier import Proxier
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ async def run(client: Client, config: ProxyConfig) -> None:
         Unsupported: iptables is not installed, or this kernel cannot do it.
     """
     config = await asyncio.to_thread(prepare, config)
-    await Sync(client, config, IptablesProxier(config)).run()
+    await Sync(client, config).run()
 
 
 def prepare(config: ProxyConfig) -> ProxyConfig:
@@ -55,9 +57,6 @@ def prepare(config: ProxyConfig) -> ProxyConfig:
 
     nf_conntrack_max is the machine's, not a namespace's, and is left alone.
     """
-    if config.localhost_node_ports:
-        # Else a packet from 127.0.0.1 to a node port is dropped as a martian once it was DNATed.
-        sysctl.write(config.netns, "net.ipv4.conf.all.route_localnet", 1)
     try:
         sysctl.write_all(config.netns, TIMEOUTS)
         liberal = sysctl.read(config.netns, "net.netfilter.nf_conntrack_tcp_be_liberal")
@@ -72,14 +71,18 @@ def prepare(config: ProxyConfig) -> ProxyConfig:
 class Sync:
     """When to sync, and what follows a sync: stale UDP flows, health check answers."""
 
-    def __init__(self, client: Client, config: ProxyConfig, proxier: Proxier) -> None:
+    def __init__(self, client: Client, config: ProxyConfig, proxier: Proxier | None = None) -> None:
         self._config = config
-        self._proxier = proxier
+        self._switch = Switch(config, proxier)
+        self._mode = config.mode
         self._tracker = ChangeTracker(config.node_name)
         self._informers = Informers(client)
         self._services = self._informers.of(Service, label_selector=SERVICES)
         self._slices = self._informers.of(EndpointSlice, label_selector=SLICES)
         self._nodes = self._informers.of(Node, field_selector=f"metadata.name={config.node_name}")
+        self._config_maps = self._informers.of(
+            ConfigMap, namespace=modes.NAMESPACE, field_selector=f"metadata.name={modes.NAME}"
+        )
         self._conntrack = conntrack.Reconciler(config)
         self._wake = asyncio.Event()
         self._full = True
@@ -94,6 +97,7 @@ class Sync:
         self._services.subscribe(self._service_changed)
         self._slices.subscribe(self._slice_changed)
         self._nodes.subscribe(self._node_changed)
+        self._config_maps.subscribe(self._config_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._informers.run(), name="proxy informers")
@@ -120,7 +124,7 @@ class Sync:
             try:
                 await self._sync(full)
             except KernelError as error:
-                if not error.retryable:
+                if not error.retryable and not self._stay(error):
                     raise
                 log.error("cannot sync rules: %s; retrying in %g s", error, retry)
                 self._full = True
@@ -140,10 +144,13 @@ class Sync:
         model = self._tracker.model
         try:
             if full:
-                await self._proxier.full_sync(model, zone=self._zone)
+                await self._switch.full_sync(self._mode, model, zone=self._zone)
             elif changed:
-                await self._proxier.sync(model, changed, zone=self._zone)
-            else:
+                await self._switch.proxier.sync(model, changed, zone=self._zone)
+            wait = await self._switch.proxier.tidy()
+            if wait:
+                asyncio.get_running_loop().call_later(wait, self._wake.set)
+            if not full and not changed:
                 return
         except BaseException:
             self._full = True  # the kernel's state is not known any more
@@ -152,6 +159,13 @@ class Sync:
         if full or any(name.protocol == "UDP" for name in changed):
             await asyncio.to_thread(self._conntrack.reconcile, conntrack.frontends(model))
 
+    def _stay(self, error: KernelError) -> bool:
+        """Go on in the mode of now when this machine cannot do the one that was asked for."""
+        if self._mode == self._switch.mode or not isinstance(error, Unsupported):
+            return False
+        self._mode = self._switch.mode
+        return True
+
     async def _look_at_canary(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -159,8 +173,8 @@ class Sync:
             if self._full:
                 continue  # it is looked at anyway
             try:
-                if not await self._proxier.intact():
-                    log.warning("somebody flushed iptables; writing all rules again")
+                if not await self._switch.proxier.intact():
+                    log.warning("somebody flushed our rules; writing all again")
                     self._full = True
             except KernelError as error:
                 log.warning("cannot look at canary chains: %s", error)
@@ -186,6 +200,17 @@ class Sync:
         zone = new.metadata.labels.get(LABEL_ZONE, "")
         if zone != self._zone:
             self._zone = zone
+            self._full = True
+            self._changed()
+
+    def _config_changed(self, _old: ConfigMap | None, new: ConfigMap | None) -> None:
+        try:
+            mode = modes.wanted(new, self._config.node_name, self._config.mode)
+        except BadRequest as error:
+            log.error("%s; staying in %s mode", error, self._mode)
+            return
+        if mode != self._mode:
+            self._mode = mode
             self._full = True
             self._changed()
 

@@ -1,11 +1,13 @@
 """A node with two serving pods for each test."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import pytest
 
 from netpod.linux import netns
+from netpod.proxy.config import Mode
 from tests.kernel.proxy import lab
 
 
@@ -31,3 +33,15 @@ def empty_node() -> Iterator[str]:
         yield lab.NODE
     finally:
         netns.delete_netns(lab.NODE)
+
+
+@pytest.fixture(params=list(Mode))
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Every proxy mode this kernel can do, one after the other."""
+    return Mode(request.param)
+
+
+@pytest.fixture
+def apply(node: str, mode: Mode) -> lab.Apply:
+    """Hand a model's rules to the node's kernel in this mode."""
+    return functools.partial(lab.apply, mode=mode)

@@ -5,17 +5,20 @@ client 172.18.0.1 --- eth0 172.18.0.3 [node] cni0 10.244.1.1 --- eth0 10.244.1.5
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from netpod.linux import netns, process, sysctl
+from netpod.proxy import modes
 from netpod.proxy.model import Model
-from netpod.proxy.proxier import IptablesProxier
+from netpod.proxy.proxier import Proxier
 from tests.unit.proxy import builders
 
 T = TypeVar("T")
+Apply = Callable[..., Proxier]
 CLIENT, NODE, POD1, POD2 = "npt-client", "npt-node", "npt-pod1", "npt-pod2"
 PODS = {POD1: "10.244.1.5", POD2: "10.244.1.6"}
 NODE_IP, CLIENT_IP = "172.18.0.3", "172.18.0.1"
@@ -170,19 +173,17 @@ def ask(namespace: str, address: str, port: int = 80, *, timeout: float = 0.5) -
     return pod, peer
 
 
-def apply(
-    model: Model, proxier: IptablesProxier | None = None, **config: object
-) -> IptablesProxier:
+def apply(model: Model, proxier: Proxier | None = None, **config: Any) -> Proxier:
     """Hand a model's rules to the node's kernel."""
     proxier = proxier or new_proxier(**config)
     run(proxier.full_sync(model))
     return proxier
 
 
-def new_proxier(**config: object) -> IptablesProxier:
-    """A proxier of the node that knows nothing yet."""
-    values = {**{f: getattr(builders.CONFIG, f) for f in builders.CONFIG.__slots__}, **config}
-    return IptablesProxier(type(builders.CONFIG)(**{**values, "netns": NODE}))
+def new_proxier(**config: Any) -> Proxier:
+    """A proxier of the node that knows nothing yet; in iptables mode unless `mode` says otherwise."""
+    made = dataclasses.replace(builders.CONFIG, **{**config, "netns": NODE})
+    return modes.make(made.mode, made)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

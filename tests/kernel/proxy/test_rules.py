@@ -6,7 +6,7 @@ import pytest
 
 from netpod.linux import iptables, process
 from netpod.proxy import restore
-from netpod.proxy.proxier import IptablesProxier
+from netpod.proxy.proxier import IptablesProxier, Proxier
 from tests.kernel.proxy import lab
 from tests.unit.proxy import builders
 
@@ -51,6 +51,7 @@ def test_restart_corrects_only_the_difference(empty_node: str) -> None:
     process.run(["iptables", "-t", "nat", "-D", chain, "1"], netns=empty_node)
     text = iptables.save(empty_node)
     proxier = lab.new_proxier()
+    assert isinstance(proxier, IptablesProxier)
     compiled = proxier._compiled
     compiled.rebuild(CASES["web"])
     delta = compiled.against(restore.parse_save(text))
@@ -74,7 +75,7 @@ def test_flushed_tables_are_noticed_and_repaired(empty_node: str) -> None:
 def test_incremental_sync_equals_a_full_one(empty_node: str) -> None:
     """Going from model to model by differences ends with the same rules as starting there."""
 
-    async def walk(proxier: IptablesProxier) -> None:
+    async def walk(proxier: Proxier) -> None:
         await proxier.full_sync(CASES["empty"])
         before = CASES["empty"]
         for name in (*sorted(CASES), *reversed(sorted(CASES))):
@@ -85,3 +86,15 @@ def test_incremental_sync_equals_a_full_one(empty_node: str) -> None:
             assert normalised(iptables.save(empty_node)) == golden
 
     lab.run(walk(lab.new_proxier()))
+
+
+def test_remove_leaves_other_peoples_rules_alone(empty_node: str) -> None:
+    """Chains, jumps and canaries of this mode go from every table; the rest stays; twice is fine."""
+    for command in ("-N CNI-HOSTPORT", "-A OUTPUT -j CNI-HOSTPORT"):
+        process.run(["iptables", "-t", "nat", *command.split()], netns=empty_node)
+    proxier = lab.apply(CASES["web-local"])
+    lab.run(proxier.remove())
+    lab.run(proxier.remove())
+    saved = iptables.save(empty_node)
+    assert "KUBE" not in saved
+    assert "-A OUTPUT -j CNI-HOSTPORT" in saved

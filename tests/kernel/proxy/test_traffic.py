@@ -1,5 +1,6 @@
 """What packets do under compiled rules: facts, never rule text."""
 
+import dataclasses
 import socket
 import time
 from typing import Any
@@ -8,11 +9,11 @@ import pytest
 
 from netpod.api.discovery import Endpoint
 from netpod.linux import conntrack as kernel
-from netpod.linux import netns, sysctl
+from netpod.linux import netns
 from netpod.proxy import conntrack, model
 from netpod.proxy.model import Model
 from tests.kernel.proxy import lab
-from tests.kernel.proxy.lab import CLIENT, CLIENT_IP, NODE, NODE_IP, POD1, POD2, ask
+from tests.kernel.proxy.lab import CLIENT, CLIENT_IP, NODE, NODE_IP, POD1, POD2, Apply, ask
 from tests.unit.proxy import builders
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
 
@@ -20,6 +21,7 @@ VIP = "10.96.45.12"
 LB = "203.0.113.10"
 BOTH = (entry("10.244.1.5"), entry("10.244.1.6"))
 FIRST = (entry("10.244.1.5"),)
+CONFIG = dataclasses.replace(builders.CONFIG, netns=NODE)
 
 
 def web(entries: tuple[Endpoint, ...] = BOTH, **spec: Any) -> Model:
@@ -34,17 +36,17 @@ def balancer(entries: tuple[Endpoint, ...] = BOTH, **spec: Any) -> Model:
     return web(entries, type="LoadBalancer", ports=ports, vips=(LB,), **spec)
 
 
-def test_cluster_ip_reaches_every_endpoint(node: str) -> None:
+def test_cluster_ip_reaches_every_endpoint(apply: Apply) -> None:
     """A cluster IP is DNATed to each endpoint; a pod's own address is seen."""
-    lab.apply(web())
+    apply(web())
     seen = {ask(POD1, VIP) for _ in range(24)}
     assert {pod for pod, _ in seen} == {POD1, POD2}
     assert (POD2, "10.244.1.5") in seen
 
 
-def test_cluster_ip_without_endpoints_is_refused(node: str) -> None:
+def test_cluster_ip_without_endpoints_is_refused(apply: Apply) -> None:
     """A connection to a cluster IP with no ready endpoint is refused at once, not left to time out."""
-    lab.apply(web(()))
+    apply(web(()))
     start = time.monotonic()
     for source in (POD1, NODE):
         with pytest.raises(ConnectionRefusedError):
@@ -52,117 +54,116 @@ def test_cluster_ip_without_endpoints_is_refused(node: str) -> None:
     assert time.monotonic() - start < 0.4
 
 
-def test_pod_reaches_itself_through_its_service(node: str) -> None:
+def test_pod_reaches_itself_through_its_service(apply: Apply) -> None:
     """Hairpin: the pod sees the bridge as its client, or it would answer itself directly."""
-    lab.apply(web(FIRST))
+    apply(web(FIRST))
     assert ask(POD1, VIP) == (POD1, "10.244.1.1")
 
 
-def test_sources_outside_the_cluster_are_masqueraded(node: str) -> None:
+def test_sources_outside_the_cluster_are_masqueraded(apply: Apply) -> None:
     """Host processes and machines outside reach a cluster IP with an address of the node."""
-    lab.apply(web(FIRST))
+    apply(web(FIRST))
     assert ask(CLIENT, VIP) == (POD1, "10.244.1.1")
     assert ask(NODE, VIP) == (POD1, "10.244.1.1")
 
 
-def test_masquerade_all_hides_pods_too(node: str) -> None:
+def test_masquerade_all_hides_pods_too(apply: Apply) -> None:
     """With masqueradeAll the endpoint sees the node, whoever asks."""
-    lab.apply(web(FIRST), masquerade_all=True)
+    apply(web(FIRST), masquerade_all=True)
     assert ask(POD2, VIP) == (POD1, "10.244.1.1")
 
 
-def test_node_port_answers_on_every_local_address(node: str) -> None:
-    """A node port is open on the node's address, the bridge and, from the node itself, 127.0.0.1."""
-    sysctl.write(NODE, "net.ipv4.conf.all.route_localnet", 1)
-    lab.apply(balancer())
+def test_node_port_answers_on_the_node(apply: Apply) -> None:
+    """A node port is open on the node's primary address, to machines outside, to pods and to the node itself."""
+    apply(balancer())
     assert {ask(CLIENT, NODE_IP, 31080)[0] for _ in range(24)} == {POD1, POD2}
-    assert ask(POD1, "10.244.1.1", 31080)[0] in (POD1, POD2)
-    assert ask(NODE, "127.0.0.1", 31080)[0] in (POD1, POD2)
+    assert ask(POD1, NODE_IP, 31080)[0] in (POD1, POD2)
+    assert ask(NODE, NODE_IP, 31080)[0] in (POD1, POD2)
 
 
-def test_load_balancer_vip_is_answered_by_the_node(node: str) -> None:
+def test_load_balancer_vip_is_answered_by_the_node(apply: Apply) -> None:
     """Packets to a VIP that arrive at a node, or start there or in its pods, are DNATed on the spot."""
-    lab.apply(balancer())
+    apply(balancer())
     assert ask(CLIENT, LB)[1] == "10.244.1.1"
     assert ask(NODE, LB)[0] in (POD1, POD2)
     assert ask(POD1, LB)[0] in (POD1, POD2)
 
 
-def test_external_ip_is_answered_by_the_node(node: str) -> None:
+def test_external_ip_is_answered_by_the_node(apply: Apply) -> None:
     """spec.externalIPs behave as VIPs do."""
-    lab.apply(web(external_ips=(LB,)))
+    apply(web(external_ips=(LB,)))
     assert ask(CLIENT, LB)[0] in (POD1, POD2)
 
 
-def test_local_policy_preserves_the_client(node: str) -> None:
+def test_local_policy_preserves_the_client(apply: Apply) -> None:
     """externalTrafficPolicy Local: the endpoint sees the client's own address."""
-    lab.apply(balancer(FIRST, external_traffic_policy="Local"))
+    apply(balancer(FIRST, external_traffic_policy="Local"))
     assert ask(CLIENT, NODE_IP, 31080) == (POD1, CLIENT_IP)
     assert ask(CLIENT, LB) == (POD1, CLIENT_IP)
 
 
-def test_local_policy_without_local_endpoints_drops(node: str) -> None:
+def test_local_policy_without_local_endpoints_drops(apply: Apply) -> None:
     """External traffic gets no answer at all; this node's pods use the endpoints of other nodes."""
     elsewhere = (entry("10.244.1.5", "worker2"),)
-    lab.apply(balancer(elsewhere, external_traffic_policy="Local"))
+    apply(balancer(elsewhere, external_traffic_policy="Local"))
     with pytest.raises(TimeoutError):
         ask(CLIENT, NODE_IP, 31080, timeout=0.2)
     assert ask(POD2, LB)[0] == POD1
     assert ask(POD2, VIP)[0] == POD1
 
 
-def test_internal_local_policy_without_local_endpoints_drops(node: str) -> None:
+def test_internal_local_policy_without_local_endpoints_drops(apply: Apply) -> None:
     """internalTrafficPolicy Local keeps cluster IP traffic on the node, even if nobody is there."""
-    lab.apply(web((entry("10.244.1.5", "worker2"),), internal_traffic_policy="Local"))
+    apply(web((entry("10.244.1.5", "worker2"),), internal_traffic_policy="Local"))
     with pytest.raises(TimeoutError):
         ask(POD2, VIP, timeout=0.2)
 
 
-def test_node_port_without_endpoints_is_refused(node: str) -> None:
+def test_node_port_without_endpoints_is_refused(apply: Apply) -> None:
     """Node ports and VIPs of a Service nobody serves are refused at once."""
-    lab.apply(balancer(()))
+    apply(balancer(()))
     for address, number in ((NODE_IP, 31080), (LB, 80)):
         with pytest.raises(ConnectionRefusedError):
             ask(CLIENT, address, number)
 
 
-def test_source_ranges_keep_others_out(node: str) -> None:
+def test_source_ranges_keep_others_out(apply: Apply) -> None:
     """loadBalancerSourceRanges filter the VIP, never the node port."""
-    lab.apply(balancer(load_balancer_source_ranges=("192.0.2.0/24",)))
+    apply(balancer(load_balancer_source_ranges=("192.0.2.0/24",)))
     with pytest.raises(TimeoutError):
         ask(CLIENT, LB, timeout=0.2)
     assert ask(CLIENT, NODE_IP, 31080)[0] in (POD1, POD2)
-    lab.apply(balancer(load_balancer_source_ranges=(f"{CLIENT_IP}/32",)))
+    apply(balancer(load_balancer_source_ranges=(f"{CLIENT_IP}/32",)))
     assert ask(CLIENT, LB)[0] in (POD1, POD2)
 
 
-def test_client_ip_affinity_sticks(node: str) -> None:
+def test_client_ip_affinity_sticks(apply: Apply) -> None:
     """sessionAffinity ClientIP: the first endpoint a client got is the one it keeps."""
-    lab.apply(web(session_affinity="ClientIP"))
+    apply(web(session_affinity="ClientIP"))
     assert len({ask(POD2, VIP)[0] for _ in range(12)}) == 1
 
 
-def test_established_connection_survives_a_sync(node: str) -> None:
+def test_established_connection_survives_a_sync(apply: Apply) -> None:
     """Rules may change as they like: conntrack keeps a connection's endpoint, while that lives."""
-    lab.apply(web(FIRST))
+    apply(web(FIRST))
     with lab.connect(POD2, VIP, 80) as sock:
         lines = sock.makefile("rw")
         assert lines.readline().split() == [POD1, "10.244.1.6"]
-        lab.apply(web((entry("10.244.1.6"),)))
+        apply(web((entry("10.244.1.6"),)))
         assert ask(POD2, VIP)[0] == POD2
-        lab.apply(model.build((), (), "worker"))
+        apply(model.build((), (), "worker"))
         lines.write("still here\n")
         lines.flush()
         assert lines.readline() == "still here\n"
 
 
-def test_stale_udp_flows_are_forgotten(node: str) -> None:
+def test_stale_udp_flows_are_forgotten(apply: Apply) -> None:
     """A UDP client that goes on sending from one port gets to the new endpoint, not to the dead one."""
     dns = service(cluster_ip="10.96.0.10", ports=(port(53, protocol="UDP"),))
     slices = [endpoint_slice((entry(ip),), ports=(("", 5353, "UDP"),)) for ip in lab.PODS.values()]
     models = [model.build((dns,), (piece,), "worker") for piece in slices]
-    proxier = lab.apply(models[0])
-    reconciler = conntrack.Reconciler(lab.new_proxier()._config)
+    proxier = apply(models[0])
+    reconciler = conntrack.Reconciler(CONFIG)
     reconciler.reconcile(conntrack.frontends(models[0]))
     client = netns.socket_in(CLIENT, socket.AF_INET, socket.SOCK_DGRAM)
     client.settimeout(0.5)
@@ -174,22 +175,10 @@ def test_stale_udp_flows_are_forgotten(node: str) -> None:
     with client, lab.udp_server(POD1), lab.udp_server(POD2):
         assert answer() == POD1
         assert reconciler.reconcile(conntrack.frontends(models[0])) == 0
-        lab.apply(models[1], proxier)
+        apply(models[1], proxier)
         assert answer() == POD1
         assert reconciler.reconcile(conntrack.frontends(models[1])) == 1
         assert answer() == POD2
-        lab.apply(model.build((), (), "worker"), proxier)
+        apply(model.build((), (), "worker"), proxier)
         assert reconciler.reconcile(conntrack.Frontends()) == 1
         assert not kernel.observe(NODE, protocol="udp")
-
-
-def test_spoofed_localnet_packets_do_not_arrive(node: str) -> None:
-    """route_localnet opens 127.0.0.0/8 to neighbours; KUBE-FIREWALL closes it again."""
-    sysctl.write(NODE, "net.ipv4.conf.all.route_localnet", 1)
-    sysctl.write(CLIENT, "net.ipv4.conf.all.route_localnet", 1)
-    lab.ip(CLIENT, "address del 127.0.0.1/8 dev lo", f"route add 127.0.0.2 via {NODE_IP}")
-    with lab.tcp_server(NODE, 9000):
-        assert ask(CLIENT, "127.0.0.2", 9000)[0] == NODE
-        lab.apply(builders.cases()["empty"])
-        with pytest.raises(TimeoutError):
-            ask(CLIENT, "127.0.0.2", 9000, timeout=0.2)

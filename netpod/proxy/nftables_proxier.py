@@ -1,0 +1,113 @@
+"""nftables mode: table `ip kube-proxy`, handed over by nft(8) in transactions.
+
+A chain that lost its last reference is emptied at once and deleted a second later: kernels before 6.2 may still be
+sending a packet through the map that named it. Source: kubernetes pkg/proxy/nftables/proxier.go, staleChains.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection
+
+from netpod.errors import CommandFailed
+from netpod.linux import nft, process
+from netpod.proxy.config import ProxyConfig
+from netpod.proxy.model import Model, ServicePortName
+from netpod.proxy.nftables_compiled import Compiled
+from netpod.proxy.nftables_names import FAMILY, NAME, Chain
+from netpod.proxy.nftables_table import Delta, Table, delete_text, parse_list, transactions
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS = 1.0
+
+
+class NftablesProxier:
+    """Nftables mode.
+
+    Raises from every method:
+        CommandFailed: nft refused; the table is as before, or some chains are there that nothing leads to yet.
+        Unsupported: nft is not installed.
+    """
+
+    def __init__(self, config: ProxyConfig) -> None:
+        self._config = config
+        self._compiled = Compiled(config)
+        self._stale: dict[str, float] = {}
+
+    async def full_sync(self, model: Model, *, zone: str = "") -> bool:
+        """See Proxier.full_sync."""
+        self._compiled.rebuild(model, zone=zone)
+        observed = await asyncio.to_thread(observe, self._config.netns)
+        self._stale.clear()
+        return await self._hand_over(self._compiled.against(observed))
+
+    async def sync(
+        self, model: Model, changed: Collection[ServicePortName], *, zone: str = ""
+    ) -> bool:
+        """See Proxier.sync."""
+        self._compiled.update(changed, model, zone=zone)
+        return await self._hand_over(self._compiled.pending())
+
+    async def intact(self) -> bool:
+        """See Proxier.intact: the chain that dispatches is still there."""
+        argv = ["nft", "list", "chain", FAMILY, NAME, str(Chain.SERVICES)]
+        try:
+            await process.arun(argv, netns=self._config.netns)
+        except CommandFailed:
+            return False
+        return True
+
+    async def tidy(self) -> float:
+        """See Proxier.tidy: delete the chains that were emptied long enough ago."""
+        now = time.monotonic()
+        due = [chain for chain, since in self._stale.items() if now - since >= STALE_SECONDS]
+        if due:
+            try:
+                await asyncio.to_thread(nft.apply, self._config.netns, delete_text(due))
+            except CommandFailed as error:
+                log.warning("cannot delete stale chains yet: %s", error)
+                self._stale.update(dict.fromkeys(due, now))
+            else:
+                for chain in due:
+                    del self._stale[chain]
+        if not self._stale:
+            return 0.0
+        return max(0.01, min(self._stale.values()) + STALE_SECONDS - time.monotonic())
+
+    async def remove(self) -> None:
+        """See Proxier.remove."""
+        await asyncio.to_thread(remove, self._config.netns)
+
+    async def _hand_over(self, delta: Delta) -> bool:
+        texts = transactions(delta)
+        if texts:
+            await asyncio.to_thread(self._apply, texts)
+        now = time.monotonic()
+        for chain in delta.chains:
+            self._stale.pop(chain, None)
+        self._stale.update(dict.fromkeys(delta.stale, now))
+        self._compiled.applied()
+        return bool(texts)
+
+    def _apply(self, texts: list[str]) -> None:
+        for text in texts:
+            nft.apply(self._config.netns, text, timeout=120)
+
+
+def observe(netns: str) -> Table | None:
+    """The table as the kernel has it; None when there is none."""
+    if not exists(netns):
+        return None
+    return parse_list(nft.list_text(netns, "table", FAMILY, NAME, stateless=True))
+
+
+def exists(netns: str) -> bool:
+    """Whether the table is there."""
+    return f"table {FAMILY} {NAME}\n" in nft.list_text(netns, "tables") + "\n"
+
+
+def remove(netns: str) -> None:
+    """Delete the table with all that is in it; absent is fine."""
+    if exists(netns):
+        nft.apply(netns, f"delete table {FAMILY} {NAME}\n")

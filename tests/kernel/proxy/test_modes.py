@@ -1,0 +1,126 @@
+"""Which mode a proxy works in, and how it changes: real API server, real kernel, real packets."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from netpod.api.core import ConfigMap
+from netpod.api.meta import ObjectMeta
+from netpod.client.rest import Client
+from netpod.linux import iptables, nft, sysctl
+from netpod.proxy import modes, sync
+from netpod.proxy.config import Mode
+from tests.kernel.proxy import control, lab
+from tests.kernel.proxy.test_sync import CONFIG, answers, story
+
+
+def config_map(mode: str, **nodes: str) -> ConfigMap:
+    """kube-system/kube-proxy with this mode, and others for some nodes."""
+    data = {modes.KEY: text(mode)} | {modes.node_key(n): text(m) for n, m in nodes.items()}
+    return ConfigMap(metadata=ObjectMeta(name=modes.NAME, namespace=modes.NAMESPACE), data=data)
+
+
+def text(mode: str) -> str:
+    """A KubeProxyConfiguration."""
+    return f"apiVersion: {modes.API_VERSION}\nkind: {modes.KIND}\nmode: {mode}\n"
+
+
+def present(node: str) -> set[Mode]:
+    """The modes of which anything is in the kernel."""
+    found = set()
+    if "KUBE-" in iptables.save(node):
+        found.add(Mode.IPTABLES)
+    if "kube-proxy" in nft.list_text(node, "tables"):
+        found.add(Mode.NFTABLES)
+    return found
+
+
+async def put(client: Client, wanted: ConfigMap) -> None:
+    """Change the ConfigMap."""
+    old = await client.get(ConfigMap, modes.NAME, modes.NAMESPACE)
+    await client.update(dataclasses.replace(old, data=wanted.data))
+
+
+def test_rules_follow_the_api_in_every_mode(node: str, mode: Mode, tmp_path: Path) -> None:
+    """The mode a proxy starts in is the ConfigMap's."""
+
+    async def body(client: Client) -> None:
+        await client.create(config_map(mode))
+        async with control.running(sync.run(client, CONFIG)):
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+            assert await asyncio.to_thread(present, node) == {mode}
+
+    story(tmp_path, body)
+
+
+def test_switch_keeps_connections_and_leaves_nothing(node: str, tmp_path: Path) -> None:
+    """There and back: new connections are answered all the time, an old one goes on, the old rules are gone."""
+
+    async def body(client: Client) -> None:
+        await client.create(config_map("iptables"))
+        async with control.running(sync.run(client, CONFIG)):
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+            sock = await asyncio.to_thread(lab.connect, lab.CLIENT, "10.96.45.12", 80)
+            with sock:
+                lines = sock.makefile("rw")
+                before = await asyncio.to_thread(lines.readline)
+                assert before.split()[1] == "10.244.1.1"
+                for mode in (Mode.NFTABLES, Mode.IPTABLES):
+                    await put(client, config_map(mode))
+                    while await asyncio.to_thread(present, node) != {mode}:
+                        assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+                    lines.write("still here\n")
+                    lines.flush()
+                    assert await asyncio.to_thread(lines.readline) == "still here\n"
+                    assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+                    local = sysctl.read(node, "net.ipv4.conf.all.route_localnet")
+                    assert local == ("1" if mode is Mode.IPTABLES else "0")
+
+    story(tmp_path, body)
+
+
+def test_unknown_mode_changes_nothing(node: str, tmp_path: Path) -> None:
+    """A typing error in the ConfigMap leaves the rules as they are, and the proxy following the API."""
+
+    async def body(client: Client) -> None:
+        await client.create(config_map("nftables"))
+        async with control.running(sync.run(client, CONFIG)):
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+            await put(client, config_map("nftbales"))
+            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(present, node) == {Mode.NFTABLES}
+            await put(client, config_map("iptables"))
+            await control.until(lambda: present(node) == {Mode.IPTABLES})
+
+    story(tmp_path, body)
+
+
+def test_node_override(node: str, tmp_path: Path) -> None:
+    """A configuration for this node counts before the cluster's; one for another node does not."""
+
+    async def body(client: Client) -> None:
+        await client.create(config_map("iptables", worker="nftables", worker2="iptables"))
+        async with control.running(sync.run(client, CONFIG)):
+            await control.until(lambda: present(node) == {Mode.NFTABLES})
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+
+    story(tmp_path, body)
+
+
+@pytest.mark.parametrize("start", list(Mode))
+def test_leftovers_of_another_mode_are_removed_at_start(
+    node: str, start: Mode, tmp_path: Path
+) -> None:
+    """A proxy that was killed in one mode and starts in the other finishes the change."""
+    (other,) = set(Mode) - {start}
+
+    async def body(client: Client) -> None:
+        for mode in (other, start):
+            config = dataclasses.replace(CONFIG, mode=mode)
+            async with control.running(sync.run(client, config)):
+                await control.until(lambda mode=mode: present(node) == {mode})  # type: ignore[misc]
+                await control.until(lambda: answers(lab.POD1, lab.POD2))
+
+    story(tmp_path, body)
