@@ -5,6 +5,7 @@ Source: k8s.io/api core/v1/types.go.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from netpod.api.meta import EMPTY, Condition, Json, Object, Struct, always
 
@@ -171,6 +172,13 @@ class Binding(Object):
     api_version: str = always("v1")
     kind: str = always("Binding")
     target: ObjectReference = field(default_factory=ObjectReference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomResource(Object):
+    """An object of a kind that a CustomResourceDefinition made; all but its metadata is in `unknown`."""
+
+    OPEN: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

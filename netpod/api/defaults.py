@@ -3,13 +3,14 @@
 Source: pkg/apis/{core,apps,discovery,networking}/v1/defaults.go.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from netpod.api import defaults_pod, defaults_service
 from netpod.api.apps import Deployment, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment
-from netpod.api.core import Endpoints, Namespace, Secret
+from netpod.api.core import CustomResource, Endpoints, Namespace, Secret
 from netpod.api.defaults_pod import fill
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Object
@@ -26,8 +27,18 @@ def apply_defaults(obj: T) -> T:
 
     Kinds without defaults come back as they are.
     """
-    apply = _DEFAULTS.get(obj.kind)
+    apply = None if isinstance(obj, CustomResource) else _DEFAULTS.get(obj.kind)
+    if isinstance(apply, str):
+        apply = _late(apply)
     return cast(T, apply(obj)) if apply else obj
+
+
+@functools.cache
+def _late(name: str) -> Callable[[Any], Object]:
+    """Return a function of defaults_workloads, imported when the first such object comes."""
+    from netpod.api import defaults_workloads
+
+    return cast(Callable[[Any], Object], getattr(defaults_workloads, name))
 
 
 def _namespace(obj: Namespace) -> Namespace:
@@ -99,16 +110,32 @@ def _replica_set(obj: ReplicaSet) -> ReplicaSet:
     return replace(obj, spec=replace(spec, template=template))
 
 
-_DEFAULTS: Mapping[str, Callable[[Any], Object]] = {
+_DEFAULTS: Mapping[str, Callable[[Any], Object] | str] = {
+    "ClusterRoleBinding": "cluster_role_binding",
+    "CronJob": "cron_job",
+    "DaemonSet": "daemon_set",
     "Deployment": _deployment,
     "EndpointSlice": _endpoint_slice,
     "Endpoints": _endpoints,
+    "HorizontalPodAutoscaler": "autoscaler",
     "IngressClass": _ingress_class,
+    "Job": "job",
     "Namespace": _namespace,
+    "NetworkPolicy": "network_policy",
     "Node": _node,
+    "PersistentVolume": "volume",
+    "PersistentVolumeClaim": "claim",
+    "PodTemplate": "pod_template",
+    "PriorityClass": "priority_class",
     "Pod": defaults_pod.pod_defaults,
     "ReplicaSet": _replica_set,
+    "ReplicationController": "replication_controller",
+    "RoleBinding": "role_binding",
     "Secret": _secret,
     "Service": defaults_service.service_defaults,
+    "StatefulSet": "stateful_set",
+    "StorageClass": "storage_class",
 }
-"""By kind; ConfigMap, ServiceAccount, Ingress, Lease and Event have none upstream either."""
+"""By kind, or the name of a function in defaults_workloads.py.
+
+ConfigMap, ServiceAccount, Ingress, Lease and Event have none upstream either."""

@@ -1,10 +1,15 @@
 """Every resource the API serves: one entry makes a kind known everywhere.
 
+Most processes touch a few kinds, and making a class costs half a millisecond, so the less usual ones are named by
+module and class and imported when somebody asks for them.
+
 Source: the kinds' entries in upstream's discovery documents.
 """
 
 import functools
+import importlib
 from dataclasses import dataclass
+from typing import cast
 
 from netpod.api.apps import Deployment, ReplicaSet
 from netpod.api.coordination import Lease
@@ -18,24 +23,51 @@ from netpod.api.service import Service
 from netpod.errors import NotFound
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resource:
-    """How a kind is addressed; `group` is "" for the core group."""
+    """How a kind is addressed; `group` is "" for the core group.
+
+    Attributes:
+        at: Class of its objects, or where it is: `module:Class` below netpod.api.
+        stored: The resource whose stored objects this one shows in another version, or None.
+        verbs: What can be done with it; empty for everything that can be done with stored objects.
+        singular_name: Where the singular is not the kind in lower case.
+        list_name: Where the list's kind is not the kind with List behind.
+    """
 
     group: str = ""
     version: str = "v1"
     kind: str
     plural: str
-    cls: type[Object]
+    at: type[Object] | str
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    stored: "Resource | None" = None
+    verbs: tuple[str, ...] = ()
+    singular_name: str = ""
+    list_name: str = ""
+
+    @property
+    def cls(self) -> type[Object]:
+        """Class of its objects; of a view, of what is stored."""
+        return self.at if isinstance(self.at, type) else _load(self.at)
+
+    @property
+    def storage(self) -> "Resource":
+        """The resource in whose form objects are stored: itself, unless it is a view."""
+        return self.stored or self
 
     @property
     def singular(self) -> str:
         """Kind in lower case, as kubectl prints it."""
-        return self.kind.lower()
+        return self.singular_name or self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """Kind of a list of its objects."""
+        return self.list_name or f"{self.kind}List"
 
     @property
     def api_version(self) -> str:
@@ -58,32 +90,109 @@ class Resource:
         return f"{path}/{subresource}" if subresource else path
 
 
-RESOURCES: tuple[Resource, ...] = (
-    Resource(kind="Namespace", plural="namespaces", cls=Namespace, namespaced=False, short_names=("ns",), subresources=("status", "finalize")),
-    Resource(kind="Node", plural="nodes", cls=Node, namespaced=False, short_names=("no",), subresources=("status",)),
-    Resource(kind="Pod", plural="pods", cls=Pod, short_names=("po",), subresources=("status", "binding"), categories=("all",)),
-    Resource(kind="Service", plural="services", cls=Service, short_names=("svc",), subresources=("status",), categories=("all",)),
-    Resource(kind="Endpoints", plural="endpoints", cls=Endpoints, short_names=("ep",)),
-    Resource(kind="ConfigMap", plural="configmaps", cls=ConfigMap, short_names=("cm",)),
-    Resource(kind="Secret", plural="secrets", cls=Secret),
-    Resource(kind="Event", plural="events", cls=Event, short_names=("ev",)),
-    Resource(kind="ServiceAccount", plural="serviceaccounts", cls=ServiceAccount, short_names=("sa",)),
-    Resource(group="apps", kind="Deployment", plural="deployments", cls=Deployment, short_names=("deploy",), subresources=("status", "scale"), categories=("all",)),
-    Resource(group="apps", kind="ReplicaSet", plural="replicasets", cls=ReplicaSet, short_names=("rs",), subresources=("status", "scale"), categories=("all",)),
-    Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices", cls=EndpointSlice),
-    Resource(group="networking.k8s.io", kind="Ingress", plural="ingresses", cls=Ingress, short_names=("ing",), subresources=("status",)),
-    Resource(group="networking.k8s.io", kind="IngressClass", plural="ingressclasses", cls=IngressClass, namespaced=False),
-    Resource(group="coordination.k8s.io", kind="Lease", plural="leases", cls=Lease),
-)  # fmt: skip
+@functools.cache
+def _load(at: str) -> type[Object]:
+    module, _, name = at.partition(":")
+    return cast(type[Object], getattr(importlib.import_module(f"netpod.api.{module}"), name))
 
-_BY_CLASS = {resource.cls: resource for resource in RESOURCES}
-_BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource(kind="Namespace", plural="namespaces", at=Namespace, namespaced=False, short_names=("ns",), subresources=("status", "finalize")),
+    Resource(kind="Node", plural="nodes", at=Node, namespaced=False, short_names=("no",), subresources=("status",)),
+    Resource(kind="Pod", plural="pods", at=Pod, short_names=("po",), subresources=("status", "binding", "eviction"), categories=("all",)),
+    Resource(kind="Service", plural="services", at=Service, short_names=("svc",), subresources=("status",), categories=("all",)),
+    Resource(kind="Endpoints", plural="endpoints", at=Endpoints, short_names=("ep",)),
+    Resource(kind="ConfigMap", plural="configmaps", at=ConfigMap, short_names=("cm",)),
+    Resource(kind="Secret", plural="secrets", at=Secret),
+    Resource(kind="Event", plural="events", at=Event, short_names=("ev",)),
+    Resource(kind="ServiceAccount", plural="serviceaccounts", at=ServiceAccount, short_names=("sa",), subresources=("token",)),
+    Resource(group="apps", kind="Deployment", plural="deployments", at=Deployment, short_names=("deploy",), subresources=("status", "scale"), categories=("all",)),
+    Resource(group="apps", kind="ReplicaSet", plural="replicasets", at=ReplicaSet, short_names=("rs",), subresources=("status", "scale"), categories=("all",)),
+    Resource(group="discovery.k8s.io", kind="EndpointSlice", plural="endpointslices", at=EndpointSlice),
+    Resource(group="networking.k8s.io", kind="Ingress", plural="ingresses", at=Ingress, short_names=("ing",), subresources=("status",)),
+    Resource(group="networking.k8s.io", kind="IngressClass", plural="ingressclasses", at=IngressClass, namespaced=False),
+    Resource(group="coordination.k8s.io", kind="Lease", plural="leases", at=Lease),
+    Resource(kind="ReplicationController", plural="replicationcontrollers", at="workloads:ReplicationController", short_names=("rc",), subresources=("status", "scale"), categories=("all",)),
+    Resource(kind="PodTemplate", plural="podtemplates", at="workloads:PodTemplate"),
+    Resource(kind="PersistentVolume", plural="persistentvolumes", at="storage:PersistentVolume", namespaced=False, short_names=("pv",), subresources=("status",)),
+    Resource(kind="PersistentVolumeClaim", plural="persistentvolumeclaims", at="storage:PersistentVolumeClaim", short_names=("pvc",), subresources=("status",)),
+    Resource(kind="LimitRange", plural="limitranges", at="policy:LimitRange", short_names=("limits",)),
+    Resource(kind="ResourceQuota", plural="resourcequotas", at="policy:ResourceQuota", short_names=("quota",), subresources=("status",)),
+    Resource(group="apps", kind="DaemonSet", plural="daemonsets", at="workloads:DaemonSet", short_names=("ds",), subresources=("status",), categories=("all",)),
+    Resource(group="apps", kind="StatefulSet", plural="statefulsets", at="workloads:StatefulSet", short_names=("sts",), subresources=("status", "scale"), categories=("all",)),
+    Resource(group="apps", kind="ControllerRevision", plural="controllerrevisions", at="workloads:ControllerRevision"),
+    Resource(group="batch", kind="Job", plural="jobs", at="batch:Job", subresources=("status",), categories=("all",)),
+    Resource(group="batch", kind="CronJob", plural="cronjobs", at="batch:CronJob", short_names=("cj",), subresources=("status",), categories=("all",)),
+    Resource(group="autoscaling", version="v2", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers", at="autoscaling:HorizontalPodAutoscaler", short_names=("hpa",), subresources=("status",), categories=("all",)),
+    Resource(group="policy", kind="PodDisruptionBudget", plural="poddisruptionbudgets", at="policy:PodDisruptionBudget", short_names=("pdb",), subresources=("status",)),
+    Resource(group="networking.k8s.io", kind="NetworkPolicy", plural="networkpolicies", at="networkpolicy:NetworkPolicy", short_names=("netpol",)),
+    Resource(group="rbac.authorization.k8s.io", kind="Role", plural="roles", at="rbac:Role"),
+    Resource(group="rbac.authorization.k8s.io", kind="RoleBinding", plural="rolebindings", at="rbac:RoleBinding"),
+    Resource(group="rbac.authorization.k8s.io", kind="ClusterRole", plural="clusterroles", at="rbac:ClusterRole", namespaced=False),
+    Resource(group="rbac.authorization.k8s.io", kind="ClusterRoleBinding", plural="clusterrolebindings", at="rbac:ClusterRoleBinding", namespaced=False),
+    Resource(group="storage.k8s.io", kind="StorageClass", plural="storageclasses", at="storage:StorageClass", namespaced=False, short_names=("sc",)),
+    Resource(group="scheduling.k8s.io", kind="PriorityClass", plural="priorityclasses", at="policy:PriorityClass", namespaced=False, short_names=("pc",)),
+)  # fmt: skip
+"""What is stored, in the version in which it is."""
+
 _BY_PLURAL = {(r.group, r.version, r.plural): r for r in RESOURCES}
+
+
+def _view(group: str, version: str, of: tuple[str, str, str]) -> Resource:
+    stored = _BY_PLURAL[of]
+    return Resource(
+        group=group,
+        version=version,
+        kind=stored.kind,
+        plural=stored.plural,
+        at=stored.at,
+        namespaced=stored.namespaced,
+        short_names=stored.short_names,
+        subresources=stored.subresources,
+        categories=stored.categories,
+        stored=stored,
+    )
+
+
+VIEWS = (
+    _view("autoscaling", "v1", ("autoscaling", "v2", "horizontalpodautoscalers")),
+    _view("events.k8s.io", "v1", ("", "v1", "events")),
+    _view("batch", "v1beta1", ("batch", "v1", "cronjobs")),
+    _view("policy", "v1beta1", ("policy", "v1", "poddisruptionbudgets")),
+    _view("discovery.k8s.io", "v1beta1", ("discovery.k8s.io", "v1", "endpointslices")),
+    _view("networking.k8s.io", "v1beta1", ("networking.k8s.io", "v1", "ingresses")),
+)
+"""Other versions of the same objects, for those who ask for them; apiserver/views.py converts."""
+
+_AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
+
+QUESTIONS = (
+    Resource(group=_AUTHORIZATION, kind="SelfSubjectAccessReview", plural="selfsubjectaccessreviews", at="core:Unstructured", namespaced=False, verbs=("create",)),
+    Resource(group=_AUTHORIZATION, kind="SelfSubjectRulesReview", plural="selfsubjectrulesreviews", at="core:Unstructured", namespaced=False, verbs=("create",)),
+    Resource(group=_AUTHORIZATION, kind="SubjectAccessReview", plural="subjectaccessreviews", at="core:Unstructured", namespaced=False, verbs=("create",)),
+    Resource(group=_AUTHORIZATION, kind="LocalSubjectAccessReview", plural="localsubjectaccessreviews", at="core:Unstructured", verbs=("create",)),
+    Resource(group=_AUTHENTICATION, kind="TokenReview", plural="tokenreviews", at="core:Unstructured", namespaced=False, verbs=("create",)),
+    Resource(group=_AUTHENTICATION, kind="SelfSubjectReview", plural="selfsubjectreviews", at="core:Unstructured", namespaced=False, verbs=("create",)),
+)  # fmt: skip
+"""What is asked by creating it and never stored."""
+
+SERVED = (*RESOURCES, *VIEWS, *QUESTIONS)
+"""All the API serves, a group's preferred version first."""
+
+_BY_PLURAL |= {(r.group, r.version, r.plural): r for r in (*VIEWS, *QUESTIONS)}
+_BY_KIND = {(r.api_version, r.kind): r for r in SERVED}
+
+
+_by_class: dict[type[Object], Resource] = {}
 
 
 def of(cls: type[Object]) -> Resource:
     """Return the resource whose objects are of this class."""
-    return _BY_CLASS[cls]
+    resource = _by_class.get(cls)
+    if resource is None:
+        empty = cls()
+        resource = _by_class[cls] = _BY_KIND[empty.api_version, empty.kind].storage
+    return resource
 
 
 def by_kind(api_version: str, kind: str) -> Resource:

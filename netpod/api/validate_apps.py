@@ -23,8 +23,8 @@ def deployment(errors: Errors, obj: Deployment) -> None:
     """Check a Deployment."""
     spec = obj.spec
     errors.non_negative("spec.replicas", spec.replicas)
-    _selector(errors, spec.selector, spec.template, "deployment")
-    _template(errors, spec.template, "Deployment")
+    selector(errors, spec.selector, spec.template, "deployment")
+    template(errors, spec.template, "Deployment")
     _strategy(errors, spec.strategy)
     errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
     errors.non_negative("spec.revisionHistoryLimit", spec.revision_history_limit)
@@ -46,8 +46,8 @@ def replica_set(errors: Errors, obj: ReplicaSet) -> None:
     spec = obj.spec
     errors.non_negative("spec.replicas", spec.replicas)
     errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
-    _selector(errors, spec.selector, spec.template, "replicaset")
-    _template(errors, spec.template, "ReplicaSet")
+    selector(errors, spec.selector, spec.template, "replicaset")
+    template(errors, spec.template, "ReplicaSet")
 
 
 def replica_set_update(errors: Errors, new: ReplicaSet, old: ReplicaSet) -> None:
@@ -55,9 +55,10 @@ def replica_set_update(errors: Errors, new: ReplicaSet, old: ReplicaSet) -> None
     errors.immutable("spec.selector", new.spec.selector, old.spec.selector)
 
 
-def _selector(
+def selector(
     errors: Errors, selector: LabelSelector | None, template: PodTemplateSpec, kind: str
 ) -> None:
+    """Check that spec.selector selects something, and the template's pods."""
     if selector is None:
         errors.required("spec.selector")
         return
@@ -77,7 +78,8 @@ def _selector(
         errors.invalid("spec.template.metadata.labels", dict(labels), detail)
 
 
-def _template(errors: Errors, template: PodTemplateSpec, kind: str) -> None:
+def template(errors: Errors, template: PodTemplateSpec, kind: str) -> None:
+    """Check the template of pods that run for ever, at spec.template."""
     path = "spec.template"
     validate_meta.template_metadata(errors, template.metadata, f"{path}.metadata")
     validate_pod.pod_spec(errors, template.spec, f"{path}.spec")
@@ -103,19 +105,21 @@ def _strategy(errors: Errors, strategy: DeploymentStrategy) -> None:
         return
     path = f"{path}.rollingUpdate"
     unavailable, surge = bounds.max_unavailable, bounds.max_surge
-    _number_or_percent(errors, unavailable, f"{path}.maxUnavailable")
-    _number_or_percent(errors, surge, f"{path}.maxSurge")
-    if _is_zero(unavailable) and _is_zero(surge):
+    number_or_percent(errors, unavailable, f"{path}.maxUnavailable")
+    number_or_percent(errors, surge, f"{path}.maxSurge")
+    if is_zero(unavailable) and is_zero(surge):
         errors.invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
-    if (
-        isinstance(unavailable, str)
-        and _PERCENT.fullmatch(unavailable)
-        and int(unavailable[:-1]) > 100
-    ):
-        errors.invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
+    at_most_all(errors, unavailable, f"{path}.maxUnavailable")
 
 
-def _number_or_percent(errors: Errors, value: IntOrString | None, path: str) -> None:
+def at_most_all(errors: Errors, value: IntOrString | None, path: str) -> None:
+    """Complain about more than 100%."""
+    if isinstance(value, str) and _PERCENT.fullmatch(value) and int(value[:-1]) > 100:
+        errors.invalid(path, value, "must not be greater than 100%")
+
+
+def number_or_percent(errors: Errors, value: IntOrString | None, path: str) -> None:
+    """Check a bound: not negative, or a percentage."""
     if isinstance(value, str):
         if not _PERCENT.fullmatch(value):
             errors.invalid(path, value, _BAD_PERCENT)
@@ -123,7 +127,8 @@ def _number_or_percent(errors: Errors, value: IntOrString | None, path: str) -> 
         errors.non_negative(path, value)
 
 
-def _is_zero(value: IntOrString | None) -> bool:
+def is_zero(value: IntOrString | None) -> bool:
+    """Whether a bound is 0 or 0%."""
     if isinstance(value, str):
         return bool(_PERCENT.fullmatch(value)) and int(value[:-1]) == 0
     return not value

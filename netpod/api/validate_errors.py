@@ -73,6 +73,12 @@ class Errors:
             message = f"Unsupported value: {shown(value)}: supported values: {names}"
             self._add(path, "FieldValueNotSupported", message)
 
+    def refuse(self, path: str, value: Any, values: Iterable[str]) -> None:
+        """The value is none of these, which are told in the order given."""
+        names = ", ".join(f'"{name}"' for name in values)
+        message = f"Unsupported value: {shown(value)}: supported values: {names}"
+        self._add(path, "FieldValueNotSupported", message)
+
     def duplicate(self, path: str, value: Any) -> None:
         """The value is already taken by an element before."""
         self._add(path, "FieldValueDuplicate", f"Duplicate value: {shown(value)}")

@@ -5,10 +5,13 @@ Objects come with defaults applied. The rules stand by kind in validate_*.py.
 Source: pkg/apis/{core,apps,discovery,networking,coordination}/validation.
 """
 
+import functools
+import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from netpod.api import (
+    registry,
     validate_apps,
     validate_core,
     validate_discovery,
@@ -26,10 +29,19 @@ from netpod.errors import FieldError
 Check = Callable[[Errors, Any], None]
 CheckUpdate = Callable[[Errors, Any, Any], None]
 
-_CLUSTER_SCOPED = {"Namespace", "Node", "IngressClass"}
+
+def _path_segment(value: str) -> list[str]:
+    if value in (".", ".."):
+        return [f"may not be '{value}'"]
+    return [f"may not contain '{part}'" for part in ("/", "%") if part in value]
+
 
 _NAMES: Mapping[str, Callable[[str], list[str]]] = {
+    "ClusterRole": _path_segment,
+    "ClusterRoleBinding": _path_segment,
     "Namespace": validate_names.dns1123_label,
+    "Role": _path_segment,
+    "RoleBinding": _path_segment,
     "Service": validate_names.dns1035_label,
 }
 """How an object of the kind may be named; any other kind takes a DNS subdomain."""
@@ -49,6 +61,30 @@ _CREATE: Mapping[str, Check] = {
     "Secret": validate_core.secret,
     "Service": validate_service.service,
 }
+_LATE: Mapping[str, tuple[str, str, str]] = {
+    "ClusterRole": ("rbac", "cluster_role", ""),
+    "ClusterRoleBinding": ("rbac", "cluster_role_binding", "binding_update"),
+    "ControllerRevision": ("workloads", "revision", "revision_update"),
+    "CronJob": ("batch", "cron_job", ""),
+    "DaemonSet": ("workloads", "daemon_set", "daemon_set_update"),
+    "HorizontalPodAutoscaler": ("policy", "autoscaler", ""),
+    "Job": ("batch", "job", "job_update"),
+    "LimitRange": ("policy", "limit_range", ""),
+    "NetworkPolicy": ("networkpolicy", "network_policy", ""),
+    "PersistentVolume": ("workloads", "volume", "volume_update"),
+    "PersistentVolumeClaim": ("workloads", "claim", "claim_update"),
+    "PodDisruptionBudget": ("policy", "budget", ""),
+    "PodTemplate": ("workloads", "pod_template", ""),
+    "PriorityClass": ("policy", "priority_class", "priority_class_update"),
+    "ReplicationController": ("workloads", "replication_controller", ""),
+    "ResourceQuota": ("policy", "quota", "quota_update"),
+    "Role": ("rbac", "role", ""),
+    "RoleBinding": ("rbac", "role_binding", "binding_update"),
+    "StatefulSet": ("workloads", "stateful_set", "stateful_set_update"),
+    "StorageClass": ("workloads", "storage_class", "storage_class_update"),
+}
+"""Kind -> module validate_X and its functions for an object and for its update; imported when one comes."""
+
 _CREATE_ONLY: Mapping[str, Check] = {"Ingress": validate_networking.ingress_create}
 _UPDATE: Mapping[str, CheckUpdate] = {
     "ConfigMap": validate_core.config_map_update,
@@ -63,6 +99,23 @@ _UPDATE: Mapping[str, CheckUpdate] = {
 }
 
 
+@functools.cache
+def _check(kind: str) -> Check | None:
+    if kind not in _LATE:
+        return _CREATE.get(kind)
+    module, name, _ = _LATE[kind]
+    return cast(Check, getattr(importlib.import_module(f"netpod.api.validate_{module}"), name))
+
+
+@functools.cache
+def _check_update(kind: str) -> CheckUpdate | None:
+    module, _, name = _LATE.get(kind, ("", "", ""))
+    if not name:
+        return _UPDATE.get(kind)
+    found = getattr(importlib.import_module(f"netpod.api.validate_{module}"), name)
+    return cast(CheckUpdate, found)
+
+
 def validate_create(obj: Object) -> list[FieldError]:
     """Return what is wrong with a new object, in upstream's order; empty when nothing is.
 
@@ -70,8 +123,7 @@ def validate_create(obj: Object) -> list[FieldError]:
     """
     errors = Errors()
     _metadata(errors, obj)
-    for checks in (_CREATE, _CREATE_ONLY):
-        check = checks.get(obj.kind)
+    for check in (_check(obj.kind), _CREATE_ONLY.get(obj.kind)):
         if check is not None:
             check(errors, obj)
     return errors.found
@@ -88,12 +140,24 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
     if new.kind == "Service":
         # The type may have changed without what depends on it.
         new = validate_service.settled(new, old)
-    update = _UPDATE.get(new.kind)
+    update = _check_update(new.kind)
     if update is not None:
         update(errors, new, old)
-    check = _CREATE.get(new.kind)
+    check = _check(new.kind)
     if check is not None and new.kind != "Pod":
         check(errors, new)
+    return errors.found
+
+
+def validate_custom(
+    obj: Object, old: Object | None = None, *, namespaced: bool
+) -> list[FieldError]:
+    """Return what is wrong with the metadata of an object of a custom kind."""
+    errors = Errors()
+    rule = validate_names.dns1123_subdomain
+    validate_meta.metadata(errors, obj.metadata, rule, namespaced=namespaced)
+    if old is not None:
+        validate_meta.metadata_update(errors, obj.metadata, old.metadata)
     return errors.found
 
 
@@ -102,5 +166,5 @@ def _metadata(errors: Errors, obj: Object) -> None:
         errors,
         obj.metadata,
         _NAMES.get(obj.kind, validate_names.dns1123_subdomain),
-        namespaced=obj.kind not in _CLUSTER_SCOPED,
+        namespaced=registry.of(type(obj)).namespaced,
     )

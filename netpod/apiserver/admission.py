@@ -9,11 +9,11 @@ Source: k8s.io/apiserver pkg/admission; plugin/pkg/admission/*; pkg/registry/*/s
 import base64
 import dataclasses
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from netpod.api import defaults, defaults_service, registry, validation
 from netpod.api.core import Namespace, Secret
-from netpod.api.meta import Object
+from netpod.api.meta import LabelSelector, Object
 from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, Toleration
 from netpod.api.pod_status import PodStatus
@@ -21,6 +21,9 @@ from netpod.api.service import Service
 from netpod.apiserver import objects, status, storage
 from netpod.apiserver.storage import Storage
 from netpod.errors import ApiError, FieldError, NotFound
+
+if TYPE_CHECKING:
+    from netpod.api.batch import Job
 
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 KUBERNETES = "kubernetes"
@@ -131,11 +134,37 @@ async def fold_string_data(_: Storage, obj: Object) -> Object:
     return dataclasses.replace(secret, data={**secret.data, **encoded}, string_data={})
 
 
+async def own_selector(_: Storage, obj: Object) -> Object:
+    """A Job's pods carry its uid, and the Job selects them by it (strategy of jobs)."""
+    job = cast("Job", obj)
+    if job.spec.manual_selector:
+        return job
+    uid, name = job.metadata.uid, job.metadata.name
+    template = job.spec.template
+    labels = {
+        **template.metadata.labels,
+        "controller-uid": uid,
+        "job-name": name,
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+    }
+    metadata = dataclasses.replace(template.metadata, labels=labels)
+    selector = LabelSelector(match_labels={"batch.kubernetes.io/controller-uid": uid})
+    spec = dataclasses.replace(
+        job.spec, selector=selector, template=dataclasses.replace(template, metadata=metadata)
+    )
+    own = job.metadata
+    if not own.labels:
+        own = dataclasses.replace(own, labels=labels)
+    return dataclasses.replace(job, metadata=own, spec=spec)
+
+
 ON_CREATE: dict[str, tuple[Mutator, ...]] = {
     "Namespace": (active_namespace,),
     "Pod": (default_service_account, default_tolerations, pending),
     "Ingress": (default_ingress_class,),
     "Secret": (fold_string_data,),
+    "Job": (own_selector,),
 }
 ON_UPDATE: dict[str, tuple[Mutator, ...]] = {
     "Pod": (default_tolerations,),

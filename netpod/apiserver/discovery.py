@@ -10,7 +10,7 @@ import orjson
 
 from netpod.api import registry
 from netpod.api.meta import Json
-from netpod.api.registry import RESOURCES, Resource
+from netpod.api.registry import SERVED, Resource
 
 KUBERNETES = ("1", "30", "v1.30.0-netpod")
 """The version of the API whose words we use: major, minor, gitVersion."""
@@ -20,6 +20,11 @@ SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
     "status": ({}, ["get", "patch", "update"]),
     "finalize": ({}, ["update"]),
     "binding": ({"kind": "Binding"}, ["create"]),
+    "eviction": ({"group": "policy", "version": "v1", "kind": "Eviction"}, ["create"]),
+    "token": (
+        {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"},
+        ["create"],
+    ),
     "scale": (
         {"group": "autoscaling", "version": "v1", "kind": "Scale"},
         ["get", "patch", "update"],
@@ -48,7 +53,7 @@ def version() -> dict[str, Json]:
 def _group(group: str) -> dict[str, Json]:
     versions = [
         {"groupVersion": f"{group}/{version}", "version": version}
-        for version in dict.fromkeys(r.version for r in RESOURCES if r.group == group)
+        for version in dict.fromkeys(r.version for r in SERVED if r.group == group)
     ]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
@@ -59,7 +64,7 @@ def _entries(resource: Resource) -> list[dict[str, Json]]:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": VERBS,
+        "verbs": list(resource.verbs) or VERBS,
     }
     if resource.short_names:
         main["shortNames"] = list(resource.short_names)
@@ -85,7 +90,7 @@ def _entries(resource: Resource) -> list[dict[str, Json]]:
 def document(path: str) -> bytes | None:
     """The discovery document at a path, None where there is none."""
     parts = path.strip("/").split("/")
-    groups = list(dict.fromkeys(r.group for r in RESOURCES if r.group))
+    groups = list(dict.fromkeys(r.group for r in SERVED if r.group))
     data: dict[str, Json] | None = None
     match parts:
         case ["version"]:
@@ -109,7 +114,7 @@ def document(path: str) -> bytes | None:
 
 def _resource_list(group: str, wanted: str) -> dict[str, Json] | None:
     served: list[registry.Resource] = [
-        r for r in RESOURCES if r.group == group and r.version == wanted
+        r for r in SERVED if r.group == group and r.version == wanted
     ]
     if not served:
         return None

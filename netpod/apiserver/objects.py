@@ -13,7 +13,9 @@ from typing import TypeVar
 import orjson
 
 from netpod.api import codec, registry
+from netpod.api.core import CustomResource
 from netpod.api.meta import Json, Object
+from netpod.apiserver import views
 from netpod.store.store import KeyValue, Revision
 
 T = TypeVar("T", bound=Object)
@@ -31,7 +33,10 @@ _FOLDERS = {
 @functools.cache
 def folder(resource: registry.Resource) -> str:
     """Key prefix of all objects of a resource, e.g. `/registry/pods/`."""
-    return f"{ROOT}{_FOLDERS.get(resource.plural, resource.plural)}/"
+    stored = resource.storage
+    if stored.at is CustomResource:
+        return f"{ROOT}{stored.group}/{stored.plural}/"
+    return f"{ROOT}{_FOLDERS.get(stored.plural, stored.plural)}/"
 
 
 def prefix(resource: registry.Resource, namespace: str = "") -> str:
@@ -50,7 +55,7 @@ def key(resource: registry.Resource, namespace: str, name: str) -> str:
 def _head(resource: registry.Resource) -> bytes:
     """What every value of the resource begins with; see `pack`."""
     return b'{"apiVersion":%s,"kind":%s,"metadata":{' % (
-        orjson.dumps(resource.api_version),
+        orjson.dumps(resource.storage.api_version),
         orjson.dumps(resource.kind),
     )
 
@@ -72,6 +77,8 @@ def pack(resource: registry.Resource, obj: Object) -> bytes:
 
 def wire(resource: registry.Resource, kv: KeyValue, revision: Revision | None = None) -> bytes:
     """The object as clients see it; `revision` instead of its own where an event has a later one."""
+    if resource.stored is not None:
+        return orjson.dumps(views.shown(resource, plain(kv, revision)))
     head = _head(resource)
     return b'%s"resourceVersion":"%d",%s' % (
         head,

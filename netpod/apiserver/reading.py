@@ -107,8 +107,8 @@ def list_body(resource: registry.Resource, items: Iterable[KeyValue], revision: 
 def _list_body(
     resource: registry.Resource, items: Iterable[KeyValue], meta: dict[str, Json]
 ) -> bytes:
-    return b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[%s]}' % (
-        resource.kind.encode(),
+    return b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[%s]}' % (
+        resource.list_kind.encode(),
         resource.api_version.encode(),
         orjson.dumps(meta),
         b",".join([objects.wire(resource, kv) for kv in items]),

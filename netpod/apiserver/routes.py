@@ -24,6 +24,8 @@ from netpod.api import registry
 COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 OBJECT = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
+CREATED = ("binding", "eviction", "token")
+"""Subresources that are only created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
     if (
         verb is None
         or (name and not subresource and method == "POST")
-        or (subresource == "binding" and method != "POST")
+        or (subresource in CREATED and method != "POST")
+        or (resource.verbs and verb not in resource.verbs)
         or (subresource in ("status", "scale", "finalize") and method in ("POST", "DELETE"))
     ):
         raise errors.MethodNotAllowed(

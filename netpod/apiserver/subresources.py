@@ -13,13 +13,13 @@ from netpod.api.apps import Deployment, ReplicaSet, Scale, ScaleSpec, ScaleStatu
 from netpod.api.core import Binding
 from netpod.api.meta import Condition, Json, LabelSelector
 from netpod.api.pod import Pod
-from netpod.apiserver import negotiation, objects, status, storage
+from netpod.apiserver import managed, negotiation, objects, status, storage
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.writes import Writer
 from netpod.store.store import KeyValue
 
 SCALE = registry.Resource(
-    group="autoscaling", version="v1", kind="Scale", plural="scales", cls=Scale
+    group="autoscaling", version="v1", kind="Scale", plural="scales", at=Scale
 )
 PODS = registry.of(Pod)
 OPERATORS = {"In": "in", "NotIn": "notin"}
@@ -97,7 +97,7 @@ async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Rep
     metadata = dataclasses.replace(
         new.metadata, resource_version=wanted.resource_version, uid=wanted.uid or new.metadata.uid
     )
-    new = dataclasses.replace(new, metadata=metadata)
+    new = managed.updated(call, kv, dataclasses.replace(new, metadata=metadata), "scale")
     kv = await writer.replace(route.resource, kv, new, subresource="scale", dry_run=call.dry_run)
     return Reply(body=negotiation.dump(scale_of(route.resource, kv)))
 

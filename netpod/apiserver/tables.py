@@ -10,7 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from netpod.api.registry import Resource
-from netpod.apiserver import tables_core, tables_network, tables_pod, tables_workloads
+from netpod.apiserver import (
+    tables_batch,
+    tables_core,
+    tables_network,
+    tables_pod,
+    tables_policy,
+    tables_workloads,
+)
 from netpod.apiserver.tables_cells import AGE, NAME, Layout, Row, age, dig
 
 _DEFAULT = Layout(
@@ -19,9 +26,11 @@ _DEFAULT = Layout(
 )
 
 LAYOUTS: Mapping[str, Layout] = {
+    **tables_batch.LAYOUTS,
     **tables_core.LAYOUTS,
     **tables_network.LAYOUTS,
     **tables_pod.LAYOUTS,
+    **tables_policy.LAYOUTS,
     **tables_workloads.LAYOUTS,
 }
 """Layout by kind."""

@@ -27,8 +27,8 @@ SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_BASE = 58
 ATTEMPTS = 8
 
-COUNTED = frozenset({"apps", "networking.k8s.io", "discovery.k8s.io"})
-"""Groups whose objects count changes of their spec in metadata.generation; of the core group only Pod."""
+COUNTED = frozenset({"apps", "batch", "policy", "networking.k8s.io", "discovery.k8s.io"})
+"""Groups whose objects count changes of their spec in metadata.generation; of the core group only two kinds."""
 
 SERVICE = registry.of(Service)
 
@@ -197,7 +197,7 @@ def _with_meta(obj: Object, **changes: Any) -> Object:
 
 
 def _counted(resource: registry.Resource) -> bool:
-    return resource.group in COUNTED or resource.kind == "Pod"
+    return resource.group in COUNTED or resource.kind in ("Pod", "ReplicationController")
 
 
 def _differs(new: Object, old: Object) -> bool:
@@ -223,7 +223,8 @@ def _check_identity(resource: registry.Resource, new: Object, old: Object) -> No
 def _merge(resource: registry.Resource, new: Object, old: Object, subresource: str) -> Object:
     """What the writer may change from `new`, everything else from `old`."""
     if subresource == "status":
-        return _with(old, status=getattr(new, "status"))  # noqa: B009
+        managed = new.metadata.managed_fields
+        return _with(_with_meta(old, managed_fields=managed), status=getattr(new, "status"))  # noqa: B009
     if subresource == "finalize":
         return _with(old, spec=getattr(new, "spec"))  # noqa: B009
     before = old.metadata
