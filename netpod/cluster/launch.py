@@ -18,7 +18,8 @@ from netpod.paths import MARK
 def spawn(config: ClusterConfig) -> int:
     """Start a supervisor in its own session and return its pid; harmless when one is there."""
     environment = {**os.environ, MARK: config.name, "PYTHONUNBUFFERED": "1"}
-    argv = [sys.executable, "-m", "netpod.cluster.supervisor", config.name]
+    # -P: whatever lies in the directory a person happens to stand in is not imported by root.
+    argv = [sys.executable, "-P", "-m", "netpod.cluster.supervisor", config.name]
     log_file = config.paths.logs / "supervisor.log"
     log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

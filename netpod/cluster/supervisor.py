@@ -142,6 +142,8 @@ def main(argv: list[str]) -> int:
     config = configuration.load(argv[1])
     if not role.claim(config.paths, role.SUPERVISOR):
         return 0
+    # No file system is kept busy by a cluster that was started from it.
+    os.chdir("/")
     # A terminal that closes is no reason to end a cluster.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -41,8 +41,8 @@ class Load:
 
 
 class _In(http.client.HTTPConnection):
-    def __init__(self, name: str, address: str, port: int) -> None:
-        super().__init__(address, port, timeout=TIMEOUT_SECONDS)
+    def __init__(self, name: str, address: str, port: int, timeout: float) -> None:
+        super().__init__(address, port, timeout=timeout)
         self._netns = name
 
     def connect(self) -> None:
@@ -52,14 +52,20 @@ class _In(http.client.HTTPConnection):
 
 
 def request(
-    name: str, address: str = VIP, *, port: int = 80, host: str = "example.com", path: str = "/"
+    name: str,
+    address: str = VIP,
+    *,
+    port: int = 80,
+    host: str = "example.com",
+    path: str = "/",
+    timeout: float = TIMEOUT_SECONDS,
 ) -> tuple[int, str]:
     """Send one GET from a namespace over a new connection; return status and body.
 
     Raises:
         OSError: refused, timed out, or cut off.
     """
-    connection = _In(name, address, port)
+    connection = _In(name, address, port, timeout)
     try:
         connection.request("GET", path, headers={"Host": host, "Connection": "close"})
         answer = connection.getresponse()
