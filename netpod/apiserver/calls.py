@@ -23,6 +23,7 @@ class Call:
     body: bytes = b""
     content_type: str = ""
     accept: str = ""
+    user_agent: str = ""
 
     @property
     def dry_run(self) -> bool:

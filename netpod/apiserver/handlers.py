@@ -8,7 +8,16 @@ import dataclasses
 from netpod import errors
 from netpod.api import codec, registry
 from netpod.api.meta import Json, Object
-from netpod.apiserver import calls, negotiation, objects, patch, storage, subresources
+from netpod.apiserver import (
+    calls,
+    managed,
+    negotiation,
+    objects,
+    patch,
+    storage,
+    subresources,
+    views,
+)
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.routes import Route
 from netpod.apiserver.writes import Writer
@@ -31,7 +40,7 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
             raise errors.BadRequest(
                 f"the {name} in the data ({found}) does not match the expected one ({wanted})"
             )
-    obj = codec.decode(resource.cls, data)
+    obj = codec.decode(resource.cls, views.stored(resource, data))
     metadata = obj.metadata
     if resource.namespaced and metadata.namespace not in ("", route.namespace):
         raise errors.BadRequest(
@@ -62,11 +71,12 @@ async def create(writer: Writer, call: Call) -> Reply:
     Raises:
         BadRequest, AlreadyExists, NotFound (the namespace), Forbidden, Invalid, UnsupportedMediaType.
     """
-    resource = call.route.resource
-    obj = decode(call, negotiation.body(call.body, call.content_type), resource)
+    resource = call.route.resource.storage
+    obj = decode(call, negotiation.body(call.body, call.content_type), call.route.resource)
     if obj.metadata.resource_version:
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
     headers = calls.warnings(call, codec.unknown_fields(obj))
+    obj = managed.created(call, obj)
     kv = await writer.create(resource, obj, dry_run=call.dry_run)
     return answer(call.route, kv, headers, status=201)
 
@@ -88,7 +98,11 @@ async def update(writer: Writer, call: Call) -> Reply:
         kv = await writer.storage.get(route.resource, route.namespace, route.name)
         try:
             kv = await writer.replace(
-                route.resource, kv, new, subresource=route.subresource, dry_run=call.dry_run
+                route.resource.storage,
+                kv,
+                managed.updated(call, kv, new, route.subresource),
+                subresource=route.subresource,
+                dry_run=call.dry_run,
             )
         except errors.Conflict:
             if conditional or attempt == ATTEMPTS - 1:
@@ -112,7 +126,7 @@ async def patched(writer: Writer, call: Call) -> Reply:
             current = subresources.scale_of(route.resource, kv)
             resource = subresources.SCALE
         else:
-            current, resource = objects.plain(kv), route.resource
+            current, resource = views.shown(route.resource, objects.plain(kv)), route.resource
         before = current["metadata"]["resourceVersion"]
         data = patch.apply_patch(resource, current, call.content_type, call.body)
         wanted = data.get("metadata", {}).get("resourceVersion", before)
@@ -123,8 +137,9 @@ async def patched(writer: Writer, call: Call) -> Reply:
                 return await subresources.update_scale(writer, call, data)
             new = decode(call, data, resource)
             headers = calls.warnings(call, codec.unknown_fields(new))
+            new = managed.updated(call, kv, new, route.subresource)
             kv = await writer.replace(
-                resource, kv, new, subresource=route.subresource, dry_run=call.dry_run
+                resource.storage, kv, new, subresource=route.subresource, dry_run=call.dry_run
             )
         except errors.Conflict:
             if attempt == ATTEMPTS - 1:

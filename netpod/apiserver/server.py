@@ -20,11 +20,13 @@ from netpod import errors
 from netpod.api import meta, registry
 from netpod.api.service import Service
 from netpod.apiserver import (
+    apply,
     authentication,
     authorization,
     bootstrap,
     deletion,
     discovery,
+    eviction,
     handlers,
     maintenance,
     negotiation,
@@ -59,10 +61,12 @@ Write = Callable[[Writer, Call], Awaitable[Reply]]
 WRITES: Mapping[str, Write] = {
     "create": handlers.create,
     "update": handlers.update,
-    "patch": handlers.patched,
+    "patch": apply.patched,
     "delete": deletion.delete,
     "deletecollection": deletion.delete_collection,
 }
+POSTS: Mapping[str, Write] = {"binding": subresources.bind, "eviction": eviction.evict}
+"""Subresources that are created and not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +186,7 @@ class ApiServer:
                 body=await _body(request) if request.body_exists else b"",
                 content_type=request.headers.get("Content-Type", ""),
                 accept=request.headers.get("Accept", ""),
+                user_agent=request.headers.get("User-Agent", ""),
             )
             if route.verb == "watch":
                 return await self._watch(request, call)
@@ -203,7 +208,7 @@ class ApiServer:
         if route.verb == "list":
             return await reading.list_objects(self._storage, call, meta.now())
         negotiation.wanted(call.accept)
-        write = subresources.bind if route.subresource == "binding" else WRITES[route.verb]
+        write = POSTS.get(route.subresource) or WRITES[route.verb]
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
         return_or_error = await asyncio.shield(
@@ -283,6 +288,8 @@ def _failed(error: errors.ApiError) -> Reply:
     headers: tuple[tuple[str, str], ...] = ()
     if isinstance(error, errors.Unauthorized):
         headers = (("WWW-Authenticate", 'Bearer realm="netpod"'),)
+    elif "retryAfterSeconds" in error.details:
+        headers = (("Retry-After", str(error.details["retryAfterSeconds"])),)
     return Reply(status=error.code, body=negotiation.dump(data), headers=headers)
 
 

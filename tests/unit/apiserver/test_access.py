@@ -172,7 +172,7 @@ def test_discovery_lists_every_resource(run: Run) -> None:
 
 
 def test_old_kubectl_gets_openapi_as_protobuf(run: Run) -> None:
-    """A minimal document in the encoding kubectl 1.20 insists on, JSON for everybody else."""
+    """The document in the encoding kubectl 1.20 insists on, JSON for everybody else."""
 
     async def body(api: Api) -> None:
         wanted = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
@@ -180,7 +180,6 @@ def test_old_kubectl_gets_openapi_as_protobuf(run: Run) -> None:
         assert (code, data[:5]) == (200, b"\x0a\x032.0")
         found = await api.get("/openapi/v2")
         assert found["swagger"] == "2.0"
-        assert await api.get("/openapi/v3") == {"paths": {}}
 
     run(body)
 

@@ -1,0 +1,267 @@
+"""Server-side apply: who says what, who may change it, and what goes when nobody says it any more."""
+
+from typing import Any
+
+import pytest
+
+from netpod.api import registry
+from netpod.api.pod import Pod
+from netpod.apiserver import field_schema, field_sets
+from tests.unit.apiserver.support import DEPLOYMENTS, PODS, SERVICES, Api, deployment, pod, service
+
+Json = Any
+Run = Any
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
+WEB = f"{DEPLOYMENTS}/web"
+
+
+async def applied(
+    api: Api, path: str, body: Json, manager: str = "me", **query: str
+) -> tuple[int, Json]:
+    """Apply as a manager."""
+    return await api("PATCH", path, body, headers=APPLY, fieldManager=manager, **query)
+
+
+def manifest(image: str = "nginx:1", replicas: int | None = 2, **labels: str) -> Json:
+    """A Deployment as a manager applies it."""
+    made = deployment("web", 2)
+    if labels:
+        made["metadata"]["labels"] = labels
+    made["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    if replicas is None:
+        del made["spec"]["replicas"]
+    else:
+        made["spec"]["replicas"] = replicas
+    return made
+
+
+def managers(obj: Json) -> dict[tuple[str, str], Json]:
+    """fieldsV1 by manager and operation."""
+    entries = obj["metadata"].get("managedFields", [])
+    return {(entry["manager"], entry["operation"]): entry["fieldsV1"] for entry in entries}
+
+
+def test_apply_creates_and_owns_what_it_says(run: Run) -> None:
+    """The first apply creates; only applied fields are owned, defaults are nobody's."""
+
+    async def body(api: Api) -> None:
+        code, made = await applied(api, WEB, manifest(a="b"))
+        assert code == 201, made
+        assert made["spec"]["revisionHistoryLimit"] == 10
+        fields = managers(made)["me", "Apply"]
+        assert fields["f:metadata"] == {"f:labels": {"f:a": {}}}
+        assert set(fields["f:spec"]) == {"f:replicas", "f:selector", "f:template"}
+        containers = fields["f:spec"]["f:template"]["f:spec"]["f:containers"]
+        assert containers == {'k:{"name":"c"}': {".": {}, "f:name": {}, "f:image": {}}}
+        again = await applied(api, WEB, manifest(a="b"))
+        assert again == (200, made)
+
+    run(body)
+
+
+def test_what_is_no_longer_applied_goes(run: Run) -> None:
+    """A field its only manager stops applying is removed; one that others own stays."""
+
+    async def body(api: Api) -> None:
+        await applied(api, WEB, manifest(a="b", c="d"))
+        await applied(
+            api, WEB, {**manifest(), "metadata": {"name": "web", "labels": {"c": "d"}}}, "other"
+        )
+        code, found = await applied(api, WEB, manifest())
+        assert code == 200
+        assert found["metadata"]["labels"] == {"c": "d"}
+        assert managers(found)["other", "Apply"]["f:metadata"] == {"f:labels": {"f:c": {}}}
+
+    run(body)
+
+
+def test_list_elements_are_told_apart_by_their_keys(run: Run) -> None:
+    """Two managers keep a port each; leaving TCP out names the same port."""
+
+    async def body(api: Api) -> None:
+        path = f"{SERVICES}/s"
+        port = {"name": "a", "port": 80}
+        await applied(api, path, service("s", ports=[port]))
+        code, found = await applied(
+            api,
+            path,
+            {**service("s"), "spec": {"ports": [{"name": "b", "port": 81, "protocol": "TCP"}]}},
+            "other",
+        )
+        assert code == 200, found
+        assert [p["port"] for p in found["spec"]["ports"]] == [81, 80]
+        code, found = await applied(api, path, {**service("s"), "spec": {"selector": {"app": "s"}}})
+        assert [p["port"] for p in found["spec"]["ports"]] == [81]
+
+    run(body)
+
+
+def test_conflict_names_manager_and_field(run: Run) -> None:
+    """A field of another manager is not changed unless forced, which takes it over."""
+
+    async def body(api: Api) -> None:
+        await applied(api, WEB, manifest())
+        code, found = await applied(api, WEB, manifest("nginx:2", 3), "other")
+        assert (code, found["reason"]) == (409, "Conflict")
+        image = '.spec.template.spec.containers[name="c"].image'
+        assert found["message"] == (
+            f'Apply failed with 2 conflicts: conflicts with "me":\n- .spec.replicas\n- {image}'
+        )
+        assert found["details"]["causes"][0] == {
+            "reason": "FieldManagerConflict",
+            "message": 'conflict with "me"',
+            "field": ".spec.replicas",
+        }
+        code, found = await applied(api, WEB, manifest("nginx:2", 3), "other", force="true")
+        assert (code, found["spec"]["replicas"]) == (200, 3)
+        assert "f:replicas" not in managers(found)["me", "Apply"]["f:spec"]
+
+    run(body)
+
+
+def test_same_value_is_shared(run: Run) -> None:
+    """Two managers may say the same; then neither conflicts, and the field goes with the last of them."""
+
+    async def body(api: Api) -> None:
+        await applied(api, WEB, manifest(a="b"))
+        code, _ = await applied(api, WEB, manifest(a="b"), "other")
+        assert code == 200
+        code, found = await applied(api, WEB, manifest())
+        assert found["metadata"]["labels"] == {"a": "b"}
+        code, found = await applied(api, WEB, manifest(), "other")
+        assert "labels" not in found["metadata"]
+
+    run(body)
+
+
+def test_scaling_conflicts_with_a_later_apply(run: Run) -> None:
+    """`kubectl scale` takes replicas over from who applied them."""
+
+    async def body(api: Api) -> None:
+        await applied(api, WEB, manifest())
+        code, _ = await api("PATCH", f"{WEB}/scale", {"spec": {"replicas": 5}}, fieldManager="k")
+        assert code == 200
+        code, found = await applied(api, WEB, manifest())
+        assert found["message"] == (
+            'Apply failed with 1 conflict: conflict with "k" with subresource "scale" using '
+            "apps/v1: .spec.replicas"
+        )
+        code, found = await applied(api, WEB, manifest(replicas=None))
+        assert (code, found["spec"]["replicas"]) == (200, 5)
+
+    run(body)
+
+
+def test_dry_run_changes_nothing(run: Run) -> None:
+    """dryRun=All answers as if, for what exists and what does not."""
+
+    async def body(api: Api) -> None:
+        code, _ = await applied(api, WEB, manifest(), dryRun="All")
+        assert code == 201
+        assert (await api("GET", WEB))[0] == 404
+        _, made = await applied(api, WEB, manifest())
+        code, found = await applied(api, WEB, manifest("nginx:3"), dryRun="All")
+        assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "nginx:3"
+        assert await api.get(WEB) == made
+
+    run(body)
+
+
+def test_other_writes_are_recorded(run: Run) -> None:
+    """Create, update and patch that name a manager; a component that names none costs nothing."""
+
+    async def body(api: Api) -> None:
+        made = await api.create(PODS, pod(labels={"a": "b"}), fieldManager="kubectl-create")
+        fields = managers(made)["kubectl-create", "Update"]
+        assert fields["f:metadata"] == {"f:labels": {".": {}, "f:a": {}}}
+        assert "f:dnsPolicy" in fields["f:spec"]
+        assert "." not in fields["f:spec"]
+        _, found = await api(
+            "PATCH", f"{PODS}/p", {"metadata": {"labels": {"a": "c"}}}, fieldManager="kubectl-label"
+        )
+        assert managers(found)["kubectl-label", "Update"] == {
+            "f:metadata": {"f:labels": {"f:a": {}}}
+        }
+        assert "f:a" not in str(managers(found)["kubectl-create", "Update"])
+        before = found["metadata"]["managedFields"]
+        _, found = await api("PATCH", f"{PODS}/p/status", {"status": {"podIP": "10.244.0.5"}})
+        assert found["metadata"]["managedFields"] == before
+        silent = await api.create(PODS, pod("q"))
+        assert "managedFields" not in silent["metadata"]
+
+    run(body)
+
+
+def test_managed_fields_can_be_cleared(run: Run) -> None:
+    """One empty entry forgets all managers, as upstream."""
+
+    async def body(api: Api) -> None:
+        await api.create(PODS, pod(), fieldManager="k")
+        _, found = await api("PATCH", f"{PODS}/p", {"metadata": {"managedFields": [{}]}})
+        assert "managedFields" not in found["metadata"]
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "code", "words"),
+    [
+        (manifest(), {}, 422, "fieldManager: Required value: is required for apply patch"),
+        ({"metadata": {}}, {"fieldManager": "m"}, 400, "apiVersion and kind must be set"),
+        (b"[", {"fieldManager": "m"}, 400, "cannot parse YAML"),
+        (
+            {**manifest(), "metadata": {"managedFields": [{"manager": "x"}]}},
+            {"fieldManager": "m"},
+            400,
+            "metadata.managedFields must be nil",
+        ),
+        (
+            {**manifest(), "metadata": {"uid": "1"}},
+            {"fieldManager": "m"},
+            409,
+            "uid mismatch",
+        ),
+    ],
+)
+def test_wrong_applies_are_refused(
+    run: Run, body: Json, query: Json, code: int, words: str
+) -> None:
+    """What upstream refuses, in its words."""
+
+    async def check(api: Api) -> None:
+        found = await api("PATCH", WEB, body, headers=APPLY, **query)
+        assert found[0] == code, found
+        assert words in found[1]["message"]
+
+    run(check)
+
+
+def test_force_is_for_applies_only(run: Run) -> None:
+    """A merge patch cannot be forced."""
+
+    async def body(api: Api) -> None:
+        code, found = await api("PATCH", WEB, {}, force="true")
+        assert (code, "non-apply patch" in found["message"]) == (422, True)
+
+    run(body)
+
+
+def test_field_sets_survive_their_text_form() -> None:
+    """FieldsV1 and sets say the same."""
+    node = field_schema.of(registry.of(Pod))
+    value = pod(labels={"a": "b"}, finalizers=["x/y"])
+    found = field_sets.of_value(value, node)
+    assert field_sets.read(field_sets.write(found)) == found
+    assert ("f:metadata", "f:finalizers", 'v:"x/y"') in found
+    assert field_sets.text(("f:a", 'k:{"p":1,"q":"x"}', 'v:"z"')) == '.a[p=1,q="x"][="z"]'
+
+
+def test_what_is_removed_is_told_from_what_changed() -> None:
+    """A comparison names each piece once, at the depth at which it is owned."""
+    node = field_schema.of(registry.of(Pod))
+    old = {"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"nodeSelector": {"x": "1"}}}
+    new = {"metadata": {"labels": {"a": "2"}}, "spec": {"nodeSelector": {"x": "2", "y": ""}}}
+    found = field_sets.compare(old, new, node)
+    labels = ("f:metadata", "f:labels")
+    assert found.changed == {(*labels, "f:a"), ("f:spec", "f:nodeSelector")}
+    assert found.removed == {(*labels, "f:b")}
