@@ -23,6 +23,9 @@ FRAME_LIMIT = 16 << 20
 COMPLETES = "netpod.dev/complete"
 """App that does nothing and ends with 0: stands in for init containers."""
 
+CANNOT_START = 128
+"""Exit code of a container that an OCI runtime could not start; its reason is StartError. Source: containerd cri."""
+
 UNKNOWN_EXIT = 137
 """Exit code of a container whose end nobody saw. Source: kubelet_pods.go, ContainerStatusUnknown."""
 
@@ -56,7 +59,8 @@ class SandboxConfig(Struct):
         id: Chosen by the kubelet; 64 hexadecimal digits.
         attempt: 0 for the pod's first sandbox, one more for each that replaced a dead one.
         netns: Name of the network namespace below /run/netns; with `host_network` the node's, or "" for the shim's own.
-        etc: Directory with the pod's `resolv.conf` and `hosts`, which what `exec` runs sees below /etc.
+        share_pid: The containers see each other's processes; the pause process is their number 1.
+        etc: Directory with the pod's `resolv.conf`, `hosts` and `hostname`, which containers see below /etc.
     """
 
     id: str = ""
@@ -67,6 +71,7 @@ class SandboxConfig(Struct):
     hostname: str = ""
     netns: str = ""
     host_network: bool = False
+    share_pid: bool = False
     etc: str = ""
 
 
@@ -81,6 +86,62 @@ class Sandbox(Struct):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount(Struct):
+    """A file or directory of the machine as the container sees it."""
+
+    source: str = ""
+    destination: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program(Struct):
+    """What an OCI runtime starts.
+
+    Attributes:
+        rootfs: Directory of the image's files; "" is the machine's own root file system.
+        read_only: The container cannot write to its root file system; what it writes otherwise ends with it.
+        argv: Program, found by PATH, and its arguments.
+        working_dir: Where it starts; "" is /.
+        groups: Beside `gid`.
+        drop: Capabilities of the default set it does not get, `CAP_` and all.
+        stdin: It has a standard input, the FIFO `stdin` beside its records; else /dev/null.
+        tty: Its standard streams are a terminal.
+        message_path: File in the container whose content, when it ends, is its message.
+        message_from_log: Without such content, the end of the log of one that failed is its message.
+    """
+
+    rootfs: str = ""
+    read_only: bool = False
+    argv: tuple[str, ...] = ()
+    working_dir: str = ""
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    drop: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    stdin: bool = False
+    tty: bool = False
+    message_path: str = ""
+    message_from_log: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources(Struct):
+    """Limits of a container; 0 is none.
+
+    Attributes:
+        cpu_shares: Weight as cgroup v1 counts it, 2 to 262144.
+        cpu_quota: Microseconds of processor time per 100 ms.
+        memory: Bytes.
+    """
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerConfig(Struct):
     """A container to be.
 
@@ -88,6 +149,7 @@ class ContainerConfig(Struct):
         id: Chosen by the kubelet; 64 hexadecimal digits.
         attempt: The pod's restart count of this container.
         app: Which built-in program runs; "" is the stand-in.
+        program: Runs instead of a built-in one, through an OCI runtime.
         hash: Of the container's spec; another spec is another container.
         log: Path of the log file.
     """
@@ -104,6 +166,8 @@ class ContainerConfig(Struct):
     ports: tuple[ContainerPort, ...] = ()
     pod_ip: str = field(default="", metadata={"json": "podIP"})
     log: str = ""
+    program: Program | None = None
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +175,11 @@ class Container(Struct):
     """A container as it is.
 
     Attributes:
-        pid: Its first process, which leads a session of its own.
-        ready: It said that it listens.
+        pid: Its first process, which leads a session of its own; 0 while an OCI runtime makes it.
+        ready: It said that it listens; a `program`, which cannot say so, has started.
         exit_code: Of an exited one; 128 + signal when a signal ended it.
-        reason: Of an exited one: Completed, Error or ContainerStatusUnknown.
+        reason: Of an exited one: Completed, Error, OOMKilled, StartError or ContainerStatusUnknown.
+        message: What it left as its last words, or why it could not be started.
         started_at: RFC 3339 with microseconds, as `finished_at`.
     """
 
@@ -127,14 +192,16 @@ class Container(Struct):
     exit_code: int = 0
     signal: int = 0
     reason: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecConfig(Struct):
-    """A host program to run inside a pod; the request brings stdin, stdout and stderr as file descriptors.
+    """A program to run inside a pod; the request brings stdin, stdout and stderr as file descriptors.
 
     Attributes:
-        container_id: Its sandbox is entered; "" when `sandbox_id` is given.
+        container_id: What it is run in: a `program`'s own namespaces and files, a built-in container's sandbox with
+            the machine's files; "" when `sandbox_id` is given.
         tty: The file descriptors are a terminal made for this program alone.
     """
 

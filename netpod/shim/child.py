@@ -4,6 +4,7 @@ The order matters. Until the child has written its record the kernel kills it to
 moment there is a process nobody knows of.
 """
 
+import contextlib
 import fcntl
 import gc
 import logging
@@ -11,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from netpod.linux import libc
@@ -39,7 +40,8 @@ def fork(body: Callable[[], int]) -> int:
         signal.set_wakeup_fd(-1)
         gc.freeze()  # a collection would write to, and so copy, every page shared with the shim
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:
+        # In another PID namespace the parent is out of sight.
+        if os.getppid() in (parent, 0):
             code = body()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
@@ -53,21 +55,44 @@ def fork(body: Callable[[], int]) -> int:
             os._exit(code & 0xFF)
 
 
-def own(directory: Path) -> None:
+@contextlib.contextmanager
+def children_in(pidfd: int) -> Iterator[None]:
+    """What is forked meanwhile starts in the PID namespace of a process. Source: pid_namespaces(7), setns."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc.setns(pidfd, libc.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            libc.setns(own, libc.CLONE_NEWPID)
+    finally:
+        os.close(own)
+
+
+def own(directory: Path, name: str = "pid") -> None:
     """Write this process's record; from now on it outlives the shim."""
-    records.write_process(directory, os.getpid())
+    # Not getpid: /proc has the number the shim knows, also from within another PID namespace.
+    records.write_process(directory, int(os.readlink("/proc/self")), name)
     libc.prctl(libc.PR_SET_PDEATHSIG, 0)
 
 
-def enter(pause: int, *, session: bool = True) -> None:
-    """Move into the namespaces of the pause process behind a pidfd, and leave the shim's session.
+def enter(pidfd: int, *, files: bool = False) -> None:
+    """Move into the pod's namespaces that the process behind a pidfd is in, and leave the shim's session.
+
+    Args:
+        pidfd: Of the pause process, or of a container.
+        files: Enter the mount namespace too, its root and all.
 
     Source: setns(2), a pidfd with several CLONE_NEW* flags moves into all or none.
     """
-    libc.setns(pause, sandbox.KINDS)
-    if session:
-        os.setsid()
+    libc.setns(pidfd, sandbox.KINDS | (libc.CLONE_NEWNS if files else 0))
+    os.setsid()
     os.chdir("/")
+    reset_signals()
+
+
+def reset_signals() -> None:
+    """Give every signal its default meaning."""
     for number in _RESET:
         signal.signal(number, signal.SIG_DFL)
 

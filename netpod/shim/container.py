@@ -17,8 +17,9 @@ def start(
     *,
     directory: Path,
     pause: int,
-    log: int,
+    outputs: tuple[int, int],
     wake: int,
+    share_pid: bool,
 ) -> int:
     """Fork a container and return its pid.
 
@@ -27,14 +28,15 @@ def start(
         describe: Makes the container's context, given its `ready` function.
         directory: Its records.
         pause: Pidfd of the sandbox's pause process.
-        log: Where its stdout and stderr go.
+        outputs: Where its stdout and stderr go.
         wake: Where a byte goes when it is ready.
+        share_pid: The pause process has a PID namespace, and the container joins it.
     """
 
     def body() -> int:
         child.own(directory)
         child.enter(pause)
-        (wake_fd,) = child.standard_streams(None, log, log, wake)
+        (wake_fd,) = child.standard_streams(None, *outputs, wake)
         privileges.drop()
 
         def ready() -> None:
@@ -46,4 +48,7 @@ def start(
         child.environment(context.env)
         return app(context)
 
-    return child.fork(body)
+    if not share_pid:
+        return child.fork(body)
+    with child.children_in(pause):
+        return child.fork(body)

@@ -1,10 +1,10 @@
 """A container's output, from its FIFO into a log file in CRI format.
 
 The container holds the FIFO open for reading and writing, so it never meets a broken pipe, whoever dies; what it
-writes while there is no shim waits in the FIFO for the next one. Both streams share one FIFO, in order.
+writes while there is no shim waits in the FIFO for the next one. Each stream has a FIFO of its own.
 
     2026-01-01T00:00:00.000000000Z stdout F a whole line
-    2026-01-01T00:00:00.000000000Z stdout P the first part of a line longer than 16 KiB
+    2026-01-01T00:00:00.000000000Z stderr P the first part of a line longer than 16 KiB
 
 Source: kubelet's CRI logging, kubernetes/design-proposals-archive node/kubelet-cri-logging.md.
 """
@@ -20,15 +20,47 @@ ROTATE_AT = 10 << 20
 _CHUNK = 65536
 
 
-class Log:
-    """Reads one FIFO, appends to one file. Owns `fifo`, which must be non-blocking."""
+class File:
+    """A container's log file; both of its streams append to it."""
 
-    def __init__(self, fifo: int, path: Path) -> None:
-        self.fifo = fifo
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = bytearray()
         self._file: int | None = None
         self._size = 0
+
+    def append(self, data: bytes | bytearray) -> None:
+        """Write at the end; when the disk is full the lines are lost: that must stop no container."""
+        try:
+            self._append(data)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Close it; the next `append` opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _append(self, data: bytes | bytearray) -> None:
+        if self._file is None:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o640)
+            self._size = os.fstat(self._file).st_size
+        self._size += os.write(self._file, data)
+        if self._size >= ROTATE_AT:
+            self._path.rename(self._path.with_name(self._path.name + ".1"))
+            self.close()
+
+
+class Log:
+    """One stream of a container: reads a FIFO, appends to a file. Owns `fifo`, which must be non-blocking."""
+
+    def __init__(self, fifo: int, file: File, stream: str = "stdout") -> None:
+        self.fifo = fifo
+        self._file = file
+        self._stream = f" {stream} ".encode()
+        self._partial = bytearray()
 
     def pump(self, limit: int = 4) -> bool:
         """Move what is there into the file, at most `limit` chunks of 64 KiB.
@@ -47,14 +79,12 @@ class Log:
         return True
 
     def finish(self) -> None:
-        """Write what is left, also a last line without its end, and close."""
+        """Write what is left, also a last line without its end, and close the FIFO."""
         self.pump(limit=1024)
         if self._partial:
             self._write(b"F", [bytes(self._partial)])
             self._partial.clear()
         os.close(self.fifo)
-        if self._file is not None:
-            os.close(self._file)
 
     def _take(self, chunk: bytes) -> None:
         self._partial += chunk
@@ -67,30 +97,29 @@ class Log:
             self._partial = bytearray()
 
     def _write(self, tag: bytes, lines: list[bytes]) -> None:
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode() + self._stream
         out = bytearray()
         for line in lines:
             while len(line) > PART:
-                out += stamp + b" stdout P " + line[:PART] + b"\n"
+                out += stamp + b"P " + line[:PART] + b"\n"
                 line = line[PART:]
-            out += stamp + b" stdout " + tag + b" " + line + b"\n"
-        try:
-            self._append(out)
-        except OSError:
-            # A full disk must stop neither the container nor the others; the lines are lost.
-            return
+            out += stamp + tag + b" " + line + b"\n"
+        self._file.append(out)
 
-    def _append(self, data: bytes | bytearray) -> None:
-        if self._file is None:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o640)
-            self._size = os.fstat(self._file).st_size
-        self._size += os.write(self._file, data)
-        if self._size >= ROTATE_AT:
-            self._path.rename(self._path.with_name(self._path.name + ".1"))
-            os.close(self._file)
-            self._file = None
+
+def tail(path: Path, *, lines: int = 80, size: int = 2048) -> str:
+    """Return the last lines of a log file, at most `size` bytes of them, without time and stream.
+
+    Source: kubelet's FallbackToLogsOnError, pkg/kubelet/kuberuntime readLastStringFromContainerLogs.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4 * size))
+            found = file.read().splitlines(keepends=True)[-lines:]
+    except OSError:
+        return ""
+    text = b"".join(line.split(b" ", 3)[-1] for line in found if line.count(b" ") >= 3)
+    return text[-size:].decode(errors="replace")
 
 
 def make_fifo(path: Path) -> tuple[int, int]:

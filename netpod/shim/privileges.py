@@ -6,6 +6,7 @@ Source: capabilities(7), prctl(2); containerd oci/spec.go defaultUnixCaps.
 import ctypes
 import errno
 import os
+from collections.abc import Set
 
 from netpod.linux import libc
 
@@ -31,7 +32,6 @@ DEFAULT = {
     "CAP_AUDIT_WRITE": 29,
     "CAP_SETFCAP": 31,
 }
-MASK = sum(1 << number for number in DEFAULT.values())
 _VERSION_3 = 0x20080522
 _HIGHEST = 63
 
@@ -51,14 +51,18 @@ class _Data(ctypes.Structure):
 _capset = ctypes.CDLL(None, use_errno=True).capset
 
 
-def drop() -> None:
+def drop(also: Set[str] = frozenset()) -> None:
     """Keep only the default capabilities, in every set, and gain none by any exec. For a process with one thread.
+
+    Args:
+        also: Names of default ones to do without.
 
     Raises:
         OSError: EPERM, the process has not even these.
     """
+    kept = sum(1 << number for name, number in DEFAULT.items() if name not in also)
     for number in range(_HIGHEST + 1):
-        if MASK >> number & 1:
+        if kept >> number & 1:
             continue
         try:
             libc.prctl(PR_CAPBSET_DROP, number)
@@ -69,7 +73,7 @@ def drop() -> None:
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = _Header(_VERSION_3, 0)
     data = (_Data * 2)(
-        _Data(MASK & 0xFFFFFFFF, MASK & 0xFFFFFFFF, 0), _Data(MASK >> 32, MASK >> 32, 0)
+        _Data(kept & 0xFFFFFFFF, kept & 0xFFFFFFFF, 0), _Data(kept >> 32, kept >> 32, 0)
     )
     if _capset(ctypes.byref(header), data) != 0:
         number = ctypes.get_errno()

@@ -6,7 +6,10 @@
     STATE/containers/ID/pid          written by the container itself, before anything else
     STATE/containers/ID/ready        made by the container once it listens
     STATE/containers/ID/exit.json    how it ended
-    STATE/containers/ID/log, wake    FIFOs: what it writes; that it got ready
+    STATE/containers/ID/log, err     FIFOs: what it writes to stdout and stderr
+    STATE/containers/ID/wake         FIFO: that it got ready
+
+A container that an OCI runtime starts has more of them, see launch.py.
 
 A start time beside the number keeps a later process of the same number from being taken for ours.
 """
@@ -73,17 +76,17 @@ def read_struct(path: Path, cls: type[T]) -> T | None:
         return None
 
 
-def write_process(directory: Path, pid: int) -> Process:
+def write_process(directory: Path, pid: int, name: str = "pid") -> Process:
     """Remember a process in its directory."""
     found = Process(pid, process.start_time(pid))
-    write(directory / "pid", f"{found.pid} {found.started}\n".encode())
+    write(directory / name, f"{found.pid} {found.started}\n".encode())
     return found
 
 
-def read_process(directory: Path) -> Process | None:
+def read_process(directory: Path, name: str = "pid") -> Process | None:
     """Return the process remembered in a directory; None when none was."""
     try:
-        pid, started = (directory / "pid").read_text().split()
+        pid, started = (directory / name).read_text().split()
         return Process(int(pid), int(started))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
@@ -92,6 +95,12 @@ def read_process(directory: Path) -> Process | None:
 def forget(directory: Path) -> None:
     """Remove a directory of records; absent is fine."""
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def drop_files(directory: Path) -> None:
+    """Remove what an ended container wrote and what it was made from; absent is fine."""
+    for name in ("upper", "work", "bundle", "runtime"):
+        shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def open_pidfd(known: Process) -> int | None:

@@ -71,6 +71,10 @@ def _enter(config: SandboxConfig) -> None:
             netns.bind_fd(fd, config.netns)
         finally:
             os.close(fd)
+    if config.share_pid:
+        libc.unshare(
+            libc.CLONE_NEWPID
+        )  # of what this thread spawns: the pause process is its number 1
     socket.sethostname(config.hostname)
 
 

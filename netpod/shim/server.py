@@ -11,7 +11,7 @@ import resource
 import selectors
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from netpod.api.runtime import App, AppContext
 from netpod.errors import BadRequest, KernelError, NetpodError, NotFound
 from netpod.linux import process
 from netpod.paths import MARK
-from netpod.shim import container, exec, logs, records, sandbox
+from netpod.shim import cgroups, container, exec, launch, logs, records, sandbox
 from netpod.shim.connection import Connection
 from netpod.shim.table import Table
 
@@ -65,7 +65,7 @@ class Shim:
     def __init__(self, config: ShimConfig) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._table = Table(config.state, self._selector, self._report)
+        self._table = Table(config.state, self._selector, self._report, self._exec_pids)
         self._watchers: set[Connection] = set()
         self._execs: dict[Connection, dict[int, int]] = {}
         self._stopping = False
@@ -194,7 +194,9 @@ class Shim:
         config = codec.decode(ContainerConfig, request["config"])
         if config.id not in self._table.containers:
             self._fork_container(config)
-        connection.answer(request, codec.encode(self._table.containers[config.id]))
+        self._table.when_started(
+            config.id, lambda seen: connection.answer(request, codec.encode(seen))
+        )
 
     def _fork_container(self, config: ContainerConfig) -> None:
         pause = self._pause(config.sandbox_id)
@@ -203,7 +205,16 @@ class Shim:
         directory.mkdir(mode=0o700, exist_ok=True)
         seen = Container(config=config, started_at=meta.micro_timestamp(meta.now()))
         records.write_struct(directory / "config.json", seen)
-        reader, writer = logs.make_fifo(directory / "log")
+        fifos = [logs.make_fifo(directory / name) for name in ("log", "err")]
+        readers = [reader for reader, _ in fifos]
+        outputs = (fifos[0][1], fifos[1][1])
+        if config.program is not None:
+            try:
+                self._launch(seen, directory, readers, outputs)
+            finally:
+                for writer in outputs:
+                    os.close(writer)
+            return
         wake, wake_writer = logs.make_fifo(directory / "wake")
 
         def describe(ready: Callable[[], None]) -> AppContext:
@@ -224,13 +235,42 @@ class Shim:
         try:
             app = self._app(config.app)
             pid = container.start(
-                app, describe, directory=directory, pause=pause, log=writer, wake=wake_writer
+                app,
+                describe,
+                directory=directory,
+                pause=pause,
+                outputs=outputs,
+                wake=wake_writer,
+                share_pid=pod.share_pid,
             )
         finally:
-            os.close(writer)
-            os.close(wake_writer)
+            for writer in (*outputs, wake_writer):
+                os.close(writer)
         seen = replace(seen, pid=pid)
-        self._table.add_container(seen, process.pidfd_open(pid), reader, wake)
+        pidfd = process.pidfd_open(pid)
+        cgroups.add(pod.uid, config.id, pid, config.resources)
+        self._table.add_container(seen, pidfd, readers, wake)
+
+    def _launch(
+        self,
+        seen: Container,
+        directory: Path,
+        readers: Sequence[int],
+        outputs: tuple[int, int],
+    ) -> None:
+        found = self._table.sandboxes[seen.config.sandbox_id]
+        launcher = launch.start(
+            replace(seen.config, env=self._environment(seen.config.env)),
+            found.config,
+            directory=directory,
+            pause=found.pid,
+            shm=records.sandboxes(self._config.state) / found.config.id / "shm",
+            outputs=outputs,
+        )
+        self._table.add_launch(seen, launcher, process.pidfd_open(launcher), readers)
+
+    def _exec_pids(self) -> set[int]:
+        return {pid for running in self._execs.values() for pid in running.values()}
 
     def _app(self, name: str) -> App:
         if name == cri.COMPLETES:
@@ -270,16 +310,10 @@ class Shim:
             config = codec.decode(ExecConfig, request["config"])
             if len(fds) < 3 or not config.argv:
                 raise BadRequest("cannot exec: it takes a program and three file descriptors")
-            name = config.sandbox_id
-            if config.container_id in self._table.containers:
-                name = self._table.containers[config.container_id].config.sandbox_id
-            pause = self._pause(name)
-            etc = self._table.sandboxes[name].config.etc
             pid = exec.start(
                 config.argv,
                 self._environment(config.env),
-                pause=pause,
-                etc=Path(etc) if etc else None,
+                place=self._place(config),
                 streams=fds,
                 tty=config.tty,
             )
@@ -297,6 +331,21 @@ class Shim:
             connection.answer(request, {"exitCode": code if code >= 0 else 128 - code})
 
         self._table.watch(pidfd, ended)
+
+    def _place(self, config: ExecConfig) -> exec.Place:
+        name = config.sandbox_id
+        inside = self._table.containers.get(config.container_id)
+        if inside is not None:
+            name = inside.config.sandbox_id
+        pause = self._pause(name)
+        pod = self._table.sandboxes[name].config
+        if inside is not None and inside.config.program is not None:
+            pidfd = self._table.pidfds.get(inside.config.id)
+            if pidfd is None:
+                raise NotFound(f"cannot enter container {inside.config.name}: it is not running")
+            return exec.Place(pidfd=pidfd, program=inside.config.program, other_pids=True)
+        etc = Path(pod.etc) if pod.etc else None
+        return exec.Place(pidfd=pause, etc=etc, other_pids=pod.share_pid)
 
     def _shutdown(self, connection: Connection, request: dict[str, Any]) -> None:
         waiting = set(self._table.sandboxes)

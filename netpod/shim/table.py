@@ -4,20 +4,22 @@ Everything here runs in the shim's only thread. A process is followed by its pid
 process are the same but for one thing: the exit code of somebody else's child cannot be had.
 """
 
+import contextlib
 import logging
 import os
 import selectors
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from netpod.api import meta
-from netpod.api.cri import UNKNOWN_EXIT, Container, Sandbox, SandboxConfig, State
+from netpod.api.cri import CANNOT_START, Container, Sandbox, SandboxConfig, State
 from netpod.errors import KernelError
-from netpod.linux import netns
-from netpod.shim import logs, records, sandbox
+from netpod.linux import libc, netns
+from netpod.shim import cgroups, ends, launch, logs, records, sandbox
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Table:
         state: Directory of the records.
         selector: The shim's loop; its data are callables without arguments.
         changed: Told of each sandbox or container that is new, became ready or ended.
+        others: Children of this process that somebody else waits for.
     """
 
     def __init__(
@@ -36,12 +39,17 @@ class Table:
         state: Path,
         selector: selectors.BaseSelector,
         changed: Callable[[Sandbox | Container], None],
+        others: Callable[[], set[int]] = set,
     ) -> None:
+        self.others = others
         self.state = state
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
         self.pidfds: dict[str, int] = {}
-        self._logs: dict[str, logs.Log] = {}
+        self._logs: dict[str, tuple[logs.Log, ...]] = {}
+        self._files: dict[str, logs.File] = {}
+        self._launchers: dict[str, tuple[int, int]] = {}
+        self._started: dict[str, list[Callable[[Container], None]]] = {}
         self._wakes: dict[str, int] = {}
         self._selector = selector
         self._changed = changed
@@ -69,17 +77,33 @@ class Table:
             self.containers[ended.config.id] = ended
             return
         found = records.read_struct(directory / "config.json", Container)
+        if found is not None and found.config.program and not (directory / "started").exists():
+            self._adopt_launch(directory, found)
+            return
         process = records.read_process(directory)
         if found is None or process is None:
             records.forget(directory)
             return
-        found = replace(found, pid=process.pid, ready=(directory / "ready").exists())
-        reader = logs.open_reader(directory / "log")
+        ready = found.config.program is not None or (directory / "ready").exists()
+        found = replace(found, pid=process.pid, ready=ready)
         wake = None if found.ready else logs.open_reader(directory / "wake")
         pidfd = records.open_pidfd(process)
-        self.add_container(found, pidfd, reader, wake)
+        self.add_container(found, pidfd, self._readers(directory), wake)
         if pidfd is None:
             self._container_ended(found.config.id)
+
+    def _readers(self, directory: Path) -> list[int | None]:
+        return [logs.open_reader(directory / name) for name in ("log", "err")]
+
+    def _adopt_launch(self, directory: Path, found: Container) -> None:
+        """A container on its way up: its launcher goes on without the shim that forked it."""
+        process = records.read_process(directory, "launcher")
+        pidfd = records.open_pidfd(process) if process is not None else None
+        if process is None or pidfd is None:
+            self.containers[found.config.id] = found
+            self._launched(found.config.id, 1)
+        else:
+            self.add_launch(found, process.pid, pidfd, self._readers(directory))
 
     def add_sandbox(self, seen: Sandbox, pidfd: int | None) -> None:
         """Follow a sandbox."""
@@ -91,15 +115,12 @@ class Table:
         self._changed(seen)
 
     def add_container(
-        self, seen: Container, pidfd: int | None, reader: int | None, wake: int | None
+        self, seen: Container, pidfd: int | None, readers: Sequence[int | None], wake: int | None
     ) -> None:
         """Follow a container, what it writes and whether it is ready."""
         name = seen.config.id
         self.containers[name] = seen
-        if reader is not None:
-            output = logs.Log(reader, Path(seen.config.log))
-            self._logs[name] = output
-            self.watch(reader, lambda: self._written(output))
+        self._follow_output(seen, readers)
         if wake is not None:
             self._wakes[name] = wake
             self.watch(wake, lambda: self._woken(name))
@@ -107,6 +128,90 @@ class Table:
             self.pidfds[name] = pidfd
             self.watch(pidfd, lambda: self._container_ended(name))
         self._changed(seen)
+
+    def _follow_output(self, seen: Container, readers: Sequence[int | None]) -> None:
+        file = logs.File(Path(seen.config.log))
+        self._files[seen.config.id] = file
+        streams = zip(readers, ("stdout", "stderr"), strict=True)
+        outputs = tuple(logs.Log(fd, file, stream) for fd, stream in streams if fd is not None)
+        self._logs[seen.config.id] = outputs
+        for output in outputs:
+            self.watch(output.fifo, lambda output=output: self._written(output))  # type: ignore[misc]
+
+    def add_launch(
+        self, seen: Container, launcher: int, pidfd: int, readers: Sequence[int | None]
+    ) -> None:
+        """Follow a container that a launcher is starting."""
+        name = seen.config.id
+        libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)  # what the OCI runtime leaves is ours
+        self.containers[name] = seen
+        self._follow_output(seen, readers)
+        self._launchers[name] = (launcher, pidfd)
+        self.watch(pidfd, lambda: self._launched(name))
+
+    def when_started(self, name: str, done: Callable[[Container], None]) -> None:
+        """Call `done` once a container runs, or never will."""
+        if name in self._launchers:
+            self._started.setdefault(name, []).append(done)
+        else:
+            done(self.containers[name])
+
+    def _launched(self, name: str, status: int | None = None) -> None:
+        """A launcher ended."""
+        launcher = self._launchers.pop(name, None)
+        if launcher is not None:
+            pid, pidfd = launcher
+            self.unwatch(pidfd)
+            os.close(pidfd)
+            try:
+                status = os.waitpid(pid, 0)[1]
+            except ChildProcessError:
+                status = 0
+        directory = records.containers(self.state) / name
+        process = records.read_process(directory)
+        if status == 0 and process is not None and (directory / "started").exists():
+            seen = replace(
+                self.containers[name],
+                pid=process.pid,
+                ready=True,
+                started_at=meta.micro_timestamp(meta.now()),
+            )
+            records.write_struct(directory / "config.json", seen)
+            self.containers[name] = seen
+            own = ends.open_pidfd(process.pid)
+            if own is not None:
+                self.pidfds[name] = own
+                self.watch(own, lambda: self._container_ended(name))
+            self._changed(seen)
+            if own is None:
+                self._container_ended(name)
+        else:
+            ends.kill_unfinished(directory)
+            self._end(
+                name,
+                exit_code=CANNOT_START,
+                reason="StartError",
+                message=launch.failure(directory),
+            )
+        if not self._launchers:
+            libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 0)
+        self._sweep()
+        for done in self._started.pop(name, []):
+            done(self.containers.get(name, Container()))
+
+    def _sweep(self) -> None:
+        """Reap what containers of OCI runtimes left to us: children that nobody waits for."""
+        known = {seen.pid for seen in self.containers.values()}
+        known |= {seen.pid for seen in self.sandboxes.values()}
+        known |= {pid for pid, _ in self._launchers.values()} | self.others()
+        path = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+        try:
+            children = {int(pid) for pid in path.read_text().split()}
+        except OSError:
+            return
+        for pid in children - known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call `handler` whenever `fd` is readable."""
@@ -121,6 +226,11 @@ class Table:
 
     def signal(self, container: str, number: int) -> None:
         """Signal a container: SIGKILL its whole session's process group, others its first process."""
+        launcher = self._launchers.get(container)
+        if launcher is not None and number == signal.SIGKILL:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(launcher[0], number)
+                signal.pidfd_send_signal(launcher[1], number)
         pidfd = self.pidfds.get(container)
         if pidfd is None:
             return
@@ -154,7 +264,7 @@ class Table:
         Raises:
             KernelError: it is still running.
         """
-        if name in self.pidfds:
+        if name in self.pidfds or name in self._launchers:
             raise KernelError(f"cannot remove container {name[:12]}: it is running")
         if self.containers.pop(name, None) is not None:
             records.forget(records.containers(self.state) / name)
@@ -182,18 +292,38 @@ class Table:
 
     def _container_ended(self, name: str) -> None:
         seen = self.containers[name]
-        status = self._release(name, seen.pid)
-        output = self._logs.pop(name, None)
-        if output is not None:
+        outcome = ends.outcome(self._release(name, seen.pid))
+        pod = self.sandboxes.get(seen.config.sandbox_id, Sandbox()).config.uid
+        if seen.config.resources is not None:
+            if seen.config.resources.memory and cgroups.oom_killed(pod, name):
+                outcome["reason"] = "OOMKilled"
+            cgroups.remove(pod, name)
+        self._end(name, **outcome)
+        if seen.config.program is not None:
+            self._sweep()
+
+    def _end(self, name: str, **outcome: Any) -> None:
+        """Remember how a container ended, and tell."""
+        for output in self._logs.pop(name, ()):
             self.unwatch(output.fifo)
             output.finish()
+        file = self._files.pop(name, None)
+        if file is not None:
+            file.close()
         self._close_wake(name)
-        seen = replace(
-            seen, state=State.EXITED, finished_at=meta.micro_timestamp(meta.now()), ready=False
-        )
-        self.containers[name] = seen = replace(seen, **_outcome(status))
         directory = records.containers(self.state) / name
+        seen = replace(
+            self.containers[name],
+            state=State.EXITED,
+            finished_at=meta.micro_timestamp(meta.now()),
+            ready=False,
+            **outcome,
+        )
+        if not seen.message:
+            seen = replace(seen, message=ends.last_words(seen, directory))
+        self.containers[name] = seen
         records.write_struct(directory / "exit.json", seen)
+        records.drop_files(directory)
         self._changed(seen)
         self._finish(seen.config.sandbox_id)
 
@@ -207,7 +337,7 @@ class Table:
         try:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:
-            _kill_group_of_dead(pid)
+            ends.kill_group_of_dead(pid)
             return None
         # Until it is reaped nobody else can have its number, so the group is still its own.
         try:
@@ -221,16 +351,20 @@ class Table:
         if name not in self._gone or name in self.pidfds:
             return
         inside = self.inside(name)
-        if any(found.config.id in self.pidfds for found in inside):
+        if any(self._lives(found.config.id) for found in inside):
             return
         for found in inside:
             self.remove_container(found.config.id)
         config = self.sandboxes.pop(name).config
         if not config.host_network:
             netns.delete_netns(config.netns)
+        cgroups.remove(config.uid)
         records.forget(records.sandboxes(self.state) / name)
         for done in self._gone.pop(name):
             done()
+
+    def _lives(self, name: str) -> bool:
+        return name in self.pidfds or name in self._launchers
 
     def _written(self, output: logs.Log) -> None:
         if not output.pump():
@@ -248,37 +382,3 @@ class Table:
         if wake is not None:
             self.unwatch(wake)
             os.close(wake)
-
-
-def _outcome(status: int | None) -> dict[str, Any]:
-    """Exit code, signal and reason of a wait status. Source: kubelet and containerd, 128 + signal."""
-    if status is None:
-        return {"exit_code": UNKNOWN_EXIT, "reason": "ContainerStatusUnknown"}
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return {"exit_code": 128 + number, "signal": number, "reason": "Error"}
-    code = os.WEXITSTATUS(status)
-    return {"exit_code": code, "reason": "Error" if code else "Completed"}
-
-
-def _kill_group_of_dead(pid: int) -> None:
-    """Kill the group of an adopted process that ended; its number is not reused while the group has members."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        pass
-    else:
-        if not _is_zombie(pid):
-            return  # somebody else has the number by now, so the group was empty
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return True
-    return text[text.rindex(b")") + 2 :][:1] in (b"Z", b"X")

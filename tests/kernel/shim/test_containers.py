@@ -73,7 +73,11 @@ def test_a_container_is_confined(lab: Lab) -> None:
     targets = [
         os.readlink(f"/proc/{seen.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{seen.pid}/fd")
     ]
-    mine = [it for it in targets if not it.endswith(("/c/log", "/c/wake")) and it != "/dev/null"]
+    mine = [
+        it
+        for it in targets
+        if not it.endswith(("/c/log", "/c/err", "/c/wake")) and it != "/dev/null"
+    ]
     assert len(mine) == 1, mine
     assert mine[0].startswith("socket:")
 
@@ -97,7 +101,7 @@ def test_the_end_is_reported_with_code_and_log(lab: Lab) -> None:
     assert (seen.exit_code, seen.reason, seen.signal) == (5, "Error", 0)
     assert [line.split(" ", 3)[1:] for line in lab.log().splitlines()] == [
         ["stdout", "F", "to stdout"],
-        ["stdout", "F", "to stderr"],
+        ["stderr", "F", "to stderr"],
     ]
 
 
@@ -214,7 +218,7 @@ def test_exec_passes_streams_and_code(lab: Lab) -> None:
     os.close(writer)
     assert answer == {"exitCode": 9}
     with open(reader) as said:
-        assert said.read().split() == ["p", "read-only", "CapEff:", "00000000a80425fb"]
+        assert said.read().split() == ["p", "read-only", "CapEff:", "00000000a00425fb"]
     missing = {"containerID": "c", "argv": ["no-such-program"]}
     assert lab.ok(Op.EXEC, (null, null, null), config=missing) == {"exitCode": 127}
     os.close(null)

@@ -17,7 +17,7 @@ class Piped:
     def __init__(self, folder: Path) -> None:
         reader, self.writer = logs.make_fifo(folder / "fifo")
         self.path = folder / "c" / "0.log"
-        self.log = logs.Log(reader, self.path)
+        self.log = logs.Log(reader, logs.File(self.path))
 
     def lines(self) -> list[tuple[bytes, bytes]]:
         """Tag and text of every line of the file."""
@@ -87,6 +87,6 @@ def test_a_second_reader_finds_what_waits(tmp_path: Path) -> None:
     os.write(writer, b"alone\n")
     again = logs.open_reader(tmp_path / "fifo")
     assert again is not None
-    log = logs.Log(again, tmp_path / "0.log")
+    log = logs.Log(again, logs.File(tmp_path / "0.log"))
     assert log.pump()
     assert (tmp_path / "0.log").read_bytes().endswith(b"stdout F alone\n")
