@@ -108,7 +108,7 @@ def test_a_killed_container_is_started_again(victim: Cluster) -> None:
 
 def test_a_killed_pause_process_costs_its_pod_a_new_sandbox(victim: Cluster) -> None:
     """The sandbox goes with its pause process; the kubelet makes another and starts the container in it."""
-    pod = victim.ready_pods()[0]
+    pod = victim.ready_pods()[-1]
     name = pod["metadata"]["name"]
     before = victim.container_ids()[name]
     os.kill(_pause(victim, name), signal.SIGKILL)
