@@ -38,7 +38,9 @@ def _cluster() -> str:
 )
 @click.option("--nodes", "workers", type=int, default=None, help="Number of workers.  [default: 2]")
 @click.option(
-    "--proxy-mode", type=click.Choice(["iptables"]), default="iptables", show_default=True
+    "--proxy-mode",
+    default=None,
+    help="How Services become rules: iptables or nftables.  [default: iptables]",
 )
 @click.option("--pod-cidr", default=None, help="Network of the pods.  [default: 10.244.0.0/16]")
 @click.option(
@@ -73,7 +75,6 @@ def up_command(file: Path | None, wait: bool, timeout: str, retain: bool, **opti
     from netpod.cluster import up
     from netpod_cli import waiting
 
-    options.pop("proxy_mode")
     from_file = configuration.from_file(file) if file else {}
     named = {"name": _cluster()} if _cluster_chosen() or "name" not in from_file else {}
     config = configuration.merged(from_file, options, named)

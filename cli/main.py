@@ -26,12 +26,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("exec", "Run a program inside a pod's namespaces."),
     "curl": ("curl", "Run curl from the outside, a node or a pod."),
     "trace": ("trace", "Send a request and show every hop it takes."),
+    "proxy-mode": ("proxymode", "Change how Services become rules, while everything runs."),
     "rules": ("rules", "Show a Service's rules on a node, with counters."),
 }
 _SECTIONS = (
     ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "kubeconfig")),
     ("Objects", ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec")),
-    ("Data path", ("trace", "rules", "curl")),
+    ("Data path", ("trace", "rules", "proxy-mode", "curl")),
 )
 
 
@@ -45,7 +46,7 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"netpod_cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -35,4 +35,6 @@ def rules_command(service: str, node: str, namespace: str) -> None:
             title = click.style(f"{chain.table} {chain.name}", fg="cyan")
             click.echo(f"  {title}  {chain.purpose}")
             for rule in chain.rules:
-                click.echo(f"    {rule.packets:>6} packets {rule.bytes:>8} bytes  {rule.rule}")
+                counted = rule.packets is not None
+                count = f"{rule.packets:>6} packets {rule.bytes:>8} bytes  " if counted else ""
+                click.echo(f"    {count}{rule.rule}")

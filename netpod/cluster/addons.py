@@ -1,9 +1,10 @@
-"""What runs in every cluster from the start, as ordinary objects: cluster DNS and the ingress controller.
+"""What is in every cluster from the start, as ordinary objects: DNS, ingress, kube-proxy's configuration.
 
 Names follow kubeadm's and ingress-nginx's habits, so that what people type elsewhere works here.
 """
 
 from netpod.api.apps import Deployment, DeploymentSpec
+from netpod.api.core import ConfigMap
 from netpod.api.meta import LabelSelector, Object, ObjectMeta
 from netpod.api.networking import IngressClass, IngressClassSpec
 from netpod.api.pod import (
@@ -17,6 +18,8 @@ from netpod.api.pod import (
 from netpod.api.service import Service, ServicePort, ServiceSpec
 from netpod.cluster import keys
 from netpod.cluster.config import ClusterConfig
+from netpod.proxy import configmap
+from netpod.proxy.config import Mode
 
 SYSTEM = "kube-system"
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
@@ -25,7 +28,18 @@ INGRESS_CONTROLLER = "netpod.dev/ingress"
 
 def objects(config: ClusterConfig) -> tuple[Object, ...]:
     """Return the add-ons of a cluster, in the order to create them."""
-    return (*_dns(config), *_ingress(config))
+    return (_proxy(config), *_dns(config), *_ingress(config))
+
+
+def _proxy(config: ClusterConfig) -> ConfigMap:
+    """What kubeadm writes for kube-proxy; every node's proxy follows it."""
+    text = configmap.configuration(Mode(config.proxy_mode), clusterCIDR=config.pod_cidr)
+    return ConfigMap(
+        metadata=ObjectMeta(
+            name=configmap.NAME, namespace=configmap.NAMESPACE, labels={"app": "kube-proxy"}
+        ),
+        data={configmap.KEY: text},
+    )
 
 
 def _dns(config: ClusterConfig) -> tuple[Object, ...]:

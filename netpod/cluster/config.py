@@ -16,6 +16,7 @@ import orjson
 from netpod.api import codec
 from netpod.errors import BadRequest, UsageError
 from netpod.paths import Paths
+from netpod.proxy.config import Mode
 
 MAX_WORKERS = 200
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -45,6 +46,7 @@ class ClusterConfig:
         name: A DNS label of at most 40 characters; part of every namespace's and file's name.
         workers: Number of worker nodes, 0..200; with 0 the control plane node takes pods.
         api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
+        proxy_mode: How Services become rules: iptables or nftables; ConfigMap kube-system/kube-proxy may change it.
         stand_in: Whether an image that is not on this machine is stood in for.
         node_monitor_grace_seconds: After this silence a node is NotReady.
     """
@@ -58,6 +60,7 @@ class ClusterConfig:
     lb_cidr: str = "198.51.100.0/24"
     node_port_range: str = "30000-32767"
     api_port: int = 0
+    proxy_mode: str = Mode.IPTABLES.value
     stand_in: bool = True
     node_monitor_grace_seconds: float = 50.0
 
@@ -141,6 +144,7 @@ class ClusterConfig:
             raise UsageError(
                 f"cannot use nodePortRange {self.node_port_range!r}: write FIRST-LAST within 1-65535"
             )
+        check_proxy_mode(self.proxy_mode)
         self._check_networks(host_routes)
 
     def _check_networks(self, host_routes: Sequence[tuple[IPv4Network, str]]) -> None:
@@ -204,6 +208,19 @@ def check_name(name: str) -> None:
             f"cannot use cluster name {name!r}: lower case letters, digits and '-', at most 40 characters, "
             "beginning and ending with a letter or digit"
         )
+
+
+def check_proxy_mode(text: str) -> Mode:
+    """The proxy mode of that name.
+
+    Raises:
+        UsageError: there is none, or this kernel cannot do it.
+    """
+    try:
+        return Mode(text)
+    except ValueError:
+        known = ", ".join(Mode)
+        raise UsageError(f"cannot use proxy mode {text!r}: there are {known}") from None
 
 
 def load(name: str) -> ClusterConfig:

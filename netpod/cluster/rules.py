@@ -1,29 +1,41 @@
-"""The live rules of one Service on one node, in the order a packet meets them, with counters."""
+"""The live rules of one Service on one node, in the order a packet meets them, with counters where there are any."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from netpod.errors import Unsupported
 from netpod.linux import iptables
 from netpod.linux.iptables import Counted
-from netpod.proxy import names
+from netpod.proxy import names, nftables_names, nftables_proxier
+from netpod.proxy.nftables_table import Table
 
 _JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
+_GOTO = re.compile(r"(?:goto|jump) ([^\s,]+)|@(\S+)")
 _COMMENT = re.compile(r'--comment (?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule, or one element of a map or set; nftables mode counts nothing, as upstream, so there it is None."""
+
+    rule: str
+    packets: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """One chain, what it is for, and those of its rules that concern the Service."""
+    """One chain, map or set, what it is for, and what in it concerns the Service."""
 
     table: str
     name: str
     purpose: str
-    rules: tuple[Counted, ...]
+    rules: tuple[Rule, ...]
 
 
 def of_service(netns: str, namespace: str, name: str) -> list[Chain]:
-    """Return a Service's chains as they are in the kernel now.
+    """Return a Service's chains as they are in the kernel now, of whatever mode the node is in.
 
     Args:
         netns: The node's namespace.
@@ -34,6 +46,72 @@ def of_service(netns: str, namespace: str, name: str) -> list[Chain]:
         Dispatching chains first, each with this Service's rules only; then the Service's own chains whole, in
         the order in which they are jumped to. Empty when the node has no rule for it.
     """
+    found = []
+    for look in (_iptables, _nftables):
+        try:
+            found += look(netns, namespace, name)
+        except Unsupported:
+            continue  # its program is not installed, so there are no rules of it
+    return found
+
+
+def _nftables(netns: str, namespace: str, name: str) -> list[Chain]:
+    table = nftables_proxier.observe(netns)
+    if table is None:
+        return []
+    found: list[Chain] = []
+    waiting: list[str] = []
+    for container, elements in table.elements.items():
+        mine = [f"{k}{v}" for k, v in elements.items() if _leads_to(v, namespace, name)]
+        if mine:
+            found.append(_nft_chain(container, mine))
+            waiting += [target for text in mine for target in _nft_targets(text)]
+    addresses = {rule.rule.split(" ")[0] for chain in found for rule in chain.rules}
+    known = [ip for ip in table.elements.get(nftables_names.Map.CLUSTER_IPS, {}) if ip in addresses]
+    if known:
+        found.insert(0, _nft_chain(nftables_names.Map.CLUSTER_IPS, known))
+    seen: set[str] = set()
+    while waiting:
+        chain = waiting.pop(0)
+        if chain in seen or nftables_names.service_of(chain) != (namespace, name):
+            continue
+        seen.add(chain)
+        rules = _nft_rules(table, chain)
+        found.append(_nft_chain(chain, rules))
+        waiting += [target for rule in rules for target in _nft_targets(rule)]
+    return found
+
+
+def _nft_chain(name: str, rules: list[str]) -> Chain:
+    return Chain(
+        table=nftables_names.NAME,
+        name=name,
+        purpose=nftables_names.purpose(name),
+        rules=tuple(Rule(rule=rule) for rule in rules),
+    )
+
+
+def _nft_rules(table: Table, chain: str) -> list[str]:
+    if chain in table.affinity:
+        return [f"timeout {table.affinity[chain]}s"]
+    return list(table.chains.get(chain, ()))
+
+
+def _nft_targets(text: str) -> Iterator[str]:
+    for match in _GOTO.finditer(text):
+        yield match[1] or match[2]
+
+
+def _leads_to(value: str, namespace: str, name: str) -> bool:
+    """Whether an element's verdict or comment names the Service."""
+    service = (namespace, name)
+    if any(nftables_names.service_of(target) == service for target in _nft_targets(value)):
+        return True
+    match = re.search(r'comment "([^":]*)', value)
+    return match is not None and match[1] == f"{namespace}/{name}"
+
+
+def _iptables(netns: str, namespace: str, name: str) -> list[Chain]:
     counted = [rule for table in ("nat", "filter") for rule in iptables.list_counters(netns, table)]
     by_chain: dict[tuple[str, str], list[Counted]] = {}
     for rule in counted:
@@ -45,7 +123,9 @@ def of_service(netns: str, namespace: str, name: str) -> list[Chain]:
             continue
         mine = tuple(rule for rule in rules if _concerns(rule.rule, f"{namespace}/{name}"))
         if mine:
-            found.append(Chain(table=table, name=chain, purpose=_purpose(chain), rules=mine))
+            found.append(
+                Chain(table=table, name=chain, purpose=_purpose(chain), rules=_plain(mine))
+            )
             waiting += _targets(mine)
     seen: set[str] = set()
     while waiting:
@@ -54,9 +134,13 @@ def of_service(netns: str, namespace: str, name: str) -> list[Chain]:
             continue
         seen.add(chain)
         rules = by_chain.get(("nat", chain), [])
-        found.append(Chain(table="nat", name=chain, purpose=_purpose(chain), rules=tuple(rules)))
+        found.append(Chain(table="nat", name=chain, purpose=_purpose(chain), rules=_plain(rules)))
         waiting += _targets(rules)
     return found
+
+
+def _plain(rules: Iterable[Counted]) -> tuple[Rule, ...]:
+    return tuple(Rule(rule=r.rule, packets=r.packets, bytes=r.bytes) for r in rules)
 
 
 def _concerns(rule: str, service: str) -> bool:

@@ -1,15 +1,9 @@
-"""Which mode a node's proxy works in, and how it goes from one to another.
-
-The mode stands in ConfigMap kube-system/kube-proxy, as kubeadm has it: `data["config.conf"]` is a
-KubeProxyConfiguration, its field `mode` counts. `data["config-NODE.conf"]`, if there, counts for that node instead.
-"""
+"""How a node's proxy goes from one mode to another."""
 
 import asyncio
 import logging
 
-from netpod.api import codec
-from netpod.api.core import ConfigMap
-from netpod.errors import BadRequest, KernelError, Unsupported
+from netpod.errors import KernelError, Unsupported
 from netpod.linux import sysctl
 from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.model import Model
@@ -18,39 +12,7 @@ from netpod.proxy.proxier import IptablesProxier, Proxier
 
 log = logging.getLogger(__name__)
 
-NAMESPACE, NAME = "kube-system", "kube-proxy"
-KEY = "config.conf"
-API_VERSION, KIND = "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"
 _ROUTE_LOCALNET = "net.ipv4.conf.all.route_localnet"
-
-
-def node_key(node: str) -> str:
-    """Key in the ConfigMap's data whose configuration counts for one node alone."""
-    return f"config-{node}.conf"
-
-
-def wanted(config: ConfigMap | None, node: str, default: Mode) -> Mode:
-    """The mode a ConfigMap says for a node; `default` when there is no ConfigMap.
-
-    Raises:
-        BadRequest: it says something that is no mode.
-    """
-    if config is None:
-        return default
-    key = node_key(node) if node_key(node) in config.data else KEY
-    text = config.data.get(key)
-    if text is None:
-        return default
-    documents = codec.load_manifests(text)
-    mode = documents[0].get("mode", "") if documents else ""
-    try:
-        # Upstream: "" is the platform's default, on Linux iptables.
-        return Mode(mode or Mode.IPTABLES)
-    except ValueError:
-        known = ", ".join(Mode)
-        raise BadRequest(
-            f"cannot use configmap {NAMESPACE}/{NAME}: {key}: mode {mode!r} is not one of {known}"
-        ) from None
 
 
 def make(mode: Mode, config: ProxyConfig) -> Proxier:

@@ -81,6 +81,7 @@ PURPOSE: dict[str, str] = {
     Prefix.EXTERNAL: "traffic from outside the cluster",
     Prefix.FIREWALL: "sources the load balancer accepts",
     Prefix.ENDPOINT: "send to one endpoint",
+    Prefix.AFFINITY: "clients that keep this endpoint",
 }
 
 

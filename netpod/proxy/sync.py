@@ -21,7 +21,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.errors import BadRequest, KernelError, Unsupported
 from netpod.linux import sysctl
-from netpod.proxy import conntrack, healthcheck, modes
+from netpod.proxy import configmap, conntrack, healthcheck
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.healthcheck import HealthServers
@@ -81,7 +81,9 @@ class Sync:
         self._slices = self._informers.of(EndpointSlice, label_selector=SLICES)
         self._nodes = self._informers.of(Node, field_selector=f"metadata.name={config.node_name}")
         self._config_maps = self._informers.of(
-            ConfigMap, namespace=modes.NAMESPACE, field_selector=f"metadata.name={modes.NAME}"
+            ConfigMap,
+            namespace=configmap.NAMESPACE,
+            field_selector=f"metadata.name={configmap.NAME}",
         )
         self._conntrack = conntrack.Reconciler(config)
         self._wake = asyncio.Event()
@@ -205,7 +207,7 @@ class Sync:
 
     def _config_changed(self, _old: ConfigMap | None, new: ConfigMap | None) -> None:
         try:
-            mode = modes.wanted(new, self._config.node_name, self._config.mode)
+            mode = configmap.wanted(new, self._config.node_name, self._config.mode)
         except BadRequest as error:
             log.error("%s; staying in %s mode", error, self._mode)
             return

@@ -10,7 +10,7 @@ from netpod.api.core import ConfigMap
 from netpod.api.meta import ObjectMeta
 from netpod.client.rest import Client
 from netpod.linux import iptables, nft, sysctl
-from netpod.proxy import modes, sync
+from netpod.proxy import configmap, sync
 from netpod.proxy.config import Mode
 from tests.kernel.proxy import control, lab
 from tests.kernel.proxy.test_sync import CONFIG, answers, story
@@ -18,13 +18,15 @@ from tests.kernel.proxy.test_sync import CONFIG, answers, story
 
 def config_map(mode: str, **nodes: str) -> ConfigMap:
     """kube-system/kube-proxy with this mode, and others for some nodes."""
-    data = {modes.KEY: text(mode)} | {modes.node_key(n): text(m) for n, m in nodes.items()}
-    return ConfigMap(metadata=ObjectMeta(name=modes.NAME, namespace=modes.NAMESPACE), data=data)
+    data = {configmap.KEY: text(mode)} | {configmap.node_key(n): text(m) for n, m in nodes.items()}
+    return ConfigMap(
+        metadata=ObjectMeta(name=configmap.NAME, namespace=configmap.NAMESPACE), data=data
+    )
 
 
 def text(mode: str) -> str:
     """A KubeProxyConfiguration."""
-    return f"apiVersion: {modes.API_VERSION}\nkind: {modes.KIND}\nmode: {mode}\n"
+    return f"apiVersion: {configmap.API_VERSION}\nkind: {configmap.KIND}\nmode: {mode}\n"
 
 
 def present(node: str) -> set[Mode]:
@@ -39,7 +41,7 @@ def present(node: str) -> set[Mode]:
 
 async def put(client: Client, wanted: ConfigMap) -> None:
     """Change the ConfigMap."""
-    old = await client.get(ConfigMap, modes.NAME, modes.NAMESPACE)
+    old = await client.get(ConfigMap, configmap.NAME, configmap.NAMESPACE)
     await client.update(dataclasses.replace(old, data=wanted.data))
 
 

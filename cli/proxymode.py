@@ -1,0 +1,32 @@
+"""netpod proxy-mode."""
+
+import click
+
+from netpod.errors import NotFound
+from netpod_cli import context
+
+
+@click.command(
+    "proxy-mode",
+    help="Change how Services become rules, on every node or on one, while everything runs.",
+)
+@click.argument("mode")
+@click.option("--node", default="", help="Only this node; it keeps its own mode until all change.")
+@click.option("--timeout", default="30s", show_default=True, help="How long to wait.")
+def proxy_mode_command(mode: str, node: str, timeout: str) -> None:
+    """Change the proxy mode."""
+    from netpod.cluster import config as configuration
+    from netpod.cluster import proxymode
+    from netpod_cli import waiting
+
+    wanted = configuration.check_proxy_mode(mode)
+    api = context.api()
+    config = configuration.load(context.paths().cluster)
+    known = [item.name for item in config.nodes]
+    if node and node not in known:
+        raise NotFound(f'nodes "{node}" not found; there are {", ".join(known)}')
+    nodes = [node] if node else known
+    proxymode.choose(api, wanted, node)
+    proxymode.wait(config, nodes, wanted, timeout=waiting.seconds(timeout))
+    for name in nodes:
+        click.echo(f"node/{name} proxy mode is {wanted}")

@@ -1,0 +1,68 @@
+"""Change the proxy mode of a running cluster, or of one node, and see that it happened."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from netpod.client.blocking import MERGE_PATCH, BlockingClient
+from netpod.cluster.config import ClusterConfig
+from netpod.cluster.ready import wait_a_little
+from netpod.errors import NetpodError, NotFound, Unsupported
+from netpod.linux import iptables, nft
+from netpod.proxy import configmap
+from netpod.proxy import iptables as iptables_mode
+from netpod.proxy.config import Mode
+from netpod.proxy.nftables_names import TABLE
+
+_COLLECTION = f"/api/v1/namespaces/{configmap.NAMESPACE}/configmaps"
+_PATH = f"{_COLLECTION}/{configmap.NAME}"
+
+
+def choose(client: BlockingClient, mode: Mode, node: str = "") -> None:
+    """Write the mode for all nodes, or for one, into the ConfigMap; made anew if somebody deleted it."""
+    try:
+        data = client.request("GET", _PATH).get("data") or {}
+    except NotFound:
+        meta = {"name": configmap.NAME, "namespace": configmap.NAMESPACE}
+        client.request("POST", _COLLECTION, body={"metadata": meta, "data": {}})
+        data = {}
+    body = {"data": configmap.changed(data, mode, node)}
+    client.request("PATCH", _PATH, body=body, content_type=MERGE_PATCH)
+
+
+def wait(config: ClusterConfig, nodes: Iterable[str], mode: Mode, *, timeout: float) -> None:
+    """Wait until these nodes have the rules of this mode and of no other.
+
+    Raises:
+        NetpodError: a node has not changed within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    for node in nodes:
+        while (found := observe(config.paths.netns_node(node))) != {mode}:
+            if time.monotonic() > deadline:
+                now = ", ".join(sorted(found)) or "no mode"
+                raise NetpodError(
+                    f"cannot change node {node} to {mode}: it has the rules of {now} after {timeout:g} s; "
+                    f"look at {config.paths.logs}"
+                )
+            wait_a_little()
+
+
+def observe(netns: str) -> set[Mode]:
+    """The modes that have rules in a node's kernel; two of them only while it changes."""
+    probes: dict[Mode, Callable[[str], bool]] = {
+        Mode.IPTABLES: _has_iptables,
+        Mode.NFTABLES: lambda name: TABLE in nft.list_text(name, "tables"),
+    }
+    found = set()
+    for mode, probe in probes.items():
+        try:
+            if probe(netns):
+                found.add(mode)
+        except Unsupported:
+            continue  # its program is not installed, so it has no rules
+    return found
+
+
+def _has_iptables(netns: str) -> bool:
+    saved = iptables.parse_save(iptables.save(netns))
+    return any(iptables_mode.is_mine(chain) for chains in saved.values() for chain in chains)
