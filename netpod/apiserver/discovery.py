@@ -29,6 +29,11 @@ SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
         {"group": "autoscaling", "version": "v1", "kind": "Scale"},
         ["get", "patch", "update"],
     ),
+    "log": ({}, ["get"]),
+    "exec": ({"kind": "PodExecOptions"}, ["create", "get"]),
+    "attach": ({"kind": "PodAttachOptions"}, ["create", "get"]),
+    "portforward": ({"kind": "PodPortForwardOptions"}, ["create", "get"]),
+    "proxy": ({}, ["create", "delete", "get", "patch", "update"]),
 }
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -73,6 +78,8 @@ def _entries(resource: Resource) -> list[dict[str, Json]]:
     entries = [main]
     for name in sorted(resource.subresources):
         extra, verbs = SUBRESOURCES[name]
+        if name == "proxy":
+            extra = {"kind": f"{resource.kind}ProxyOptions"}
         entries.append(
             {
                 "name": f"{resource.plural}/{name}",

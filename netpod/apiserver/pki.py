@@ -80,15 +80,15 @@ class Authority:
         """The CA's certificate, for clients."""
         return self.pair.certificate.read_bytes()
 
-    def server(self, names: Sequence[str], role: str = "apiserver") -> Pair:
+    def server(
+        self, names: Sequence[str], role: str = "apiserver", user: str = "kube-apiserver"
+    ) -> Pair:
         """A server certificate for DNS names and addresses; the one on disk while it serves."""
         pair = self._pair(role)
         if self._usable(pair) and set(names) <= set(_sans(_certificate(pair))):
             return pair
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
-        return self._sign(
-            pair, _name("kube-apiserver"), ExtendedKeyUsageOID.SERVER_AUTH, alternatives
-        )
+        return self._sign(pair, _name(user), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
     def client(self, role: str, user: str, groups: Sequence[str] = ()) -> Pair:
         """A client certificate for a user and its groups; the one on disk while it serves."""

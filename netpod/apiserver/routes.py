@@ -4,6 +4,7 @@
     /api/v1/namespaces/NS/RESOURCE[/NAME[/SUB]]               namespaced
     /apis/GROUP/VERSION/...                                   the same for every other group
     .../watch/...                                             the old form of ?watch=true
+    .../NAME/proxy/PATH                                       any path, for pods, Services and nodes
 
     method   collection           object
     GET      list, watch          get (watch, with ?watch=true)
@@ -26,6 +27,8 @@ OBJECT = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
 CREATED = ("binding", "eviction", "token")
 """Subresources that are only created."""
+CONNECTED = frozenset({"exec", "attach", "portforward"})
+"""Subresources that upgrade the connection; a GET is as good as a POST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
+    if rest[2:3] == ["proxy"]:
+        rest = rest[:3]  # what follows is somebody else's path
     resource = registry.by_plural(group, version, rest[0])
     if resource is None or len(rest) > 3 or not all(rest):
         raise unknown_path()
@@ -85,12 +90,18 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
         verb is None
         or (name and not subresource and method == "POST")
         or (subresource in CREATED and method != "POST")
+        or (subresource == "log" and verb != "get")
+        or (subresource in CONNECTED and method not in ("GET", "POST"))
         or (resource.verbs and verb not in resource.verbs)
         or (subresource in ("status", "scale", "finalize") and method in ("POST", "DELETE"))
     ):
         raise errors.MethodNotAllowed(
             "the server does not allow this method on the requested resource"
         )
-    if watch and verb in ("get", "list"):
+    if subresource in CONNECTED:
+        # A WebSocket begins with a GET, but who may only read must not run programs.
+        # Upstream asks for create since 1.35.
+        verb = "create"
+    elif watch and not subresource and verb in ("get", "list"):
         verb = "watch"
     return Route(verb, resource, namespace, name, subresource)

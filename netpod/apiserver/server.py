@@ -24,6 +24,7 @@ from netpod.apiserver import (
     authentication,
     authorization,
     bootstrap,
+    connect,
     deletion,
     discovery,
     eviction,
@@ -42,6 +43,7 @@ from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.authentication import User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.dialer import Connector, Dialer
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
 from netpod.store.store import Store
@@ -88,6 +90,7 @@ class ApiServerConfig:
         default_factory=lambda: ControlPlane(address=IPv4Address("172.18.0.2"))
     )
     tokens: Mapping[str, User] = field(default_factory=dict)
+    dialer: Dialer = field(default_factory=Dialer)
     compaction_seconds: float = 300.0
     event_seconds: float = 3600.0
 
@@ -103,6 +106,7 @@ class ApiServer:
         self.writer = Writer(self._storage, self._allocators)
         self._streams: set[watch.Stream] = set()
         self._tasks: asyncio.TaskGroup | None = None
+        self._connector = Connector(config.dialer)
         self._ready = False
 
     async def serve(
@@ -162,6 +166,7 @@ class ApiServer:
             stream.close()
         for runner in runners:
             await runner.cleanup()
+        await self._connector.close()
 
     async def _handle(self, request: web.BaseRequest, listener: Listener) -> web.StreamResponse:
         try:
@@ -179,6 +184,8 @@ class ApiServer:
                 return _response(reply)
             route = routes.parse(request.method, path, request.query)
             authorization.authorize(user, route)
+            if route.subresource in connect.SUBRESOURCES:
+                return await connect.serve(request, route, self._storage, self._connector)
             call = Call(
                 route=route,
                 user=user,

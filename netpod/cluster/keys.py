@@ -12,6 +12,7 @@ from netpod.cluster.config import ClusterConfig
 
 ADDONS = ("dns", "ingress")
 ADDONS_GROUP = "system:serviceaccounts:kube-system"
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 _FRESH = "made"
 
 
@@ -22,6 +23,10 @@ def ensure(config: ClusterConfig) -> None:
 
     authority = pki.Authority(config.paths.pki, meta.now())
     authority.server(pki.server_names([config.control_plane_ip, config.kubernetes_ip]))
+    authority.client(KUBELET_CLIENT, KUBELET_CLIENT, ["system:masters"])
+    for node in config.nodes:
+        names = [node.name, str(node.address.ip)]
+        authority.server(names, _kubelet(node.name), f"system:node:{node.name}")
     inside = f"https://{config.kubernetes_ip}:443"
     local = f"https://127.0.0.1:{config.api_port}"
     wanted = [(config.paths.kubeconfig, local, "admin", "kubernetes-admin", "system:masters")]
@@ -47,14 +52,41 @@ def kubeconfig(config: ClusterConfig, addon: str) -> Path:
 
 def server_context(config: ClusterConfig) -> ssl.SSLContext:
     """Return the API server's TLS context; keys are made first if they are not all there."""
-    folder = config.paths.pki
-    if not (folder / _FRESH).exists() or not config.paths.kubeconfig.exists():
+    if not (config.paths.pki / _FRESH).exists() or not config.paths.kubeconfig.exists():
         ensure(config)
+    return _server_context(config, "apiserver", ssl.CERT_OPTIONAL)
+
+
+def kubelet_context(config: ClusterConfig, node: str) -> ssl.SSLContext:
+    """Return a kubelet's TLS context, which admits nobody without a certificate of the cluster's authority."""
+    if not (config.paths.pki / f"{_kubelet(node)}.crt").exists():
+        ensure(config)
+    return _server_context(config, _kubelet(node), ssl.CERT_REQUIRED)
+
+
+def kubelet_client_context(config: ClusterConfig) -> ssl.SSLContext:
+    """Return the TLS context with which the API server goes to kubelets."""
+    folder = config.paths.pki
+    if not (folder / f"{KUBELET_CLIENT}.crt").exists():
+        ensure(config)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(folder / f"{KUBELET_CLIENT}.crt", folder / f"{KUBELET_CLIENT}.key")
+    context.load_verify_locations(folder / "ca.crt")
+    return context
+
+
+def _kubelet(node: str) -> str:
+    return f"kubelet-{node}"
+
+
+def _server_context(config: ClusterConfig, role: str, verify: ssl.VerifyMode) -> ssl.SSLContext:
+    folder = config.paths.pki
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(folder / "apiserver.crt", folder / "apiserver.key")
+    context.load_cert_chain(folder / f"{role}.crt", folder / f"{role}.key")
     context.load_verify_locations(folder / "ca.crt")
-    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_mode = verify
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -14,6 +14,7 @@ import uvloop
 from netpod.api.meta import Object
 from netpod.api.node import Node
 from netpod.apiserver.bootstrap import ControlPlane
+from netpod.apiserver.dialer import Dialer
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.apiserver.stores import open_store
 from netpod.apps import dns as dns_app
@@ -35,7 +36,7 @@ from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
 from netpod.linux import libc, netns
 from netpod.proxy import sync as proxy
-from netpod.proxy.config import ProxyConfig
+from netpod.proxy.config import Mode, ProxyConfig
 from netpod.scheduler import scheduler
 from netpod.shim import server as shim
 from netpod.shim.server import ShimConfig
@@ -110,10 +111,16 @@ async def _control_plane(config: ClusterConfig) -> None:
 
 def _api_config(config: ClusterConfig) -> ApiServerConfig:
     first, last = config.node_ports
+    # Kubelets, pods and Services are reached from the control plane's node, as if the API server stood there.
+    node = config.paths.netns_node(config.nodes[0].name)
     return ApiServerConfig(
         service_cidr=IPv4Network(config.service_cidr),
         node_ports=range(first, last + 1),
         control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
+        dialer=Dialer(
+            open_socket=lambda: netns.socket_in(node, socket.AF_INET, socket.SOCK_STREAM),
+            kubelet_tls=lambda: keys.kubelet_client_context(config),
+        ),
     )
 
 
@@ -238,12 +245,15 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         dedicated=config.workers > 0,
         stand_in=config.stand_in,
         pod_cidrs=IPv4Network(config.pod_cidr),
+        tls=keys.kubelet_context(config, node.name),
     )
     rules = ProxyConfig(
         cluster=config.name,
         node_name=node.name,
         node_ip=node.address.ip,
         cluster_cidr=IPv4Network(config.pod_cidr),
+        service_cidrs=(IPv4Network(config.service_cidr),),
+        mode=Mode(config.proxy_mode),
     )
     try:
         await rest.wait_ready(client, _READY_SECONDS)

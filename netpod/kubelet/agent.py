@@ -25,6 +25,7 @@ from netpod.kubelet.podworker import PodWorker
 from netpod.kubelet.probe import Prober
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.sandbox import Sandboxes
+from netpod.kubelet.server import KubeletServer
 
 log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
@@ -83,6 +84,9 @@ class Agent:
             self._tasks = tasks
             tasks.create_task(self._runtime.run(), name="runtime")
             tasks.create_task(self._events.run(), name="events")
+            if self._config.tls is not None:
+                server = KubeletServer(self._config, self._runtime, self._pods.values)
+                tasks.create_task(server.run(self._config.tls), name="server")
             registered = await self._register()
             owner = OwnerReference(
                 api_version="v1", kind="Node", name=self._config.node, uid=registered.metadata.uid

@@ -1,12 +1,14 @@
 """What a kubelet is told when it starts."""
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from netpod.paths import Paths
 
 VERSION = "v1.30.0-netpod"
+KUBELET_PORT = 10250
 POD_CIDRS = ipaddress.IPv4Network("10.244.0.0/16")
 
 
@@ -28,6 +30,7 @@ class KubeletConfig:
         pod_cidrs: All pods' addresses, of which each node has a share.
         mtu: Of the pod network, in bytes.
         max_pods: How many pods the node takes; a /24 has 253 addresses for them.
+        tls: For the kubelet's own API; None serves none.
     """
 
     cluster: str
@@ -43,3 +46,4 @@ class KubeletConfig:
     pod_cidrs: ipaddress.IPv4Network = POD_CIDRS
     mtu: int = 1500
     max_pods: int = 250
+    tls: ssl.SSLContext | None = None

@@ -14,7 +14,7 @@ from netpod.api.meta import Condition, ObjectMeta
 from netpod.api.node import Node, NodeAddress, NodeSpec, NodeStatus, NodeSystemInfo, Taint
 from netpod.client.rest import Client
 from netpod.errors import AlreadyExists, NotFound
-from netpod.kubelet.config import VERSION, KubeletConfig
+from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
 
 log = logging.getLogger(__name__)
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -83,7 +83,7 @@ def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: 
             NodeAddress(type="InternalIP", address=str(config.node_ip)),
             NodeAddress(type="Hostname", address=config.node),
         ),
-        daemon_endpoints={"kubeletEndpoint": {"Port": 0}},
+        daemon_endpoints={"kubeletEndpoint": {"Port": KUBELET_PORT if config.tls else 0}},
         node_info=NodeSystemInfo(
             machine_id=_read("/etc/machine-id"),
             boot_id=_read("/proc/sys/kernel/random/boot_id"),

@@ -1,0 +1,300 @@
+"""The kubelet's API: what the API server, and nobody else, asks of a node.
+
+    GET       /healthz
+    GET       /pods                                        the node's pods
+    GET       /containerLogs/NAMESPACE/POD/CONTAINER       follow previous timestamps tailLines since... limitBytes
+    GET POST  /exec/NAMESPACE/POD/CONTAINER                command* input output error tty; an upgrade
+    GET POST  /attach/NAMESPACE/POD/CONTAINER              the same without command
+    GET POST  /portForward/NAMESPACE/POD                   port*; an upgrade
+
+Source: kubernetes pkg/kubelet/server/server.go.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from netpod.api import codec, meta
+from netpod.api.cri import Container, ExecConfig, Sandbox, State
+from netpod.api.pod import Pod
+from netpod.errors import ApiError, BadRequest, Forbidden, NotFound
+from netpod.kubelet import execution, podlogs, streaming
+from netpod.kubelet.config import KUBELET_PORT, KubeletConfig
+from netpod.kubelet.podlogs import LogOptions
+from netpod.kubelet.runtime import Runtime
+from netpod.kubelet.session import Options, Outcome, Session
+
+log = logging.getLogger(__name__)
+MASTERS = "system:masters"
+_TRUE = ("1", "true")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A pod of this node as the shim has it; `pod` is None while the API server's word is still on its way."""
+
+    sandbox: Sandbox | None
+    containers: tuple[Container, ...]
+    pod: Pod | None
+
+
+class KubeletServer:
+    """Answers for one node.
+
+    Args:
+        config: The node.
+        runtime: What runs on it.
+        pods: The pods bound to it, as the API server has them.
+    """
+
+    def __init__(
+        self, config: KubeletConfig, runtime: Runtime, pods: Callable[[], list[Pod]]
+    ) -> None:
+        self._config = config
+        self._runtime = runtime
+        self._pods = pods
+
+    async def run(self, tls: ssl.SSLContext) -> None:
+        """Serve until cancelled."""
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((str(self._config.node_ip), KUBELET_PORT))
+            await web.SockSite(runner, listening, ssl_context=tls).start()
+            await asyncio.Event().wait()
+        except OSError as error:
+            # Pods run without it; only logs, exec and port-forward by the API do not.
+            log.error(
+                "cannot listen on %s:%d: %s", self._config.node_ip, KUBELET_PORT, error.strerror
+            )
+        finally:
+            await runner.cleanup()
+            listening.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            _authorize(request)
+            return await self._route(request)
+        except ApiError as error:
+            return web.Response(status=error.code, text=str(error))
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:  # one request's mistake must not end the others
+            log.exception("cannot answer %s %s", request.method, request.path)
+            return web.Response(status=500, text="internal error")
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        match request.path.strip("/").split("/"):
+            case ["healthz"]:
+                return web.Response(text="ok")
+            case ["pods"]:
+                return self._list()
+            case ["containerLogs", namespace, pod, container]:
+                return await self._logs(request, namespace, pod, container)
+            case ["exec", namespace, pod, container]:
+                return await self._exec(request, namespace, pod, container)
+            case ["attach", namespace, pod, container]:
+                return await self._attach(request, namespace, pod, container)
+            case ["portForward", namespace, pod]:
+                return await self._forward(request, namespace, pod)
+        raise NotFound("404 page not found")
+
+    def _list(self) -> web.Response:
+        items = [codec.encode(pod) for pod in self._pods()]
+        body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
+        return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+    def _find(self, namespace: str, name: str) -> Found:
+        """Return what there is of a pod, the newest of its name.
+
+        Raises:
+            NotFound: nothing.
+        """
+        key = (namespace, name)
+        sandboxes = [
+            seen
+            for seen in self._runtime.sandboxes.values()
+            if (seen.config.namespace, seen.config.name) == key
+        ]
+        pod = next(
+            (p for p in self._pods() if (p.metadata.namespace, p.metadata.name) == key), None
+        )
+        newest = max(sandboxes, key=lambda seen: seen.created_at, default=None)
+        if newest is None and pod is None:
+            raise NotFound(f'pod "{name}" does not exist')
+        if newest is None or (pod is not None and pod.metadata.uid != newest.config.uid):
+            return Found(sandbox=None, containers=(), pod=pod)
+        containers = tuple(self._runtime.of_pod(newest.config.uid)[1])
+        return Found(sandbox=newest, containers=containers, pod=pod)
+
+    def _running(self, namespace: str, name: str, container: str) -> Container:
+        """Return a container that runs.
+
+        Raises:
+            ApiError: it does not; 500 as upstream says it.
+        """
+        found = self._find(namespace, name)
+        mine = [seen for seen in found.containers if seen.config.name == container]
+        if not mine or mine[-1].state != State.RUNNING:
+            raise ApiError(f'container not found ("{container}")')
+        return mine[-1]
+
+    async def _exec(
+        self, request: web.BaseRequest, namespace: str, name: str, container: str
+    ) -> web.StreamResponse:
+        seen = self._running(namespace, name, container)
+        options = _options(request)
+        argv = tuple(request.query.getall("command", []))
+        if not argv:
+            raise BadRequest("you must specify at least one command for the container")
+        config = ExecConfig(container_id=seen.config.id, sandbox_id=seen.config.sandbox_id)
+        config = replace(config, argv=argv, env=seen.config.env, tty=options.tty)
+
+        async def program(session: Session) -> Outcome:
+            return await execution.run(self._config.shim_socket, config, options, session)
+
+        return await streaming.serve_program(request, options, program)
+
+    async def _attach(
+        self, request: web.BaseRequest, namespace: str, name: str, container: str
+    ) -> web.StreamResponse:
+        seen = self._running(namespace, name, container)
+
+        async def program(session: Session) -> Outcome:
+            # Containers have no standard input, and one output, which is their log.
+            options = LogOptions(follow=True, tail=0)
+            async for data in podlogs.stream(Path(seen.config.log), options, self._runs(seen)):
+                await session.stdout(data)
+            return Outcome()
+
+        return await streaming.serve_program(request, _options(request), program)
+
+    async def _forward(
+        self, request: web.BaseRequest, namespace: str, name: str
+    ) -> web.StreamResponse:
+        found = self._find(namespace, name)
+        if found.sandbox is None or found.sandbox.state != State.RUNNING:
+            raise ApiError(f'unable to forward port because pod "{name}" is not running')
+        config = found.sandbox.config
+        ports = [_port(text) for text in request.query.getall("port", [])]
+        return await streaming.serve_ports(request, ports, config.netns, name, config.uid)
+
+    async def _logs(
+        self, request: web.BaseRequest, namespace: str, name: str, container: str
+    ) -> web.StreamResponse:
+        options = log_options(request.query.get)
+        found = self._find(namespace, name)
+        mine = [seen for seen in found.containers if seen.config.name == container]
+        if request.query.get("previous") in _TRUE:
+            mine = mine[:-1]
+            if not mine:
+                cause = f'previous terminated container "{container}" in pod "{name}" not found'
+                raise BadRequest(cause)
+        if not mine:
+            raise BadRequest(_waiting(found.pod, container, name))
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        runs = self._runs(mine[-1])
+        async for data in podlogs.stream(Path(mine[-1].config.log), options, runs):
+            await response.write(data)
+        await response.write_eof()
+        return response
+
+    def _runs(self, seen: Container) -> Callable[[], bool]:
+        """Whether a container may still write."""
+
+        def runs() -> bool:
+            now = self._runtime.containers.get(seen.config.id)
+            return now is not None and now.state == State.RUNNING
+
+        return runs
+
+
+def log_options(query: Callable[[str], str | None]) -> LogOptions:
+    """Read the parameters of a request for a log.
+
+    Raises:
+        BadRequest: one is not what it must be.
+    """
+    seconds, moment = _number(query("sinceSeconds"), "sinceSeconds"), query("sinceTime")
+    since = None if seconds is None else meta.now() - timedelta(seconds=seconds)
+    if moment:
+        try:
+            since = meta.parse_timestamp(moment)
+        except ValueError as error:
+            raise BadRequest(f'sinceTime: Invalid value: "{moment}": not RFC 3339') from error
+    return LogOptions(
+        follow=query("follow") in _TRUE,
+        timestamps=query("timestamps") in _TRUE,
+        tail=_number(query("tailLines"), "tailLines"),
+        since=since,
+        limit=_number(query("limitBytes"), "limitBytes"),
+    )
+
+
+def _number(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise BadRequest(f'{name}: Invalid value: "{text}": must be a non-negative integer')
+    return int(text)
+
+
+def _port(text: str) -> int:
+    for part in text.split(","):
+        if part.isdecimal() and 0 < int(part) < 1 << 16:
+            return int(part)
+    raise BadRequest(f'port "{text}" must be between 1 and 65535')
+
+
+def _options(request: web.BaseRequest) -> Options:
+    query = request.query
+    return Options(
+        stdin=query.get("input") in _TRUE,
+        stdout=query.get("output") in _TRUE,
+        stderr=query.get("error") in _TRUE,
+        tty=query.get("tty") in _TRUE,
+    )
+
+
+def _waiting(pod: Pod | None, container: str, name: str) -> str:
+    """Why a container has no log. Source: pkg/kubelet/kubelet_pods.go validateContainerLogStatus."""
+    subject = f'container "{container}" in pod "{name}"'
+    statuses = (
+        () if pod is None else (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    )
+    status = next((item for item in statuses if item.name == container), None)
+    waiting = status.state.waiting if status is not None and status.state is not None else None
+    reason = waiting.reason if waiting is not None else "ContainerCreating"
+    if status is not None and status.state is not None and status.state.terminated is not None:
+        return f"{subject} is terminated"
+    causes = {
+        "ErrImagePull": "image can't be pulled",
+        "ImagePullBackOff": "trying and failing to pull image",
+    }
+    return f"{subject} is waiting to start: {causes.get(reason, reason)}"
+
+
+def _authorize(request: web.BaseRequest) -> None:
+    """Let the API server pass: whoever has a certificate of the cluster's authority for system:masters.
+
+    Raises:
+        Forbidden: somebody else has connected.
+    """
+    certificate = request.get_extra_info("peercert") or {}
+    subject = [pair for part in certificate.get("subject", ()) for pair in part]
+    if ("organizationName", MASTERS) not in subject:
+        name = dict(subject).get("commonName", "system:anonymous")
+        raise Forbidden(f"Forbidden (user={name}, verb={request.method.lower()}, resource=nodes)")
