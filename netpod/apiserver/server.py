@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import cast
 
 from aiohttp import web
@@ -21,7 +22,6 @@ from netpod.api import meta, registry
 from netpod.api.service import Service
 from netpod.apiserver import (
     apply,
-    authentication,
     authorization,
     bootstrap,
     connect,
@@ -34,16 +34,21 @@ from netpod.apiserver import (
     objects,
     openapi,
     reading,
+    reviews,
     routes,
+    selection,
+    serviceaccounts,
     status,
     subresources,
     watch,
 )
+from netpod.apiserver.access import Access
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.authentication import User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.dialer import Connector, Dialer
+from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
 from netpod.store.store import Store
@@ -82,7 +87,10 @@ class Listener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServerConfig:
-    """What differs between clusters; `tokens` are bearer tokens and whom they stand for."""
+    """What differs between clusters; `tokens` are bearer tokens and whom they stand for.
+
+    `pki` is the folder of keys; without it the key of ServiceAccount tokens is lost at the end.
+    """
 
     service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.96.0.0/16"))
     node_ports: range = range(30000, 32768)
@@ -90,6 +98,7 @@ class ApiServerConfig:
         default_factory=lambda: ControlPlane(address=IPv4Address("172.18.0.2"))
     )
     tokens: Mapping[str, User] = field(default_factory=dict)
+    pki: Path | None = None
     dialer: Dialer = field(default_factory=Dialer)
     compaction_seconds: float = 300.0
     event_seconds: float = 3600.0
@@ -104,6 +113,10 @@ class ApiServer:
         self._storage = Storage(store)
         self._allocators = Allocators(config.service_cidr, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
+        self._access = Access(
+            self._storage, config.tokens, Tokens(self._storage, config.pki)
+        )
+        self._posts: Mapping[str, Write] = {**POSTS, "token": self._access.tokens.request}
         self._streams: set[watch.Stream] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._connector = Connector(config.dialer)
@@ -127,6 +140,7 @@ class ApiServer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                await self._access.start(tasks)
                 tasks.create_task(
                     maintenance.run(
                         self._store,
@@ -173,17 +187,16 @@ class ApiServer:
             path = request.path
             if authorization.is_open(path):
                 return _response(self._open_path(path))
-            user = authentication.authenticate(
+            user = await self._access.user(
                 trusted=listener.trusted,
                 certificate=request.get_extra_info("peercert") if listener.tls else None,
-                authorization=request.headers.get("Authorization", ""),
-                tokens=self._config.tokens,
+                headers=request.headers,
             )
-            reply = self._document(request, user, path)
+            reply = await self._document(request, user, path)
             if reply is not None:
                 return _response(reply)
             route = routes.parse(request.method, path, request.query)
-            authorization.authorize(user, route)
+            await self._access.authorize(user, route, selection.only_name(request.query))
             if route.subresource in connect.SUBRESOURCES:
                 return await connect.serve(request, route, self._storage, self._connector)
             call = Call(
@@ -215,7 +228,10 @@ class ApiServer:
         if route.verb == "list":
             return await reading.list_objects(self._storage, call, meta.now())
         negotiation.wanted(call.accept)
-        write = POSTS.get(route.subresource) or WRITES[route.verb]
+        if route.resource.verbs:
+            return await reviews.answer(self._access, call)
+        await self._access.admit(call.user, route, call.body)
+        write = self._posts.get(route.subresource) or WRITES[route.verb]
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
         return_or_error = await asyncio.shield(
@@ -248,7 +264,7 @@ class ApiServer:
             return Reply(status=500, body=b"not ready", content_type="text/plain")
         return Reply(body=b"ok", content_type="text/plain")
 
-    def _document(self, request: web.BaseRequest, user: User, path: str) -> Reply | None:
+    async def _document(self, request: web.BaseRequest, user: User, path: str) -> Reply | None:
         reply: Reply | None = None
         if path.startswith("/openapi/"):
             headers = request.headers
@@ -257,9 +273,13 @@ class ApiServer:
             )
         elif (body := discovery.document(path)) is not None:
             reply = Reply(body=body)
+        elif path in (serviceaccounts.CONFIGURATION, serviceaccounts.KEYS):
+            control = self._config.control_plane
+            base = f"https://{control.address}:{control.port}"
+            reply = Reply(body=self._access.tokens.document(path, base))
         if reply is None:
             return None
-        authorization.authorize_path(user, path)
+        await self._access.authorize_path(user, request.method, path)
         if request.method not in ("GET", "HEAD"):
             raise errors.MethodNotAllowed("the server does not allow this method on this path")
         return reply

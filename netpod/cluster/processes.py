@@ -245,7 +245,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         dedicated=config.workers > 0,
         stand_in=config.stand_in,
         pod_cidrs=IPv4Network(config.pod_cidr),
-        tls=keys.kubelet_context(config, node.name),
+        tls=lambda: keys.kubelet_context(config, node.name),
     )
     rules = ProxyConfig(
         cluster=config.name,

@@ -2,6 +2,7 @@
 
 import ipaddress
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,4 +47,4 @@ class KubeletConfig:
     pod_cidrs: ipaddress.IPv4Network = POD_CIDRS
     mtu: int = 1500
     max_pods: int = 250
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None

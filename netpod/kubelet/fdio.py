@@ -23,8 +23,7 @@ class Descriptor:
             try:
                 return os.read(self._fd, CHUNK)
             except BlockingIOError:
-                loop = asyncio.get_running_loop()
-                await _ready(self._fd, loop.add_reader, loop.remove_reader)
+                await readable(self._fd)
             except OSError:  # EIO: the program's end of a terminal is closed
                 return b""
 
@@ -51,6 +50,12 @@ class Descriptor:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+async def readable(fd: int) -> None:
+    """Wait until there is something to read, or to accept."""
+    loop = asyncio.get_running_loop()
+    await _ready(fd, loop.add_reader, loop.remove_reader)
 
 
 async def _ready(fd: int, add: Callable[..., object], remove: Callable[[int], object]) -> None:

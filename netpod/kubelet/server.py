@@ -26,13 +26,14 @@ from netpod.api import codec, meta
 from netpod.api.cri import Container, ExecConfig, Sandbox, State
 from netpod.api.pod import Pod
 from netpod.errors import ApiError, BadRequest, Forbidden, NotFound
-from netpod.kubelet import execution, podlogs, streaming
+from netpod.kubelet import execution, fdio, podlogs, streaming
 from netpod.kubelet.config import KUBELET_PORT, KubeletConfig
 from netpod.kubelet.podlogs import LogOptions
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.session import Options, Outcome, Session
 
 log = logging.getLogger(__name__)
+BACKLOG = 128
 MASTERS = "system:masters"
 _TRUE = ("1", "true")
 
@@ -62,16 +63,23 @@ class KubeletServer:
         self._runtime = runtime
         self._pods = pods
 
-    async def run(self, tls: ssl.SSLContext) -> None:
-        """Serve until cancelled."""
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
-        await runner.setup()
+    async def run(self, tls: Callable[[], ssl.SSLContext]) -> None:
+        """Serve until cancelled.
+
+        TLS and HTTP cost two megabytes in a process that most clusters never ask anything, so they are made when
+        the first connection waits.
+        """
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         try:
             listening.bind((str(self._config.node_ip), KUBELET_PORT))
-            await web.SockSite(runner, listening, ssl_context=tls).start()
+            listening.listen(BACKLOG)
+            listening.setblocking(False)
+            await fdio.readable(listening.fileno())
+            await runner.setup()
+            await web.SockSite(runner, listening, ssl_context=tls(), backlog=BACKLOG).start()
             await asyncio.Event().wait()
         except OSError as error:
             # Pods run without it; only logs, exec and port-forward by the API do not.
