@@ -6,21 +6,25 @@ is why conntrack can serve as the proof.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from netpod.trace.model import (
     AccessLine,
     Confidence,
+    CtEntry,
     Direction,
     Evidence,
     Flow,
     Leg,
+    Packet,
     Sighting,
     Source,
     Tap,
     Walk,
 )
-from netpod.trace.packet import parse_frame
+from netpod.trace.packet import IPPROTO_TCP, HeaderKey, header_key, parse_frame
 from netpod.trace.sources.frames import Frame
+from netpod.trace.sources.nftrace import RuleEvent
 from netpod.trace.topology import Topology
 
 
@@ -51,6 +55,81 @@ def build_walks(frames: Iterable[Frame], topology: Topology, start_ns: int) -> l
         walks[-1].append(sighting)
     found = [_tree(walk, topology) for walks in groups.values() for walk in walks]
     return sorted(found, key=lambda w: w.sightings[0].time_ns)
+
+
+SOCKET = "socket"
+"""Stands for an interface where a packet begins or ends inside a namespace that has rules of its own."""
+
+
+def attach_socket(
+    walks: Iterable[Walk],
+    flow: Flow,
+    netns: str,
+    entries: Iterable[CtEntry],
+    events: Iterable[RuleEvent],
+) -> list[Walk]:
+    """Give the packets of a client in a namespace with rules their true beginning: the socket, before NAT.
+
+    A node's own packets are seen when they leave it, already rewritten. What they were is known from conntrack; what
+    became of one that never left, from the rules it met.
+
+    Args:
+        walks: Of all packets.
+        flow: The client's connection as its socket knows it.
+        netns: The client's namespace.
+        entries: Conntrack entries.
+        events: Rules met.
+    """
+    wire = {flow} | {e.reply.reversed() for e in entries if e.netns == netns and e.original == flow}
+    found: list[Walk] = []
+    for walk in walks:
+        first, last = walk.sightings[0], walk.path()[-1]
+        if (
+            first.tap.netns == netns
+            and first.tap.direction is Direction.OUT
+            and (first.packet.flow in wire)
+        ):
+            begin = Sighting(
+                tap=Tap(netns=netns, interface=SOCKET, direction=Direction.IN),
+                time_ns=first.time_ns,
+                packet=replace(first.packet, flow=flow),
+            )
+            parents = [0 if p is None else p + 1 for p in walk.parents]
+            walk = Walk(sightings=(begin, *walk.sightings), parents=(None, *parents))
+        elif (
+            last.tap.netns == netns
+            and last.tap.direction is Direction.IN
+            and (last.packet.flow.reversed() in wire and last.packet.flow.reversed() != flow)
+        ):
+            end = Sighting(
+                tap=Tap(netns=netns, interface=SOCKET, direction=Direction.OUT),
+                time_ns=last.time_ns,
+                packet=replace(last.packet, flow=flow.reversed()),
+            )
+            parent = walk.sightings.index(last)
+            walk = Walk(sightings=(*walk.sightings, end), parents=(*walk.parents, parent))
+        found.append(walk)
+    known = {header_key(w.packet) for w in found}
+    for event in events:
+        if event.netns == netns and event.flow == flow and event.packet not in (None, *known):
+            found.append(_unsent(event.packet or (), flow, netns))
+            known.add(event.packet or ())
+    return sorted(found, key=lambda w: w.sightings[0].time_ns)
+
+
+def _unsent(key: HeaderKey, flow: Flow, netns: str) -> Walk:
+    """A packet known only from the rules it met; when that was, no source says."""
+    tcp = key[0] == IPPROTO_TCP
+    packet = Packet(
+        fingerprint=(*key, 0, 0, 0),
+        flow=flow,
+        protocol=key[0],
+        flags=key[4] if tcp else 0,
+        length=key[5] if tcp else 0,
+        ip_id=key[1],
+    )
+    tap = Tap(netns=netns, interface=SOCKET, direction=Direction.IN)
+    return Walk(sightings=(Sighting(tap=tap, time_ns=0, packet=packet),), parents=(None,))
 
 
 def _tree(sightings: Sequence[Sighting], topology: Topology) -> Walk:
@@ -90,21 +169,22 @@ def build_legs(walks: Iterable[Walk]) -> list[Leg]:
 
     walks = list(walks)
     for walk in walks:
-        first = _pair(walk.packet.flow)
+        first = _pair(walk.packet)
         for sighting in walk.sightings:
-            parents[find(_pair(sighting.packet.flow))] = find(first)
+            parents[find(_pair(sighting.packet))] = find(first)
     groups: dict[frozenset[object], list[Walk]] = {}
     for walk in walks:
-        groups.setdefault(find(_pair(walk.packet.flow)), []).append(walk)
+        groups.setdefault(find(_pair(walk.packet)), []).append(walk)
     return [_leg(group) for group in groups.values()]
 
 
-def _pair(flow: Flow) -> frozenset[object]:
-    return frozenset(flow)
+def _pair(packet: Packet) -> frozenset[object]:
+    return frozenset((*packet.flow, packet.protocol))
 
 
 def _leg(walks: list[Walk]) -> Leg:
-    opener = next((w for w in walks if w.packet.syn), walks[0])
+    syns = [w for w in walks if w.packet.syn]
+    opener = max(syns, key=lambda w: len(w.sightings), default=walks[0])
     flows = dict.fromkeys(s.packet.flow for s in opener.sightings)
     return Leg(name="", flows=tuple(flows), walks=tuple(walks), evidence=())
 

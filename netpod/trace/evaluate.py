@@ -5,18 +5,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from netpod.trace import correlate, path
+from netpod.trace.clues import Clues, Examine, IcmpError
+from netpod.trace.diagnose import Doctor
 from netpod.trace.findings import Findings
 from netpod.trace.hop import Witness
 from netpod.trace.model import (
     CtEntry,
     Evidence,
     Leg,
+    Role,
     RuleHit,
     Source,
     SourceReport,
     Trace,
 )
-from netpod.trace.packet import HeaderKey
+from netpod.trace.packet import HeaderKey, parse_error
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import EMPTY, RuleBook, meaning
@@ -30,10 +33,24 @@ def evaluate(
     record: Record,
     books: Mapping[str, RuleBook],
     topology: Topology,
+    examine: Examine,
 ) -> Trace:
-    """Join what was heard into legs and steps, and judge them."""
+    """Join what was heard into legs and steps, and judge them.
+
+    Args:
+        request: What was sent.
+        world: Where it could go.
+        record: What was heard.
+        books: Rules of the namespaces that had any, by name.
+        topology: Links and addresses of the namespaces crossed.
+        examine: Looks at what the kernel says now, should the request have failed.
+    """
     clock = time.monotonic_ns()
     walks = correlate.build_walks(record.frames, topology, record.started_at_ns)
+    if world.place(request.netns).role in (Role.NODE, Role.EDGE):
+        walks = correlate.attach_socket(
+            walks, record.flow, request.netns, record.entries, record.events
+        )
     legs = correlate.build_legs(walks)
     access = record.lines[-1] if record.lines else None
     client = correlate.find_client_leg(legs, record.flow)
@@ -42,16 +59,27 @@ def evaluate(
     )
     mine = tuple(leg for leg in (client, upstream) if leg is not None)
     entries = _entries(record.entries, mine)
+    witness = Witness(rules=_hits(record.events, books), entries=entries)
+    clues = Clues(
+        icmp=_errors(record),
+        drops=tuple(replace(d, time_ns=d.time_ns - record.started_at_ns) for d in record.drops),
+        counters=record.counters,
+        inspect=examine.inspect,
+        addresses=topology.addresses,
+    )
     found = Findings(
         request=request,
         world=world,
-        witness=Witness(rules=_hits(record.events, books), entries=entries),
+        witness=witness,
+        doctor=Doctor(
+            world=world, witness=witness, clues=clues, name_function=examine.name_function
+        ),
         client=client,
         upstream=upstream,
         access=access,
         answer=record.answer,
     )
-    steps = path.eight_steps(found)
+    steps = path.walk_steps(found)
     verdict, sentence = path.judge(found, steps)
     reports = _reports(record, books, world)
     lost = [f"{r.source} lost {r.lost}" for r in reports if r.lost]
@@ -70,6 +98,24 @@ def evaluate(
         answer=record.answer,
         timing_ns=record.timing | {"correlate": time.monotonic_ns() - clock},
     )
+
+
+def _errors(record: Record) -> tuple[IcmpError, ...]:
+    """ICMP errors, each once, with the namespace in which it was first seen."""
+    first: dict[tuple[object, ...], IcmpError] = {}
+    found: dict[IcmpError, None] = {}
+    for frame in sorted(record.frames, key=lambda f: (f.time_ns, f.sequence)):
+        error = parse_error(frame.data)
+        if error is None:
+            continue
+        # NAT also rewrites what is quoted: any form of it may be the one that is known.
+        time_ns = frame.time_ns - record.started_at_ns
+        began = first.setdefault(
+            (error.type, error.code, error.ip_id),
+            replace(error, netns=frame.netns, time_ns=time_ns),
+        )
+        found[replace(began, flow=error.flow)] = None
+    return tuple(found)
 
 
 def _entries(entries: list[CtEntry], legs: tuple[Leg, ...]) -> tuple[CtEntry, ...]:
@@ -138,10 +184,23 @@ def _reports(
         report(Source.NFTRACE, len(record.events), record.events_lost),
         report(Source.CONNTRACK, len(record.entries), record.entries_lost),
         report(
-            Source.PROXY_LOG,
-            len(record.lines),
-            complete=bool(record.lines),
-            note=no_log or no_line,
+            Source.KFREE_SKB,
+            len(record.drops),
+            complete=not record.drop_note,
+            note=f"{record.drop_note}; counters are used" if record.drop_note else "",
+        ),
+        report(Source.COUNTERS, len(record.counters)),
+        *(
+            [
+                report(
+                    Source.PROXY_LOG,
+                    len(record.lines),
+                    complete=bool(record.lines),
+                    note=no_log or no_line,
+                )
+            ]
+            if record.wants_log
+            else []
         ),
         report(
             Source.RULES,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from netpod.trace.diagnose import Diagnosis, Doctor
 from netpod.trace.hop import Witness
 from netpod.trace.model import (
     AccessLine,
@@ -10,12 +11,10 @@ from netpod.trace.model import (
     Hop,
     Leg,
     Role,
-    RuleHit,
     Source,
-    Verdict,
     Walk,
 )
-from netpod.trace.request import TraceRequest
+from netpod.trace.request import Kind, TraceRequest
 from netpod.trace.topology import World
 
 
@@ -30,14 +29,22 @@ class Findings:
     upstream: Leg | None
     access: AccessLine | None
     answer: Answer
+    doctor: Doctor
 
     def opening(self, leg: Leg | None) -> tuple[Hop, ...]:
         """Hops of the packet that opened a leg: rules and NAT are decided on it alone.
 
         Of several, because one got lost, the first that got furthest: NAT is only decided once.
         """
-        walks = [w for w in leg.walks if w.packet.syn] if leg is not None else []
+        walks = leg.opening if leg is not None else ()
         return max(map(self.witness.hops, walks), key=len, default=())
+
+    def answering(self, leg: Leg | None) -> Walk | None:
+        """The first packet that came back with something in it: data, or at least the acceptance."""
+        walks = [w for w in leg.walks if not leg.forward(w)] if leg is not None else []
+        data = [w for w in walks if w.packet.length or w.packet.protocol != 6]
+        accepted = [w for w in walks if not w.packet.reset]
+        return next(iter(data if self.request.kind is not Kind.TCP else data + accepted), None)
 
     def payload(self, leg: Leg | None, *, back: bool) -> Walk | None:
         """The first packet with payload that the opener sent, or (`back`) got."""
@@ -54,21 +61,9 @@ class Findings:
         """What the namespace of a hop is, in words."""
         return str(self.world.place(hop.netns))
 
-    def blocked(self, leg: Leg | None) -> tuple[Verdict, str] | None:
-        """Why the opening of a leg did not get through, when that is known: a rule's verdict, or a reset."""
-        hops = self.opening(leg)
-        if leg is None or not hops:
-            return None
-        for hop in hops:
-            for rule in hop.rules:
-                if rule.verdict == "drop":
-                    return _by_rule(rule, self.name(hop))
-        established = any(w.packet.flags & 0x12 == 0x12 for w in leg.walks)
-        reset = next((w for w in leg.walks if w.packet.reset and not leg.forward(w)), None)
-        if reset is not None and not established:
-            where = self.world.place(reset.sightings[0].tap.netns)
-            return Verdict.REFUSED, f"{where} answered with a reset: nothing listens there"
-        return None
+    def blocked(self, leg: Leg | None) -> Diagnosis | None:
+        """Why a leg did not get through, when that is known."""
+        return None if leg is None else self.doctor.judge(leg)
 
     def last_seen(self, leg: Leg | None) -> str:
         """Where the opening packet of a leg was last seen, in words."""
@@ -76,6 +71,8 @@ class Findings:
         if not hops:
             return "it was not seen anywhere"
         hop = hops[-1]
+        if not (hop.outward or hop.inward):
+            return f"last seen in {self.name(hop)}, as {hop.after}"
         interface = (hop.outward or hop.inward)[-1]
         way = "leaving by" if hop.outward else "arriving at"
         return f"last seen in {self.name(hop)}, {way} {interface}, as {hop.after}"
@@ -105,10 +102,3 @@ def hop_evidence(hops: tuple[Hop, ...]) -> tuple[Evidence, ...]:
         for rule in hop.rules:
             found += rule.evidence
     return tuple(dict.fromkeys(found))
-
-
-def _by_rule(rule: RuleHit, where: str) -> tuple[Verdict, str]:
-    words = rule.meaning or rule.text or f"policy of chain {rule.chain}"
-    if "REJECT" in rule.text or rule.text.startswith("reject") or " reject" in rule.text:
-        return Verdict.REFUSED, f"{where} refused it in chain {rule.chain} ({words})"
-    return Verdict.DROPPED, f"{where} dropped it in chain {rule.chain} ({words})"

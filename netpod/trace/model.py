@@ -30,6 +30,11 @@ class Source(StrEnum):
     CONNTRACK = "conntrack"
     PROXY_LOG = "proxy-log"
     OBJECTS = "objects"
+    ICMP = "icmp"
+    KFREE_SKB = "kfree-skb"
+    COUNTERS = "counters"
+    STATE = "state"
+    NFLOG = "nflog"
 
 
 class Verdict(StrEnum):
@@ -61,7 +66,7 @@ class Role(StrEnum):
 
 
 class Address(NamedTuple):
-    """An IPv4 address and a TCP port."""
+    """An IPv4 address and a port, or the id of an ICMP echo."""
 
     ip: IPv4Address
     port: int
@@ -71,7 +76,7 @@ class Address(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """One direction of a TCP connection."""
+    """One direction of a connection."""
 
     source: Address
     destination: Address
@@ -105,13 +110,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """One TCP segment, by what neither NAT nor a router changes.
+    """One TCP segment, UDP datagram or ICMP echo, by what neither NAT nor a router changes.
 
     Attributes:
-        fingerprint: Equal for all sightings of one packet: IP id, sequence, acknowledgement, flags, window,
-            payload length and checksum.
-        flow: Addresses as at this sighting.
-        flags: TCP flag bits, RFC 9293 section 3.1 (FIN 1, SYN 2, RST 4, PSH 8, ACK 16).
+        fingerprint: Equal for all sightings of one packet: protocol, IP id, sequence, acknowledgement, flags,
+            window, payload length and checksum.
+        flow: Addresses as at this sighting; the id of an ICMP echo stands for both ports.
+        protocol: IP protocol number: 1 ICMP, 6 TCP, 17 UDP.
+        flags: TCP flag bits, RFC 9293 section 3.1 (FIN 1, SYN 2, RST 4, PSH 8, ACK 16); 0 for others.
         length: Payload bytes in the packet.
         payload: The first of them, as captured.
     """
@@ -121,11 +127,13 @@ class Packet:
     flags: int
     length: int
     payload: bytes = b""
+    protocol: int = 6
+    ip_id: int = 0
 
     @property
     def syn(self) -> bool:
-        """Whether it opens a connection."""
-        return self.flags & 0x12 == 0x02
+        """Whether it opens a TCP connection."""
+        return self.protocol == 6 and self.flags & 0x12 == 0x02
 
     @property
     def reset(self) -> bool:
@@ -245,10 +253,10 @@ class NatRewrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """One TCP connection, whatever its addresses were on the way.
+    """One connection, whatever its addresses were on the way.
 
     Attributes:
-        name: "client" (outside to ingress) or "upstream" (ingress to container).
+        name: "client" (from the client) or "upstream" (ingress to container).
         flows: Every address pair it was seen with, from the opener's side.
         walks: Its packets, in order of time.
         evidence: Why it belongs to this request.
@@ -258,6 +266,13 @@ class Leg:
     flows: tuple[Flow, ...]
     walks: tuple[Walk, ...]
     evidence: tuple[Evidence, ...]
+
+    @property
+    def opening(self) -> tuple[Walk, ...]:
+        """The packets that NAT is decided on: SYNs, or all that the opener sent where there are none."""
+        if self.walks and self.walks[0].packet.protocol == 6:
+            return tuple(w for w in self.walks if w.packet.syn and self.forward(w))
+        return tuple(w for w in self.walks if self.forward(w))
 
     def forward(self, walk: Walk) -> bool:
         """Whether a packet went from the opener to the other end."""

@@ -11,6 +11,7 @@ from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.ingress import merge, model
 from netpod.ingress.model import Rule
+from netpod.trace.model import Address
 
 INGRESS_SERVICE = Key("kube-system", "ingress")
 _SERVICE_LABEL = "kubernetes.io/service-name"
@@ -46,9 +47,18 @@ class ClusterObjects:
         """Return the Service whose load balancer has this address, or None."""
         text = str(ip)
         for service in self.services:
-            if text in load_balancer_ips(service):
+            if text in load_balancer_ips(service) or text in service.spec.external_ips:
                 return service
         return None
+
+    def service_at(self, address: Address) -> Service | None:
+        """Return the Service that an address leads to: a cluster, external or load balancer IP, or a node port."""
+        found = self.service_by_cluster_ip(address.ip) or self.service_by_external_ip(address.ip)
+        if found is None and self.node_by_ip(address.ip) is not None:
+            for service in self.services:
+                if any(p.node_port and p.node_port == address.port for p in service.spec.ports):
+                    return service
+        return found
 
     def pod_by_ip(self, ip: IPv4Address) -> Pod | None:
         """Return the pod with this address of its own (not of its node), or None."""

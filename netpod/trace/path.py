@@ -1,7 +1,9 @@
-"""The eight steps from what was recorded, and the verdict over them (pure).
+"""The steps from what was recorded, and the verdict over them (pure).
 
     1 client   2 load balancer   3 ingress   4 host and path rule
     5 Service  6 kube-proxy      7 container 8 the way back
+
+are those of a request through the ingress; others have fewer (direct.py).
 
 A step is DELIVERED only on evidence from this very request. Where there is none it reads INCONCLUSIVE and says
 what was last seen; behind a step that is known to have ended the request, it reads NOT REACHED.
@@ -9,9 +11,11 @@ what was last seen; behind a step that is known to have ended the request, it re
 
 from dataclasses import replace
 
-from netpod.trace import steps
+from netpod.api.meta import Key
+from netpod.trace import direct, steps
 from netpod.trace.findings import Findings
 from netpod.trace.model import Step, Verdict
+from netpod.trace.objects import INGRESS_SERVICE
 
 ORDER = (
     steps.client,
@@ -26,11 +30,14 @@ ORDER = (
 _ENDED = (Verdict.REFUSED, Verdict.DROPPED)
 
 
-def eight_steps(found: Findings) -> tuple[Step, ...]:
-    """Return the steps, in order; always eight."""
+def walk_steps(found: Findings) -> tuple[Step, ...]:
+    """Return the steps that apply, in order: all eight through the ingress, else those of direct.py."""
+    if through_ingress(found):
+        made = tuple(make(found) for make in ORDER)
+    else:
+        made = direct.steps(found)
     walked: list[Step] = []
-    for make in ORDER:
-        step = make(found)
+    for step in made:
         ended = next((s for s in walked if s.verdict in _ENDED), None)
         # An ingress that could not reach a pod still answers: the way back is then its own answer's.
         if ended is not None and step.verdict is not Verdict.DELIVERED:
@@ -46,6 +53,14 @@ def eight_steps(found: Findings) -> tuple[Step, ...]:
     return tuple(walked)
 
 
+def through_ingress(found: Findings) -> bool:
+    """Whether the request is one that the ingress proxy answers."""
+    service = found.world.objects.service_at(found.request.connect)
+    if service is None or not found.request.http:
+        return False
+    return Key(service.metadata.namespace, service.metadata.name) == INGRESS_SERVICE
+
+
 def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
     """Return the verdict over all steps and one plain sentence that says it.
 
@@ -53,8 +68,8 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
     lack is then said, not held against it.
     """
     answer = found.answer
-    got = f"answered {answer.status}" if answer.status else answer.error
-    what = f"{found.request.method} {found.request.url}"
+    got = f"answered {answer.status}" if answer.status else answer.error or answer.reason
+    what = found.request.what
     ended = next((s for s in walked if s.verdict in _ENDED), None)
     if ended is not None:
         word = ended.verdict.lower()
@@ -63,11 +78,15 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
             f" the client got: {got}"
         )
     lacking = [s for s in walked if s.verdict is not Verdict.DELIVERED]
-    reached, home = walked[6], walked[7]
+    reached = next(s for s in walked if s.name in ("container", "destination"))
+    home = next(s for s in walked if s.name == "the way back")
     if reached.verdict is Verdict.DELIVERED and home.verdict is Verdict.DELIVERED:
-        sentence = f"{what} was {got} by {reached.facts.get('pod', 'a container')}"
+        who = reached.facts.get("pod") or reached.facts.get("place") or "a container"
+        verb = f"was {got}" if answer.status else "was answered"
+        sentence = f"{what} {verb} by {who}"
         node = reached.facts.get("node", "")
         sentence += f" on {node}" if node else ""
+        sentence += "" if answer.status else f": {got}"
         if lacking:
             sentence += "; evidence is missing for step " + ", ".join(
                 str(s.number) for s in lacking
@@ -84,4 +103,4 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
 
 
 def _goes_on(later: tuple[Step, ...]) -> bool:
-    return any(s.verdict is Verdict.DELIVERED for s in later if s.number < 8)
+    return any(s.verdict is Verdict.DELIVERED and s.hops for s in later if s.name != "the way back")

@@ -1,30 +1,44 @@
-"""The client: one real HTTP request from a namespace, its source port known before the first packet leaves."""
+"""The client: one real request from a namespace, its source port known before the first packet leaves."""
 
 import http.client
+import secrets
 import socket
+import ssl
+import struct
 from ipaddress import IPv4Address
 
 from netpod.errors import KernelError
 from netpod.linux import netns
 from netpod.trace.model import Address, Answer
-from netpod.trace.request import HEADER, TraceRequest
+from netpod.trace.request import HEADER, Kind, TraceRequest
 
 MAX_BODY = 1 << 20
+_IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
+_SHORT = 32
+_UNREACHABLE = "refused (ICMP port unreachable)"
 
 
 class Probe:
-    """A TCP socket in the client's namespace, bound but not yet connected; `source` is its address."""
+    """A socket in the client's namespace, bound but not yet connected; `source` is its address.
+
+    An ICMP echo has no port: its id, chosen here, is in the port's place.
+    """
 
     def __init__(self, request: TraceRequest) -> None:
         self._request = request
-        self._socket = netns.socket_in(
-            request.netns, socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC, 0
+        kinds = {6: socket.SOCK_STREAM, 17: socket.SOCK_DGRAM, 1: socket.SOCK_RAW}
+        self._socket: socket.socket = netns.socket_in(
+            request.netns,
+            socket.AF_INET,
+            kinds[request.protocol] | socket.SOCK_CLOEXEC,
+            socket.IPPROTO_ICMP if request.kind is Kind.ICMP else 0,
         )
         self._socket.settimeout(request.timeout)
         try:
+            self._prepare()
             # The address a packet to the destination would get; connecting a UDP socket sends nothing.
             with netns.socket_in(request.netns, socket.AF_INET, socket.SOCK_DGRAM, 0) as route:
-                route.connect((str(request.connect.ip), request.connect.port))
+                route.connect((str(request.connect.ip), request.connect.port or 9))
                 ip = route.getsockname()[0]
             self._socket.bind((ip, 0))
         except OSError as error:
@@ -33,31 +47,36 @@ class Probe:
                 f"cannot reach {request.connect}", errno=error.errno or 0, netns=request.netns
             ) from error
         ip, port = self._socket.getsockname()
+        if request.kind is Kind.ICMP:
+            port = 1 + secrets.randbelow(65535)
         self.source = Address(IPv4Address(ip), port)
+
+    @property
+    def destination(self) -> Address:
+        """Where it sends to; for an ICMP echo with the id in the port's place, as in conntrack."""
+        if self._request.kind is Kind.ICMP:
+            return Address(self._request.connect.ip, self.source.port)
+        return self._request.connect
 
     def send(self) -> Answer:
         """Send the request and wait for its answer; what goes wrong on the way is the answer's `error`."""
         request = self._request
-        connection = http.client.HTTPConnection(str(request.connect.ip), request.connect.port)
         try:
             self._socket.connect((str(request.connect.ip), request.connect.port))
-            connection.sock = self._socket
-            connection.putrequest(
-                request.method, request.path, skip_host=True, skip_accept_encoding=True
-            )
-            fixed = (("Host", request.host), (HEADER, request.id), ("Connection", "close"))
-            for name, value in (*fixed, *request.headers):
-                connection.putheader(name, value)
-            connection.endheaders()
-            response = connection.getresponse()
-            return Answer(
-                status=response.status,
-                reason=response.reason,
-                headers=tuple(response.getheaders()),
-                body=response.read(MAX_BODY),
-            )
+            if request.kind is Kind.ICMP:
+                return self._echo()
+            if request.kind in (Kind.UDP, Kind.DNS):
+                return self._datagram()
+            if request.kind is Kind.TCP:
+                return Answer(reason="the connection was accepted")
+            return self._http()
         except TimeoutError:
             return Answer(error=f"no answer within {request.timeout:g} s")
+        except ConnectionRefusedError as error:
+            udp = request.protocol == 17
+            return Answer(error=_UNREACHABLE if udp else (error.strerror or "refused").lower())
+        except ssl.SSLError as error:
+            return Answer(error=f"TLS failed: {error.reason or error}")
         except OSError as error:
             return Answer(error=(error.strerror or str(error)).lower())
         except http.client.HTTPException as error:
@@ -66,3 +85,81 @@ class Probe:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+    def _prepare(self) -> None:
+        request = self._request
+        if request.ttl:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, request.ttl)
+        if request.size:
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
+
+    def _http(self) -> Answer:
+        request = self._request
+        connection = http.client.HTTPConnection(str(request.connect.ip), request.connect.port)
+        connection.sock = self._socket
+        if request.kind is Kind.HTTPS:
+            # A trace asks where packets go, not whom to trust.
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            name = request.host.rpartition(":")[0] or request.host
+            connection.sock = self._socket = context.wrap_socket(self._socket, server_hostname=name)
+        connection.putrequest(
+            request.method, request.path, skip_host=True, skip_accept_encoding=True
+        )
+        fixed = (("Host", request.host), (HEADER, request.id), ("Connection", "close"))
+        for name, value in (*fixed, *request.headers):
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        return Answer(
+            status=response.status,
+            reason=response.reason,
+            headers=tuple(response.getheaders()),
+            body=response.read(MAX_BODY),
+        )
+
+    def _datagram(self) -> Answer:
+        request = self._request
+        if request.kind is Kind.UDP:
+            text = f"netpod trace {request.id}\n".encode()
+            self._socket.send(text.ljust(request.size, b"."))
+            body = self._socket.recv(65535)
+            return Answer(reason=f"{len(body)} bytes came back", body=body)
+        from netpod.trace import dnsquery
+
+        question = dnsquery.question(request.query)
+        self._socket.send(question)
+        return dnsquery.answer(question, self._socket.recv(65535))
+
+    def _echo(self) -> Answer:
+        payload = self._request.id.encode().ljust(self._request.size or _SHORT, b".")
+        header = struct.pack("!BBHHH", 8, 0, 0, self.source.port, 1)
+        header = struct.pack("!BBHHH", 8, 0, _checksum(header + payload), self.source.port, 1)
+        self._socket.send(header + payload)
+        while True:
+            data = self._socket.recv(65535)
+            start = (data[0] & 15) * 4
+            kind, code, _, identity, _ = struct.unpack_from("!BBHHH", data, start)
+            if kind == 0 and identity == self.source.port:
+                return Answer(reason=f"echo reply, {len(data) - start - 8} bytes")
+            if kind in (3, 11) and identity_of(data[start + 8 :]) == self.source.port:
+                return Answer(error=f"ICMP error type {kind} code {code}")
+
+
+def identity_of(quoted: bytes) -> int:
+    """Return the id of the ICMP echo that an error quotes, or 0."""
+    start = (quoted[0] & 15) * 4 if quoted else 0
+    if len(quoted) < start + 8 or quoted[9] != socket.IPPROTO_ICMP:
+        return 0
+    return int.from_bytes(quoted[start + 4 : start + 6], "big")
+
+
+def _checksum(data: bytes) -> int:
+    """The internet checksum. Source: RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total = int(sum(struct.unpack(f"!{len(data) // 2}H", data)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

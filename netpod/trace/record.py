@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from netpod.trace.clues import Counter, Drop
 from netpod.trace.model import AccessLine, Answer, CtEntry, Flow
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
@@ -9,17 +10,25 @@ from netpod.trace.sources.nftrace import RuleEvent
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """Filled while draining; times since the Unix epoch. `timing` is nanoseconds by act of the session."""
+    """Filled while draining; times since the Unix epoch. `timing` is nanoseconds by act of the session.
+
+    `wants_log`: the ingress proxy has a part in it.
+    `drop_note` says why the kernel's drop reasons could not be read, or "".
+    """
 
     answer: Answer
     flow: Flow
     started_at_ns: int
     ended_at_ns: int
     has_log: bool
+    wants_log: bool = True
     frames: list[Frame] = field(default_factory=list)
     events: list[RuleEvent] = field(default_factory=list)
     entries: list[CtEntry] = field(default_factory=list)
     lines: list[AccessLine] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+    counters: tuple[Counter, ...] = ()
+    drop_note: str = ""
     frames_lost: int = 0
     events_lost: int = 0
     entries_lost: int = 0

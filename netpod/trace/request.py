@@ -1,6 +1,7 @@
 """What a trace is asked for (pure)."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from netpod.trace.model import Address
 
@@ -10,17 +11,37 @@ RESERVED_PORTS = (61000, 61999)
 """Source ports of traced upstream connections: above net.ipv4.ip_local_port_range (32768-60999), so no one else's."""
 
 
+class Kind(StrEnum):
+    """What is sent. `tcp` only opens a connection; `udp` sends one datagram; `dns` one query over UDP."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    TCP = "tcp"
+    UDP = "udp"
+    DNS = "dns"
+    ICMP = "icmp"
+
+
+_NUMBERS = {Kind.UDP: 17, Kind.DNS: 17, Kind.ICMP: 1}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRequest:
     """What to send.
 
     Attributes:
         id: Trace identity, sent in the header; letters and digits, unique.
-        host: Host header, with the port when it is not 80.
+        url: The target as the user wrote it.
+        host: Host header, with the port when it is not 80; also the name TLS asks for.
         path: Path and query, begins with "/".
         connect: Address to connect to: the load balancer's, whatever the host's name resolves to elsewhere.
         netns: Namespace the client stands in.
         timeout: Seconds for connecting and for each silence after.
+        kind: What is sent.
+        query: Name that a DNS query asks for, without a dot at its end.
+        size: Payload bytes of a UDP datagram or an ICMP echo, sent with "don't fragment"; 0 is a short one.
+        ttl: Hops the packets may take; 0 is the kernel's default.
+        note: How the target's address was found, e.g. by which name, or "".
     """
 
     id: str
@@ -33,3 +54,32 @@ class TraceRequest:
     timeout: float = 5.0
     reserved: tuple[int, int] = RESERVED_PORTS
     headers: tuple[tuple[str, str], ...] = ()
+    kind: Kind = Kind.HTTP
+    query: str = ""
+    size: int = 0
+    ttl: int = 0
+    note: str = ""
+
+    @property
+    def protocol(self) -> int:
+        """IP protocol number."""
+        return _NUMBERS.get(self.kind, 6)
+
+    @property
+    def protocol_name(self) -> str:
+        """The protocol as nft and conntrack write it: "tcp", "udp" or "icmp"."""
+        return {17: "udp", 1: "icmp", 6: "tcp"}[self.protocol]
+
+    @property
+    def http(self) -> bool:
+        """Whether an HTTP request is sent."""
+        return self.kind in (Kind.HTTP, Kind.HTTPS)
+
+    @property
+    def what(self) -> str:
+        """What is sent, in words, e.g. "GET http://example.com/"."""
+        if self.http:
+            return f"{self.method} {self.url}"
+        if self.kind is Kind.DNS:
+            return f"DNS query for {self.query} to {self.url}"
+        return f"{self.kind.upper()} to {self.url}"

@@ -1,90 +1,170 @@
-"""`netpod trace URL`: choose where to connect, look at the cluster, send the request and follow it."""
+"""`netpod trace TARGET`: where to stand, where to connect, what to send; then send it and follow it."""
 
-from ipaddress import AddressValueError, IPv4Address
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from netpod.api.meta import Key
-from netpod.errors import NetpodError, UsageError
+from netpod.api.pod import Pod
+from netpod.errors import NetpodError
 from netpod.paths import Paths
-from netpod.trace import session
-from netpod.trace.model import Address, Trace
-from netpod.trace.objects import (
-    INGRESS_SERVICE,
-    ClusterObjects,
-    load_balancer_ips,
-    match_ingress,
-)
-from netpod.trace.request import TraceRequest
+from netpod.trace import lookup, session, target, where
+from netpod.trace.model import Address, Role, Trace
+from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, match_ingress
+from netpod.trace.request import Kind, TraceRequest
+from netpod.trace.topology import Place, World
 from netpod.trace.world import observe_world
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the user asks for.
+
+    Attributes:
+        target: URL, svc/NAME[:PORT], pod/NAME[:PORT], node/NAME:PORT, ADDRESS:PORT.
+        source: outside, node/NAME, pod/NAME.
+        namespace: Of pods and Services named without one.
+        kind: What is sent; a URL says it itself.
+        query: Name to ask a DNS server for.
+        host: Host header and TLS name in place of the target's, or "".
+        timeout: Seconds of silence after which the client gives up.
+        size: Payload bytes of a datagram or echo, 0 for a short one.
+        ttl: Hops the packets may take, 0 for the kernel's default.
+    """
+
+    target: str
+    source: str = "outside"
+    namespace: str = "default"
+    kind: Kind = Kind.HTTP
+    query: str = ""
+    host: str = ""
+    timeout: float = 5.0
+    size: int = 0
+    ttl: int = 0
+
+
 def trace_url(paths: Paths, url: str, objects: ClusterObjects, *, timeout: float = 5.0) -> Trace:
-    """Send `GET url` from the client outside the cluster and follow it.
+    """Send `GET url` from the client outside the cluster and follow it; see `trace`."""
+    return trace(paths, Question(target=url, timeout=timeout), objects)
+
+
+def trace(paths: Paths, question: Question, objects: ClusterObjects) -> Trace:
+    """Send what was asked for and follow it.
+
+    A name that the cluster's DNS does not know is a trace too: that of the DNS query.
 
     Args:
         paths: Names of the cluster.
-        url: `http://HOST[:PORT][/PATH]`. A host that is an address is connected to as it is; any other goes to the
-            load balancer of the ingress Service, as its public DNS entry would say.
+        question: What to send, from where, to where.
         objects: The cluster's Services, Ingresses, EndpointSlices, Pods and Nodes.
-        timeout: Seconds of silence after which the client gives up.
 
     Returns:
         The trace, whatever became of the request.
 
     Raises:
-        UsageError: the URL cannot be traced.
+        UsageError: source or target cannot be read.
+        NotFound: they name something that is not there.
         NetpodError: the ingress has no load balancer address (yet), or the cluster is not up.
         KernelError: the namespaces could not be listened to.
     """
-    request = request_for(paths, url, objects, timeout=timeout)
-    expected = match_ingress(objects, request.host, request.path)
-    target = None if expected is None else expected.target
-    services = () if target is None else (Key(target.namespace, target.service),)
-    world = observe_world(paths, objects, services=services)
-    if world.client not in world.places:
-        raise NetpodError(f"cannot trace {url}: cluster {paths.cluster} is not up")
+    place = where.resolve(paths, objects, question.source, question.namespace)
+    try:
+        request = request_of(question, objects, place)
+    except lookup.NoSuchName as missing:
+        at = Question(
+            target=f"{missing.server}:53",
+            source=question.source,
+            namespace=question.namespace,
+            kind=Kind.DNS,
+            query=missing.query,
+            timeout=question.timeout,
+        )
+        request = request_of(at, objects, place)
+    world = world_of(paths, objects, place, request)
     return session.trace_request(request, world)
 
 
 def request_for(
     paths: Paths, url: str, objects: ClusterObjects, *, timeout: float = 5.0
 ) -> TraceRequest:
-    """Return the request that a URL asks for (pure but for its random identity).
+    """Return the request that a URL from outside asks for (pure but for its random identity)."""
+    place = Place(netns=paths.netns_outside, role=Role.OUTSIDE)
+    return request_of(Question(target=url, timeout=timeout), objects, place)
+
+
+def request_of(question: Question, objects: ClusterObjects, place: Place) -> TraceRequest:
+    """Return the request that a question asks for.
 
     Raises:
-        UsageError: not an http URL, no host, or a port out of range.
-        NetpodError: the ingress Service has no load balancer address.
+        UsageError: the target cannot be read.
+        NotFound: it names something that is not there; NoSuchName when DNS says so.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 80
-    except ValueError as error:
-        raise UsageError(f"cannot trace {url}: {error}") from error
-    if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(f"cannot trace {url}: it must begin with http:// and name a host")
-    if any(ord(c) <= 32 or ord(c) > 126 for c in parts.netloc + parts.path + parts.query):
-        raise UsageError(f"cannot trace {url!r}: spaces and unusual characters must be escaped")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    namespace = place.pod.namespace if place.pod is not None else question.namespace
+    names: list[str] = []
+
+    def resolve(name: str) -> IPv4Address:
+        known = _service_ip(objects, name, namespace) if question.kind is Kind.DNS else None
+        found = known or lookup.resolve(objects, place.netns, namespace, name)
+        names.append(f"{name} is {found}, by the cluster's DNS")
+        return found
+
+    reader = target.Reader(
+        objects=objects,
+        namespace=question.namespace,
+        outside=place.role in (Role.OUTSIDE, Role.EDGE),
+        resolve=resolve,
+    )
+    found = reader.read(question.target, question.kind)
     return TraceRequest(
         id=session.new_id(),
-        url=url,
-        host=parts.hostname if port == 80 else f"{parts.hostname}:{port}",
-        path=path,
-        connect=Address(_connect_ip(url, parts.hostname, objects), port),
-        netns=paths.netns_outside,
-        timeout=timeout,
+        url=question.target,
+        host=question.host or found.host,
+        path=found.path,
+        connect=found.connect,
+        netns=place.netns,
+        timeout=question.timeout,
+        kind=found.kind,
+        query=question.query.rstrip("."),
+        size=question.size,
+        ttl=question.ttl,
+        note="; ".join(names),
     )
 
 
-def _connect_ip(url: str, host: str, objects: ClusterObjects) -> IPv4Address:
-    try:
-        return IPv4Address(host)
-    except AddressValueError:
-        pass
-    ingress = objects.service(INGRESS_SERVICE)
-    addresses = load_balancer_ips(ingress) if ingress is not None else ()
-    if not addresses:
-        raise NetpodError(
-            f"cannot trace {url}: Service {'/'.join(INGRESS_SERVICE)} has no load balancer address"
-        )
-    return IPv4Address(addresses[0])
+def world_of(paths: Paths, objects: ClusterObjects, place: Place, request: TraceRequest) -> World:
+    """Find the namespaces that a request may cross.
+
+    Raises:
+        NetpodError: the cluster is not up.
+    """
+    services = []
+    service = objects.service_at(request.connect)
+    if service is not None:
+        services.append(Key(service.metadata.namespace, service.metadata.name))
+    if INGRESS_SERVICE in services and request.http:
+        expected = match_ingress(objects, request.host, request.path)
+        if expected is not None and expected.target is not None:
+            services.append(Key(expected.target.namespace, expected.target.service))
+    pod = objects.pod_by_ip(request.connect.ip)
+    targets: tuple[Pod, ...] = (pod,) if pod is not None else ()
+    world = observe_world(paths, objects, services=services, client=place, targets=targets)
+    if world.client not in world.places:
+        if place.role is Role.POD:
+            raise NetpodError(f"cannot trace {request.url}: {place} has no network namespace")
+        raise NetpodError(f"cannot trace {request.url}: cluster {paths.cluster} is not up")
+    return world
+
+
+def _service_ip(objects: ClusterObjects, name: str, namespace: str) -> IPv4Address | None:
+    """Address of `NAME[.NAMESPACE[.svc[.cluster.local]]]`: asking DNS where DNS is would be a circle."""
+    parts = name.removesuffix(f".{lookup.ZONE}").removesuffix(".svc").split(".")
+    key = Key(parts[1] if len(parts) > 1 else namespace, parts[0])
+    service = objects.service(key)
+    if service is None or service.spec.cluster_ip in ("", "None"):
+        return None
+    return IPv4Address(service.spec.cluster_ip)
+
+
+def address(text: str) -> Address:
+    """Read "IP:PORT"."""
+    ip, _, port = text.rpartition(":")
+    return Address(IPv4Address(ip), int(port))

@@ -19,13 +19,16 @@ from pathlib import Path
 from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
 from netpod.trace import evaluate
+from netpod.trace.clues import Examine
 from netpod.trace.links import observe_links
-from netpod.trace.model import AccessLine, Address, Answer, Flow, Role, Trace
+from netpod.trace.model import AccessLine, Answer, Flow, Role, Trace
+from netpod.trace.objects import INGRESS_SERVICE
+from netpod.trace.postmortem import Inspector
 from netpod.trace.probe import Probe
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import afpacket, nftrace
+from netpod.trace.sources import afpacket, nftrace, procnet, skbdrop
 from netpod.trace.sources.ctnetlink import Conntrack
 from netpod.trace.sources.proxylog import ProxyLog
 from netpod.trace.topology import World, capture_ports, doors
@@ -64,9 +67,10 @@ def trace_request(request: TraceRequest, world: World) -> Trace:
         record = _record(request, world, pool)
         started = time.monotonic_ns()
         books = observe_rules(record.ruled, pool)
-        topology = observe_links(record.crossed)
+        topology = observe_links([*record.crossed, request.netns])
         record.timing["rules"] = time.monotonic_ns() - started
-        return evaluate.evaluate(request, world, record, books, topology)
+        examine = Examine(inspect=Inspector(world), name_function=skbdrop.name_function)
+        return evaluate.evaluate(request, world, record, books, topology, examine)
 
 
 def disarm_all(namespaces: Iterable[str]) -> None:
@@ -102,6 +106,7 @@ class _Ears:
         self, request: TraceRequest, world: World, client_port: int, pool: Executor
     ) -> None:
         self._pool = pool
+        self.drops: skbdrop.SkbDrops | None = None
         ports = capture_ports(world.objects, request.connect)
         program = afpacket.compile_filter((client_port, *ports), (request.reserved,))
         self.captures: list[afpacket.Capture] = []
@@ -116,6 +121,8 @@ class _Ears:
                 self.rules.append(nftrace.RuleTrace(name))
                 self.conntracks.append(Conntrack(name))
             self.log = ProxyLog(world.logs)
+            self.drops, self.drop_note = _open_drops(world)
+            self.counters = procnet.Counters(world.places)
             self._poll = select.poll()
             for ear in self._all():
                 self._poll.register(ear.fileno(), select.POLLIN)
@@ -128,6 +135,8 @@ class _Ears:
         return bool(self._poll.poll(seconds * 1000))
 
     def close(self) -> None:
+        if self.drops is not None:
+            self.drops.close()
         list(self._pool.map(lambda ear: ear.close(), self._all()))
 
     def _all(self) -> list[_Ear]:
@@ -151,7 +160,10 @@ def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
         ears = _Ears(request, world, probe.source.port, pool)
         stack.callback(ears.close)
         table = nftrace.compile_table(
-            probe.source.port, request.reserved, doors(world.objects, request.connect)
+            probe.source.port,
+            request.reserved,
+            doors(world.objects, request.connect),
+            protocol=request.protocol_name,
         )
         with _armed(world.ruled(), table, pool):
             lap("arm")
@@ -159,7 +171,8 @@ def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
             answer = probe.send()
             probe.close()
             lap("request")
-            record = _drain(request, ears, probe.source, answer, started_at)
+            flow = Flow(probe.source, probe.destination)
+            record = _drain(request, ears, flow, answer, started_at, logged=_logged(request, world))
             lap("drain")
         lap("disarm")
     lap("close")
@@ -205,7 +218,13 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _drain(
-    request: TraceRequest, ears: _Ears, source: Address, answer: Answer, started_at_ns: int
+    request: TraceRequest,
+    ears: _Ears,
+    flow: Flow,
+    answer: Answer,
+    started_at_ns: int,
+    *,
+    logged: bool,
 ) -> Record:
     """Read what was heard, until the wire is quiet and the proxy has logged the request.
 
@@ -213,10 +232,12 @@ def _drain(
     """
     record = Record(
         answer=answer,
-        flow=Flow(source, request.connect),
+        flow=flow,
         started_at_ns=started_at_ns,
         ended_at_ns=time.time_ns(),
         has_log=ears.log.readable,
+        wants_log=logged,
+        drop_note=ears.drop_note,
     )
     deadline = time.monotonic() + DRAIN
     while True:
@@ -228,13 +249,32 @@ def _drain(
         for conntrack in ears.conntracks:
             record.entries += conntrack.read()
         record.lines += _ours(ears.log.read(), request.id)
-        complete = bool(record.lines) or not record.has_log
+        complete = bool(record.lines) or not (record.has_log and logged)
         if time.monotonic() >= deadline or (complete and not heard):
             break
+    record.drops = ears.drops.read() if ears.drops is not None else []
+    record.counters = ears.counters.risen()
     record.frames_lost = sum(capture.lost() for capture in ears.captures)
     record.events_lost = sum(trace.lost for trace in ears.rules)
     record.entries_lost = sum(conntrack.lost for conntrack in ears.conntracks)
     return record
+
+
+def _logged(request: TraceRequest, world: World) -> bool:
+    """Whether the ingress proxy will write a line about this request."""
+    return request.http and world.objects.service_at(request.connect) == (
+        world.objects.service(INGRESS_SERVICE)
+    )
+
+
+def _open_drops(world: World) -> tuple[skbdrop.SkbDrops | None, str]:
+    """Listen for dropped packets, or say why this kernel does not tell."""
+    try:
+        layout = skbdrop.observe_layout(world.cache)
+        places = {netns.inode(name): name for name in world.places if netns.exists(name)}
+        return skbdrop.SkbDrops(places, layout), ""
+    except KernelError as error:
+        return None, str(error)
 
 
 def _ours(lines: Iterable[AccessLine], trace_id: str) -> list[AccessLine]:

@@ -19,10 +19,10 @@ def client(found: Findings) -> Step:
     """Step 1: the first packet leaves the client's namespace."""
     hops = [h for h in found.opening(found.client) if h.netns == found.world.client][:1]
     if not hops or not hops[0].outward:
-        return _unseen(1, "client", "no packet of the request was seen leaving the client")
+        return stuck(1, "client", found, found.client, tuple(hops))
     hop = hops[0]
     to = found.world.name_of(hop.after.destination.ip)
-    return _step(
+    return step_of(
         1,
         "client",
         f"{hop.before.source} opens a connection to {hop.after.destination}"
@@ -36,16 +36,16 @@ def load_balancer(found: Findings) -> Step:
     """Step 2: the edge sends the load balancer's address to a node's port."""
     hops = tuple(h for h in found.opening(found.client) if found.role(h) is Role.EDGE)[:1]
     if not hops:
-        return _unseen(2, "load balancer", found.last_seen(found.client))
+        return stuck(2, "load balancer", found, found.client, ())
     hop = hops[0]
     if not hop.outward:
-        return _stuck(2, "load balancer", found, found.client, hops)
+        return stuck(2, "load balancer", found, found.client, hops)
     if hop.nat is None:
-        return _step(2, "load balancer", "the edge routed it on unchanged", hops, {})
+        return step_of(2, "load balancer", "the edge routed it on unchanged", hops, {})
     node = found.world.name_of(hop.after.destination.ip)
     proof = "" if hop.nat.conntrack else "; no conntrack entry explains it"
     source = "the client's address stays" if hop.before.source == hop.after.source else "SNAT"
-    return _step(
+    return step_of(
         2,
         "load balancer",
         f"{hop.before.destination} becomes {hop.after.destination}"
@@ -64,18 +64,20 @@ def ingress(found: Findings) -> Step:
     beyond = hops[edge + 1 :] if edge is not None else ()
     pods = [h for h in beyond if found.role(h) is Role.POD]
     if not pods:
-        return _stuck(3, "ingress", found, found.client, beyond)
+        return stuck(3, "ingress", found, found.client, beyond)
     request = found.payload(found.client, back=False)
     arrived = request is not None and any(
         h.netns == pods[-1].netns and h.inward for h in found.witness.hops(request)
     )
     if not arrived:
-        blocked = found.blocked(found.client)
-        verdict, why = blocked or (
-            Verdict.INCONCLUSIVE,
+        return stuck(
+            3,
+            "ingress",
+            found,
+            found.client,
+            beyond,
             f"the connection reached {found.name(pods[-1])}, the request was not seen there",
         )
-        return _step(3, "ingress", why, beyond, {}, verdict=verdict)
     changed = [h for h in beyond if h.nat is not None]
     unproven = [h for h in changed if h.nat is not None and h.nat.conntrack is None]
     masquerade = any(h.before.source != h.after.source for h in changed)
@@ -84,7 +86,7 @@ def ingress(found: Findings) -> Step:
     sentence += f" ({pods[-1].after.destination})"
     sentence += f", as {pods[-1].after.source} (masqueraded)" if masquerade else ""
     sentence += "; no conntrack entry explains the rewrite" if unproven else ""
-    return _step(
+    return step_of(
         3,
         "ingress",
         sentence,
@@ -154,9 +156,7 @@ def service(found: Findings) -> Step:
     """Step 5: the ingress opens a connection to the Service's cluster IP."""
     hops = found.opening(found.upstream)[:1]
     if found.upstream is None or not hops:
-        return _unseen(
-            5, "Service", "no connection from the ingress could be joined to the request"
-        )
+        return unseen(5, "Service", "no connection from the ingress could be joined to the request")
     hop, objects = hops[0], found.world.objects
     to = hop.before.destination
     known = objects.service_by_cluster_ip(to.ip)
@@ -175,25 +175,25 @@ def service(found: Findings) -> Step:
         owner = found.world.name_of(to.ip)
         sentence = f"the ingress connects to {to}" + (f" ({owner})" if owner else "")
         facts = {}
-    step = _step(5, "Service", sentence, (hop,), facts)
-    return _with(step, found.upstream.evidence)
+    step = step_of(5, "Service", sentence, (hop,), facts)
+    return with_evidence(step, found.upstream.evidence)
 
 
 def kube_proxy(found: Findings) -> Step:
     """Step 6: the ingress pod's node turns the cluster IP into one endpoint."""
     hops = tuple(h for h in found.opening(found.upstream) if found.role(h) is Role.NODE)[:1]
     if not hops:
-        return _unseen(6, "kube-proxy", found.last_seen(found.upstream))
+        return stuck(6, "kube-proxy", found, found.upstream, ())
     hop = hops[0]
     if not hop.outward:
-        return _stuck(6, "kube-proxy", found, found.upstream, hops)
+        return stuck(6, "kube-proxy", found, found.upstream, hops)
     if hop.nat is None:
         if found.world.objects.service_by_cluster_ip(hop.before.destination.ip) is None:
-            return _step(6, "kube-proxy", "nothing to do: not a cluster IP", hops, {})
-        return _stuck(6, "kube-proxy", found, found.upstream, hops)
+            return step_of(6, "kube-proxy", "nothing to do: not a cluster IP", hops, {})
+        return stuck(6, "kube-proxy", found, found.upstream, hops)
     pod = found.world.name_of(hop.after.destination.ip)
     proven = hop.nat.conntrack is not None
-    return _step(
+    return step_of(
         6,
         "kube-proxy",
         f"{found.name(hop)} turns {hop.before.destination} into {hop.after.destination}"
@@ -212,23 +212,25 @@ def container(found: Findings) -> Step:
     beyond = hops[first + 1 :] if first is not None else ()
     pods = [h for h in beyond if found.role(h) is Role.POD]
     if not pods:
-        return _stuck(7, "container", found, found.upstream, beyond)
+        return stuck(7, "container", found, found.upstream, beyond)
     request = found.payload(found.upstream, back=False)
     answer = found.payload(found.upstream, back=True)
     here = pods[-1]
     if request is None or answer is None or answer.sightings[0].tap.netns != here.netns:
-        blocked = found.blocked(found.upstream)
-        verdict, why = blocked or (
-            Verdict.INCONCLUSIVE,
+        return stuck(
+            7,
+            "container",
+            found,
+            found.upstream,
+            beyond,
             f"the connection reached {found.name(here)}, no answer was seen leaving it",
         )
-        return _step(7, "container", why, beyond, {}, verdict=verdict)
     took = answer.sightings[0].time_ns - request.sightings[-1].time_ns
     place = found.world.place(here.netns)
     facts = {"pod": found.name(here), "node": place.node, "answer after": f"{took / 1000:.0f} µs"}
     sentence = f"{found.name(here)}" + (f" on {place.node}" if place.node else "")
     sentence += f" answers at {here.after.destination} to {here.after.source}"
-    return _step(7, "container", sentence, beyond, facts)
+    return step_of(7, "container", sentence, beyond, facts)
 
 
 def way_back(found: Findings) -> Step:
@@ -239,19 +241,20 @@ def way_back(found: Findings) -> Step:
         if walk is not None:
             hops += found.witness.hops(walk)
     if not hops:
-        return _unseen(8, "the way back", "no answer was seen on the wire")
+        return stuck(8, "the way back", found, found.client, (), "no answer was seen on the wire")
     home = hops[-1].netns == found.world.client and bool(hops[-1].inward)
     got = found.answer.status
     if not home or not got:
         why = found.answer.error or "the answer was not seen at the client"
-        return _step(8, "the way back", why, tuple(hops), {}, verdict=Verdict.INCONCLUSIVE)
+        lost = found.upstream if found.blocked(found.upstream) is not None else found.client
+        return stuck(8, "the way back", found, lost, tuple(hops), why)
     undone = sum(1 for h in hops if h.nat is not None)
     sentence = f"the answer, {got} {found.answer.reason}, arrives at {hops[-1].after.destination}"
     sentence += f"; conntrack undid the rewrites in {undone} namespaces" if undone else ""
-    return _step(8, "the way back", sentence, tuple(hops), {"status": str(got)})
+    return step_of(8, "the way back", sentence, tuple(hops), {"status": str(got)})
 
 
-def _step(
+def step_of(
     number: int,
     name: str,
     sentence: str,
@@ -260,6 +263,7 @@ def _step(
     *,
     verdict: Verdict = Verdict.DELIVERED,
 ) -> Step:
+    """Make a step whose evidence is that of its hops."""
     return Step(
         number=number,
         name=name,
@@ -272,7 +276,8 @@ def _step(
     )
 
 
-def _with(step: Step, evidence: tuple[Evidence, ...]) -> Step:
+def with_evidence(step: Step, evidence: tuple[Evidence, ...]) -> Step:
+    """Add evidence to a step."""
     return Step(
         number=step.number,
         name=step.name,
@@ -285,14 +290,26 @@ def _with(step: Step, evidence: tuple[Evidence, ...]) -> Step:
     )
 
 
-def _unseen(number: int, name: str, why: str) -> Step:
+def unseen(number: int, name: str, why: str) -> Step:
+    """Make a step that no source saw anything of."""
     return Step(number=number, name=name, verdict=Verdict.INCONCLUSIVE, sentence=why, facts={})
 
 
-def _stuck(number: int, name: str, found: Findings, leg: Leg | None, hops: tuple[Hop, ...]) -> Step:
-    """The opening packet did not get past this step: say why when that is known, else where it was last seen."""
-    verdict, why = found.blocked(leg) or (Verdict.INCONCLUSIVE, found.last_seen(leg))
-    return _step(number, name, why, hops, {}, verdict=verdict)
+def stuck(
+    number: int,
+    name: str,
+    found: Findings,
+    leg: Leg | None,
+    hops: tuple[Hop, ...],
+    otherwise: str = "",
+) -> Step:
+    """The request did not get past this step: say why when that is known, else where it was last seen."""
+    why = found.blocked(leg)
+    if why is None:
+        words = otherwise or found.last_seen(leg)
+        return step_of(number, name, words, hops, {}, verdict=Verdict.INCONCLUSIVE)
+    step = step_of(number, name, why.sentence, hops, {"cause": why.cause}, verdict=why.verdict)
+    return with_evidence(step, why.evidence)
 
 
 def _arrival(found: Findings) -> int | None:

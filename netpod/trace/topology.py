@@ -1,7 +1,7 @@
 """Namespaces, links, and what their addresses mean (pure)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class World:
         ingress_pods: Addresses of the ingress controller's pods.
         logs: Where the ingress proxy's access lines are: container log directories or files.
         lock: File that only one trace at a time may hold, or None.
+        cache: File to keep what is known of the kernel's structures in, or None.
     """
 
     places: dict[str, Place]
@@ -48,6 +49,7 @@ class World:
     logs: tuple[Path, ...] = ()
     lock: Path | None = None
     note: str = ""
+    cache: Path | None = None
 
     def ruled(self) -> tuple[str, ...]:
         """Return the namespaces that hold rules: the edge and the nodes."""
@@ -72,13 +74,27 @@ class World:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One link. `peer` is the index of a veth's other end, in that end's namespace; `master` of its bridge; else 0."""
+    """One link.
+
+    Attributes:
+        peer: Index of a veth's other end, in that end's namespace; else 0.
+        master: Index of its bridge; else 0.
+        kind: As `ip -d link` says, e.g. "veth", "bridge"; "" when the kernel does not.
+        up: Whether it is set up.
+        carrier: Whether its other end is up too.
+        hairpin: Whether a bridge port sends frames back where they came from; None when it is no port.
+    """
 
     netns: str
     index: int
     name: str
     peer: int = 0
     master: int = 0
+    kind: str = ""
+    up: bool = True
+    carrier: bool = True
+    mtu: int = 0
+    hairpin: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +102,18 @@ class Topology:
     """Links by (namespace, name). Empty is allowed: then nothing is said about peers and bridges."""
 
     links: Mapping[tuple[str, str], Link]
+    addresses: Mapping[str, frozenset[IPv4Address]] = field(default_factory=dict)
+
+    def peer(self, netns_name: str, name: str) -> Link | None:
+        """Return the other end of a veth pair, or None."""
+        for link in self.links.values():
+            if self.connected((netns_name, name), (link.netns, link.name)):
+                return link
+        return None
+
+    def owner(self, ip: IPv4Address) -> str:
+        """Return the namespace that has an address, or ""."""
+        return next((name for name, ips in self.addresses.items() if ip in ips), "")
 
     def bridge_port(self, netns_name: str, name: str) -> bool:
         """Return whether a link is a port of a bridge."""
@@ -101,10 +129,10 @@ class Topology:
 
 
 def doors(objects: ClusterObjects, connect: Address) -> tuple[Address, ...]:
-    """Return the endpoints of the Service behind a load balancer's address: where a request to it enters (pure)."""
-    service = objects.service_by_external_ip(connect.ip)
+    """Return where a request to an address may end: the Service's endpoints, or the address itself (pure)."""
+    service = objects.service_at(connect)
     if service is None:
-        return ()
+        return (connect,) if connect.port else ()
     slices = objects.slices(Key(service.metadata.namespace, service.metadata.name))
     found = {
         Address(IPv4Address(ip), port.port)
@@ -119,12 +147,16 @@ def doors(objects: ClusterObjects, connect: Address) -> tuple[Address, ...]:
 
 
 def capture_ports(objects: ClusterObjects, connect: Address) -> tuple[int, ...]:
-    """Return the ports a request to `connect` may show on its way to the ingress pod, beside the client's own (pure).
+    """Return the ports a request to `connect` may show on its way, beside the client's own (pure).
 
     Masquerading changes the client's port to one nobody knows before; the destination's ports stay.
     """
     ports = {connect.port} | {door.port for door in doors(objects, connect)}
-    service = objects.service_by_external_ip(connect.ip)
+    service = objects.service_at(connect)
     for port in service.spec.ports if service is not None else ():
         ports |= {port.port, port.node_port}
-    return tuple(sorted(ports - {0}))
+    return tuple(sorted(ports - {0}))[:MAX_PORTS]
+
+
+MAX_PORTS = 100
+"""A filter's jumps reach no further."""

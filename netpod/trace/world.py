@@ -7,6 +7,7 @@ from netpod.api.meta import Key
 from netpod.api.pod import Pod
 from netpod.linux import netns
 from netpod.paths import Paths
+from netpod.trace import where
 from netpod.trace.model import Role
 from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects
 from netpod.trace.topology import Place, World
@@ -15,13 +16,22 @@ MAX_PODS = 48
 """Pods that are listened to: closing a tap costs the kernel 13 ms, and a node's own taps see its pods' frames too."""
 
 
-def observe_world(paths: Paths, objects: ClusterObjects, *, services: Iterable[Key] = ()) -> World:
-    """Find the namespaces of a cluster that a request from outside to some Services may cross.
+def observe_world(
+    paths: Paths,
+    objects: ClusterObjects,
+    *,
+    services: Iterable[Key] = (),
+    client: Place | None = None,
+    targets: Iterable[Pod] = (),
+) -> World:
+    """Find the namespaces of a cluster that a request to some Services or pods may cross.
 
     Args:
         paths: The cluster's names.
         objects: Its objects.
-        services: Services the request may reach behind the ingress; their pods are listened to.
+        services: Services the request may reach; their pods are listened to.
+        client: Where the request starts; None is outside.
+        targets: Other pods to listen to.
 
     Returns:
         The outside, edge, underlay and node namespaces that are there, the ingress controller's pods, and at most
@@ -40,15 +50,17 @@ def observe_world(paths: Paths, objects: ClusterObjects, *, services: Iterable[K
             places[name] = Place(netns=name, role=Role.NODE, node=node.metadata.name)
     ingress = _running(objects.endpoint_pods(INGRESS_SERVICE))
     behind = [p for key in services for p in _running(objects.endpoint_pods(key))]
-    wanted = [*ingress, *behind]
+    wanted = [*_running(targets), *ingress, *behind]
     for pod in wanted[:MAX_PODS]:
-        place = _pod_place(paths, pod)
+        place = where.pod_place(paths, pod)
         if place.netns in present:
             places[place.netns] = place
+    if client is not None and client.netns in present:
+        places.setdefault(client.netns, client)
     left_out = len(wanted) - MAX_PODS
     return World(
         places=places,
-        client=paths.netns_outside,
+        client=paths.netns_outside if client is None else client.netns,
         objects=objects,
         ingress_pods=frozenset(IPv4Address(pod.status.pod_ip) for pod in ingress),
         logs=tuple(
@@ -57,14 +69,9 @@ def observe_world(paths: Paths, objects: ClusterObjects, *, services: Iterable[K
             for container in p.spec.containers
         ),
         lock=paths.run / "trace.lock" if paths.run.is_dir() else None,
+        cache=paths.run / "skbdrop.json" if paths.run.is_dir() else None,
         note=f"{left_out} pods were not listened to" if left_out > 0 else "",
     )
-
-
-def _pod_place(paths: Paths, pod: Pod) -> Place:
-    key = Key(pod.metadata.namespace, pod.metadata.name)
-    name = paths.netns_pod(pod.spec.node_name, key.namespace, key.name)
-    return Place(netns=name, role=Role.POD, node=pod.spec.node_name, pod=key)
 
 
 def _running(pods: Iterable[Pod]) -> list[Pod]:

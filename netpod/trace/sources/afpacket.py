@@ -9,9 +9,10 @@ Source: packet(7); Linux net/packet/af_packet.c; socket filters: networking/filt
 import ctypes
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netpod.linux import netns
+from netpod.trace.packet import VXLAN_PORTS
 from netpod.trace.sources.frames import Frame
 
 SNAP_LENGTH = 2048
@@ -34,15 +35,19 @@ _JEQ, _JGE, _JGT, _JSET, _RET = 0x15, 0x35, 0x25, 0x45, 0x06
 
 
 def compile_filter(ports: Sequence[int], ranges: Sequence[tuple[int, int]]) -> list[Instruction]:
-    """Compile "TCP over IPv4 with a source or destination port in ports or ranges" (pure).
+    """Compile "IPv4 TCP or UDP with a source or destination port in ports or ranges, any ICMP, any ARP" (pure).
 
-    No port and no range at all means every TCP segment. Later fragments never match: they carry no ports.
+    No port and no range at all means every TCP segment and UDP datagram. Later fragments never match: they carry no
+    ports. ICMP is always kept, it says why a packet was dropped; so is ARP, that says which neighbour is dead.
     """
     program: list[tuple[int, str | int, str | int, int]] = [
         (_LDH_ABS, 0, 0, 12),
+        (_JEQ, "yes", 0, 0x0806),
         (_JEQ, 0, "no", 0x0800),
         (_LDB_ABS, 0, 0, 23),
-        (_JEQ, 0, "no", 6),
+        (_JEQ, "yes", 0, 1),
+        (_JEQ, 1, 0, 6),
+        (_JEQ, 0, "no", 17),
         (_LDH_ABS, 0, 0, 20),
         (_JSET, "no", 0, 0x1FFF),
     ]
@@ -50,14 +55,20 @@ def compile_filter(ports: Sequence[int], ranges: Sequence[tuple[int, int]]) -> l
         program.append((_LDX_MSH, 0, 0, 14))
         for offset in (14, 16):
             program.append((_LDH_IND, 0, 0, offset))
-            program += [(_JEQ, "yes", 0, port) for port in ports]
+            program += [(_JEQ, "yes", 0, port) for port in (*ports, *VXLAN_PORTS)]
             for low, high in ranges:
                 # Below the range: skip the upper bound's test.
                 program += [(_JGE, 0, 1, low), (_JGT, 0, "yes", high)]
         program.append((_RET, 0, 0, 0))
     yes = len(program)
     program += [(_RET, 0, 0, SNAP_LENGTH), (_RET, 0, 0, 0)]
-    targets = {"yes": yes, "no": yes + 1}
+    return assemble(program, {"yes": yes, "no": yes + 1})
+
+
+def assemble(
+    program: Sequence[tuple[int, str | int, str | int, int]], targets: Mapping[str, int]
+) -> list[Instruction]:
+    """Turn jumps to names into the distances that classic BPF knows (pure)."""
 
     def jump(at: int, to: str | int) -> int:
         return targets[to] - at - 1 if isinstance(to, str) else to

@@ -59,7 +59,7 @@ class Conntrack:
 
 
 def parse_entry(netns_name: str, kind: int, flags: int, body: bytes) -> CtEntry | None:
-    """Decode one conntrack message, or return None when it is not about TCP over IPv4 (pure)."""
+    """Decode one conntrack message, or return None when it is not about TCP, UDP or ICMP over IPv4 (pure)."""
     if kind not in (_NEW, _DELETE):
         return None
     found = netlink.attributes(body, 4)
@@ -82,9 +82,8 @@ def _flow(tuple_: bytes) -> Flow | None:
     nested = netlink.attributes(tuple_)
     ip = netlink.attributes(nested.get(1, b""))
     proto = netlink.attributes(nested.get(2, b""))
-    if 1 not in ip or 2 not in ip or proto.get(1, b"\0")[0] != 6:
+    if 1 not in ip or 2 not in ip or proto.get(1, b"\0")[0] not in (1, 6, 17):
         return None
-    return Flow(
-        Address(IPv4Address(ip[1]), int.from_bytes(proto.get(2, b""), "big")),
-        Address(IPv4Address(ip[2]), int.from_bytes(proto.get(3, b""), "big")),
-    )
+    # An ICMP echo has an id (CTA_PROTO_ICMP_ID) in place of both ports.
+    ports = [int.from_bytes(proto.get(k, proto.get(4, b"")), "big") for k in (2, 3)]
+    return Flow(Address(IPv4Address(ip[1]), ports[0]), Address(IPv4Address(ip[2]), ports[1]))

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from netpod.linux import netns, nft
-from netpod.trace.model import Address
-from netpod.trace.packet import HeaderKey, parse_headers
+from netpod.trace.model import Address, Flow
+from netpod.trace.packet import HeaderKey, flow_of, header_of
 from netpod.trace.sources import netlink
 
 TABLE = "netpod-trace"
@@ -40,6 +40,7 @@ class RuleEvent:
 
     Attributes:
         packet: Header key of the packet, or None when its headers were lost.
+        flow: Its addresses and ports at the start of the base chain, or None.
         ct_id: Conntrack id on the first event of each base chain, on kernels that say so; else 0.
     """
 
@@ -51,11 +52,16 @@ class RuleEvent:
     verdict: str
     target: str
     packet: HeaderKey | None
+    flow: Flow | None = None
     ct_id: int = 0
 
 
 def compile_table(
-    client_port: int, reserved: tuple[int, int], doors: Sequence[Address] = ()
+    client_port: int,
+    reserved: tuple[int, int],
+    doors: Sequence[Address] = (),
+    *,
+    protocol: str = "tcp",
 ) -> str:
     """Compile the arming table: one flow by the client's port, and the ports reserved for a traced upstream leg.
 
@@ -63,20 +69,33 @@ def compile_table(
     (priority -200), by the port the connection began with. Applying it twice is the same as once.
 
     Beyond the node that masqueraded it nobody knows the flow's port. There the first packets of all connections to the
-    `doors` (the ingress pods) are traced, at most DOOR_RATE of them: the request's own is found by its headers later.
+    `doors` (the destination's endpoints) are traced, at most DOOR_RATE of them: the request's own is found by its
+    headers later. For protocol "icmp" the client's port is the id of its echo requests.
     """
-    ports = f"{{ {client_port}, {reserved[0]}-{reserved[1]} }}"
-    by_port = f"tcp sport {ports} meta nftrace set 1\n    tcp dport {ports} meta nftrace set 1"
-    by_connection = (
-        f"meta l4proto tcp ct original proto-src {client_port} meta nftrace set 1\n"
-        f"    meta l4proto tcp ct original proto-src {reserved[0]}-{reserved[1]} meta nftrace set 1"
-    )
-    if doors:
+    if protocol == "icmp":
+        by_port = f"icmp id {client_port} meta nftrace set 1"
+        by_connection = f"meta l4proto icmp ct original proto-src {client_port} meta nftrace set 1"
+    else:
+        ports = f"{{ {client_port}, {reserved[0]}-{reserved[1]} }}"
+        by_port = (
+            f"{protocol} sport {ports} meta nftrace set 1\n"
+            f"    {protocol} dport {ports} meta nftrace set 1"
+        )
+        original = f"meta l4proto {protocol} ct original proto-src"
+        by_connection = (
+            f"{original} {client_port} meta nftrace set 1\n"
+            f"    {original} {reserved[0]}-{reserved[1]} meta nftrace set 1"
+        )
+    if doors and protocol != "icmp":
         pairs = ", ".join(f"{door.ip} . {door.port}" for door in doors)
         by_connection += (
-            f"\n    ip daddr . tcp dport {{ {pairs} }} ct state new limit rate {DOOR_RATE}/second"
-            f" burst {DOOR_BURST} packets meta nftrace set 1"
+            f"\n    ip daddr . {protocol} dport {{ {pairs} }} ct state new"
+            f" limit rate {DOOR_RATE}/second burst {DOOR_BURST} packets meta nftrace set 1"
         )
+    return _table(by_port, by_connection)
+
+
+def _table(by_port: str, by_connection: str) -> str:
     chains = (
         ("prerouting", "prerouting", -450, by_port),
         ("prerouting-connection", "prerouting", -190, by_connection),
@@ -167,7 +186,7 @@ class RuleTrace:
 
 def parse_events(netns_name: str, bodies: Iterable[bytes]) -> list[RuleEvent]:
     """Decode the bodies of trace messages of one namespace, in order (pure)."""
-    current: dict[int, HeaderKey | None] = {}
+    current: dict[int, tuple[HeaderKey | None, Flow | None]] = {}
     events = []
     for body in bodies:
         found = netlink.attributes(body, 4)
@@ -175,7 +194,8 @@ def parse_events(netns_name: str, bodies: Iterable[bytes]) -> list[RuleEvent]:
             continue
         identity = int.from_bytes(found[_ID], "big")
         if _NETWORK in found:
-            current[identity] = parse_headers(found[_NETWORK], found.get(_TRANSPORT, b""))
+            headers = found[_NETWORK], found.get(_TRANSPORT, b"")
+            current[identity] = (header_of(*headers), flow_of(*headers))
         kind = int.from_bytes(found[_TYPE], "big")
         verdict, target = _verdict(found, kind)
         events.append(
@@ -187,7 +207,8 @@ def parse_events(netns_name: str, bodies: Iterable[bytes]) -> list[RuleEvent]:
                 handle=int.from_bytes(found.get(_HANDLE, b""), "big") if kind == _TYPE_RULE else 0,
                 verdict=verdict,
                 target=target,
-                packet=current.get(identity),
+                packet=current.get(identity, (None, None))[0],
+                flow=current.get(identity, (None, None))[1],
                 ct_id=int.from_bytes(found.get(_CT_ID, b""), "big"),
             )
         )

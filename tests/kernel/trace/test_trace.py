@@ -183,8 +183,8 @@ def test_dropping_rule_is_named(lab: Lab) -> None:
     assert {s.verdict for s in found.steps[2:]} == {Verdict.NOT_REACHED}
 
 
-def test_missing_route_is_inconclusive_and_says_where_the_packet_was_last(lab: Lab) -> None:
-    """No rule drops a packet without a route: the trace says where it was last seen, and guesses nothing."""
+def test_missing_route_is_found_where_the_default_route_leads(lab: Lab) -> None:
+    """Without its own route to a pod network a node asks the edge, and the edge has none either."""
     objects = world.objects(endpoints=world.WEB[1:])
     lab.program(objects)
     lab.ip(WORKER, "route del 10.244.2.0/24")
@@ -192,10 +192,9 @@ def test_missing_route_is_inconclusive_and_says_where_the_packet_was_last(lab: L
         found = trace(lab, objects)
     finally:
         lab.ip(WORKER, "route add 10.244.2.0/24 via 172.18.0.4")
-    assert found.verdict is Verdict.INCONCLUSIVE, render.to_text(found)
+    assert found.verdict is Verdict.DROPPED, render.to_text(found)
     assert found.steps[5].verdict is Verdict.DELIVERED
-    assert "last seen in edge, arriving at eth0" in found.steps[6].sentence
-    assert "the evidence ends at step 7 (container)" in found.sentence
+    assert "edge dropped it: it has no route to 10.244.2.6" in found.steps[6].sentence
     assert hop_in(found, 6, WORKER).rules
 
 

@@ -46,7 +46,7 @@ def test_host_goes_to_the_ingress_and_an_address_to_itself(
 
 @pytest.mark.parametrize(
     "url",
-    ["", "example.com", "https://example.com/", "http://", "http://a:99999/", "http://a/b c",
+    ["", "example.com", "ftp://example.com/", "http://", "http://a:99999/", "http://a/b c",
      "http://a/\r\nX: y", "http://ä/", "http://[::1"],
 )  # fmt: skip
 def test_url_that_cannot_be_traced_is_a_usage_error(url: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netpod.trace.model import Address, Flow
-from netpod.trace.packet import header_key, parse_frame, parse_headers
+from netpod.trace.packet import header_key, parse_frame, header_of
 from netpod.trace.sources import afpacket, ctnetlink, netlink, nftrace
 from netpod.trace.sources.proxylog import ProxyLog, parse_line
 from tests.unit.trace.builders import A, B, frame
@@ -58,13 +58,16 @@ def test_filter_keeps_the_flow_and_the_reserved_ports(
     assert bool(run_filter(program, data)) is kept
 
 
-def test_filter_without_ports_keeps_tcp_only() -> None:
-    """No port is known: every TCP segment, nothing else."""
+def test_filter_without_ports_keeps_tcp_udp_icmp_and_arp() -> None:
+    """No port is known: every segment and datagram; ICMP and ARP always, they say why packets die."""
     program = afpacket.compile_filter((), ())
     data = frame()
     assert run_filter(program, data) == afpacket.SNAP_LENGTH
-    assert not run_filter(program, data[:23] + b"\x11" + data[24:])
-    assert not run_filter(program, data[:12] + b"\x08\x06" + data[14:])
+    for protocol in (1, 17):
+        assert run_filter(program, data[:23] + bytes([protocol]) + data[24:])
+    assert run_filter(program, data[:12] + b"\x08\x06" + data[14:])
+    assert not run_filter(program, data[:23] + b"\x84" + data[24:])
+    assert not run_filter(program, data[:12] + b"\x86\xdd" + data[14:])
 
 
 def test_fingerprint_survives_nat() -> None:
@@ -82,7 +85,7 @@ def test_headers_of_a_rule_event_give_the_same_key_as_the_frame() -> None:
     data = frame(payload=b"hello", options=b"\x01\x01\x01\x01")
     packet = parse_frame(data)
     assert packet is not None
-    assert parse_headers(data[14:34], data[34:54]) == header_key(packet)
+    assert header_of(data[14:34], data[34:54]) == header_key(packet)
 
 
 @pytest.mark.parametrize("cut", [0, 13, 20, 40, 53])

@@ -1,0 +1,105 @@
+"""What tells why a packet got no further, beside rules: ICMP errors, the kernel's drop reasons, counters (values)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from netpod.trace.model import Flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpError:
+    """An ICMP error message, and what it quotes of the packet it is about.
+
+    Attributes:
+        type: 3 unreachable, 5 redirect, 11 time exceeded, 12 parameter problem. Source: RFC 792.
+        mtu: Of the next link when the code says "fragmentation needed", else 0.
+        netns: Namespace that sent it, as the first one it was seen leaving, or "".
+    """
+
+    type: int
+    code: int
+    mtu: int
+    sender: IPv4Address
+    protocol: int
+    flow: Flow
+    ip_id: int
+    netns: str = ""
+    time_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """One packet buffer that the kernel freed unsent, from its tracepoint skb:kfree_skb.
+
+    Attributes:
+        reason: The kernel's word without its prefix, e.g. "NO_SOCKET"; "NOT_SPECIFIED" says nothing.
+        function: Kernel function that gave it up, e.g. "tcp_v4_rcv+0x7d2", or "".
+        packet: Header key, as `packet.header_of`, or None when there was no header.
+    """
+
+    netns: str
+    time_ns: int
+    reason: str
+    function: str
+    location: int
+    packet: tuple[int, ...] | None
+    flow: Flow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """By how much a counter of /proc/net rose while the request ran; not only this request moves it."""
+
+    netns: str
+    name: str
+    delta: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something observed about a namespace after a failure: `cause` is the word for it, `words` the sentence."""
+
+    cause: str
+    words: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """Where a packet ended: the namespace, the way it came in and the address pair it had there."""
+
+    netns: str
+    inward: str
+    outward: str
+    flow: Flow
+    protocol: int
+    source_netns: str = ""
+
+
+Inspect = Callable[[Stuck], tuple[Finding, ...]]
+"""Looks at links, routes, neighbours and settings where a packet ended."""
+
+
+def no_inspection(stuck: Stuck) -> tuple[Finding, ...]:
+    """Look at nothing: for traces that are read, not made."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clues:
+    """All of them, for one request. `addresses` are the IPv4 addresses of each namespace."""
+
+    icmp: tuple[IcmpError, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    inspect: Inspect = no_inspection
+    addresses: Mapping[str, frozenset[IPv4Address]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examine:
+    """What may be asked of the kernel after a failure; by default nothing."""
+
+    inspect: Inspect = no_inspection
+    name_function: Callable[[int], str] = lambda location: ""

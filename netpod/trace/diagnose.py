@@ -1,0 +1,250 @@
+"""Why a connection did not come about: where its first lost packet ended, and what says so (pure but for `inspect`).
+
+In the order of what counts most: a rule's verdict, the kernel's own drop reason, an ICMP error or a reset on the wire,
+a counter that rose, the state of links and routes. Where none of them speaks, nothing is said but the last place seen.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from netpod.trace import causes
+from netpod.trace.clues import Clues, Drop, Finding, IcmpError, Stuck
+from netpod.trace.hop import Witness
+from netpod.trace.model import (
+    Confidence,
+    Direction,
+    Evidence,
+    Hop,
+    Leg,
+    Role,
+    RuleHit,
+    Source,
+    Verdict,
+    Walk,
+)
+from netpod.trace.packet import header_key
+from netpod.trace.topology import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Why, in words, with what says so. `cause` is one word of causes.py, or "" where nothing is known."""
+
+    verdict: Verdict
+    sentence: str
+    cause: str
+    netns: str
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doctor:
+    """Judges legs of one request."""
+
+    world: World
+    witness: Witness
+    clues: Clues
+    name_function: Callable[[int], str]
+
+    def judge(self, leg: Leg) -> Diagnosis | None:
+        """Return why a leg failed; None when all of its packets arrived."""
+        lost = self._lost(leg)
+        if lost is None:
+            return None
+        walk, silent = lost
+        place = walk.path()[-1].tap.netns
+        found = [
+            *self._rules(leg, walk),
+            *self._kernel(walk),
+            *self._wire(leg),
+            *self._counters(place, silent=silent),
+            *self._state(walk),
+        ]
+        if not found:
+            return None
+        first = found[0]
+        detail = next((d for d in found[1:] if _details(first, d)), None)
+        sentence = first.sentence if detail is None else detail.sentence
+        same = tuple(e for d in found if d.cause == first.cause for e in d.evidence)
+        return replace(first, sentence=sentence, evidence=tuple(dict.fromkeys(same)))
+
+    def arrived(self, walk: Walk, home: str) -> bool:
+        """Whether a packet got to the namespace that has its destination address, or back to its opener."""
+        last = walk.path()[-1]
+        if last.tap.direction is Direction.OUT:
+            return last.tap.netns == home and last.tap.interface == "socket"
+        if last.tap.netns == home and len(walk.sightings) > 1:
+            return True
+        ours = self.clues.addresses.get(last.tap.netns)
+        if ours is None:
+            return self.world.place(last.tap.netns).role is Role.POD
+        return last.packet.flow.destination.ip in ours and last.tap.interface != "socket"
+
+    def _lost(self, leg: Leg) -> tuple[Walk, bool] | None:
+        """The first packet that did not arrive, or that arrived and was met with silence (True)."""
+        home = leg.walks[0].sightings[0].tap.netns
+        opening = leg.opening
+        back = [w for w in leg.walks if not leg.forward(w)]
+        if not opening:
+            return None
+        through = [w for w in opening if self.arrived(w, "")]
+        if not through:
+            return max(opening, key=lambda w: len(w.path())), False
+        if not back:
+            return through[0], True
+        if all(w.packet.reset for w in back):
+            return through[0], True
+        returned = [w for w in back if self.arrived(w, home)]
+        if not returned:
+            return max(back, key=lambda w: len(w.path())), False
+        for walk in leg.walks:
+            forward = leg.forward(walk)
+            if walk in opening or not (walk.packet.length or walk.packet.protocol != 6):
+                continue
+            again = [
+                w for w in leg.walks
+                if leg.forward(w) is forward and w.packet.fingerprint[2] == walk.packet.fingerprint[2]
+            ]  # fmt: skip
+            if not any(self.arrived(w, "" if forward else home) for w in again):
+                return walk, False
+        return None
+
+    def _rules(self, leg: Leg, walk: Walk) -> Iterable[Diagnosis]:
+        """A rule that stopped this packet, or one like it of the same leg."""
+        like = [w for w in leg.walks if leg.forward(w) is leg.forward(walk)]
+        for item in (walk, *like):
+            for hop in self.witness.hops(item):
+                for rule in hop.rules:
+                    if rule.verdict == "drop":
+                        yield self._by_rule(rule, hop)
+                        return
+
+    def _by_rule(self, rule: RuleHit, hop: Hop) -> Diagnosis:
+        where = self.world.place(hop.netns)
+        words = rule.meaning or rule.text or f"policy of chain {rule.chain}"
+        text = f" {rule.text} "
+        refused = "REJECT" in text or " reject" in text or "reject" in rule.chain
+        return Diagnosis(
+            verdict=Verdict.REFUSED if refused else Verdict.DROPPED,
+            sentence=f"{where} {'refused' if refused else 'dropped'} it in chain {rule.chain} ({words})",
+            cause="rule",
+            netns=hop.netns,
+            evidence=rule.evidence,
+        )
+
+    def _kernel(self, walk: Walk) -> Iterable[Diagnosis]:
+        """The kernel freed this very packet without sending it on."""
+        key = header_key(walk.packet)
+        mine = [d for d in self.clues.drops if d.packet == key and d.reason not in causes.HARMLESS]
+        for drop in sorted(mine, key=lambda d: d.reason == "NOT_SPECIFIED"):
+            function = self.name_function(drop.location)
+            cause = causes.of_reason(drop.reason, function)
+            if cause:
+                yield self._made(cause, drop.netns, _kernel_evidence(drop, function))
+
+    def _wire(self, leg: Leg) -> Iterable[Diagnosis]:
+        """An ICMP error about a packet of this leg, or a reset."""
+        flows = {s.packet.flow for w in leg.walks for s in w.sightings}
+        for error in self.clues.icmp:
+            if error.flow in flows or error.flow.reversed() in flows:
+                cause = causes.of_icmp(error)
+                if cause:
+                    yield self._made(cause, error.netns, _icmp_evidence(error))
+        for walk in leg.walks:
+            if walk.packet.reset and not leg.forward(walk):
+                first = walk.sightings[0]
+                evidence = Evidence(
+                    source=Source.CAPTURE,
+                    netns=first.tap.netns,
+                    time_ns=first.time_ns,
+                    reference=f"reset leaving {first.tap}",
+                )
+                yield self._made("no-listener", first.tap.netns, evidence)
+                return
+
+    def _counters(self, netns: str, *, silent: bool) -> Iterable[Diagnosis]:
+        """A counter of the namespace in which the packet ended rose while the request ran."""
+        for counter in self.clues.counters:
+            cause = causes.of_counter(counter.name)
+            if counter.netns == netns and cause and (cause != "backlog" or silent):
+                evidence = Evidence(
+                    source=Source.COUNTERS,
+                    confidence=Confidence.INFERRED,
+                    netns=netns,
+                    reference=f"{counter.name} rose by {counter.delta}",
+                )
+                yield self._made(cause, netns, evidence)
+
+    def _state(self, walk: Walk) -> Iterable[Diagnosis]:
+        """What links, routes and settings say where the packet ended."""
+        path = walk.path()
+        last = path[-1]
+        here = [s for s in path if s.tap.netns == last.tap.netns]
+        ways = {
+            d: next((s.tap.interface for s in here if s.tap.direction is d), "") for d in Direction
+        }
+        stuck = Stuck(
+            netns=last.tap.netns,
+            inward=ways[Direction.IN],
+            outward=ways[Direction.OUT],
+            flow=last.packet.flow,
+            protocol=last.packet.protocol,
+            source_netns=path[0].tap.netns,
+        )
+        for finding in self.clues.inspect(stuck):
+            yield Diagnosis(
+                verdict=causes.verdict(finding.cause),
+                sentence=self._where(stuck.netns, finding),
+                cause=finding.cause,
+                netns=stuck.netns,
+                evidence=(_state_evidence(stuck.netns, finding),),
+            )
+
+    def _where(self, netns: str, finding: Finding) -> str:
+        word = "refused" if causes.verdict(finding.cause) is Verdict.REFUSED else "dropped"
+        return f"{self.world.place(netns)} {word} it: {finding.words}"
+
+    def _made(self, cause: str, netns: str, evidence: Evidence) -> Diagnosis:
+        where = str(self.world.place(netns)) if netns else "a router"
+        return Diagnosis(
+            verdict=causes.verdict(cause),
+            sentence=f"{where} {causes.WORDS[cause]}",
+            cause=cause,
+            netns=netns,
+            evidence=(evidence,),
+        )
+
+
+def _details(first: Diagnosis, other: Diagnosis) -> bool:
+    """Whether another finding says the same in more words: those of the state, which name the thing."""
+    state = other.evidence[0].source is Source.STATE
+    return state and other.cause == first.cause and first.cause != "rule"
+
+
+def _kernel_evidence(drop: Drop, function: str) -> Evidence:
+    place = f" in {function}" if function else ""
+    return Evidence(
+        source=Source.KFREE_SKB,
+        netns=drop.netns,
+        time_ns=drop.time_ns,
+        reference=f"drop reason {drop.reason}{place}",
+    )
+
+
+def _icmp_evidence(error: IcmpError) -> Evidence:
+    mtu = f", MTU {error.mtu}" if error.mtu else ""
+    return Evidence(
+        source=Source.ICMP,
+        netns=error.netns,
+        time_ns=error.time_ns,
+        reference=f"ICMP type {error.type} code {error.code}{mtu} from {error.sender}",
+    )
+
+
+def _state_evidence(netns: str, finding: Finding) -> Evidence:
+    return Evidence(
+        source=Source.STATE,
+        confidence=Confidence.INFERRED,
+        netns=netns,
+        reference=finding.reference,
+    )

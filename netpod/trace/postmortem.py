@@ -1,0 +1,213 @@
+"""Look where a packet ended: links, routes, neighbours, settings, listeners. Reads, changes nothing.
+
+It is done only when a request failed, right after it. `ip route get ... iif` asks the kernel for the very decision that
+it made for the packet; what it says now, it said a moment ago.
+
+Source: ip-route(8); Linux net/ipv4/route.c ip_route_input_slow (which error for which reason).
+"""
+
+import errno
+import json
+from collections.abc import Iterator
+
+from netpod.errors import CommandFailed, KernelError
+from netpod.linux import netns, process, sysctl
+from netpod.trace.clues import Finding, Stuck
+from netpod.trace.correlate import SOCKET
+from netpod.trace.links import observe_links
+from netpod.trace.topology import Topology, World
+
+_LISTEN, _UNCONNECTED = "0A", "07"
+
+
+class Inspector:
+    """Looks at one world; what it has read once it does not read again."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._topology: Topology | None = None
+
+    def __call__(self, stuck: Stuck) -> tuple[Finding, ...]:
+        """Return what is wrong where a packet ended, most telling first."""
+        if not netns.exists(stuck.netns):
+            return (Finding(cause="gone", words="the namespace is gone", reference=stuck.netns),)
+        try:
+            return tuple(self._look(stuck))
+        except (KernelError, ValueError):
+            return ()
+
+    @property
+    def topology(self) -> Topology:
+        """Links and addresses of all namespaces of the world."""
+        if self._topology is None:
+            self._topology = observe_links(self._world.places)
+        return self._topology
+
+    def _look(self, stuck: Stuck) -> Iterator[Finding]:
+        ours = self.topology.addresses.get(stuck.netns, frozenset())
+        if stuck.flow.destination.ip in ours and not stuck.outward:
+            yield from self._listener(stuck)
+            return
+        yield from self._links(stuck)
+        yield from self._hairpin(stuck)
+        yield from self._route(stuck)
+
+    def _links(self, stuck: Stuck) -> Iterator[Finding]:
+        """Is a link on the way to the destination down?"""
+        target = self.topology.owner(stuck.flow.destination.ip)
+        for (name, link_name), link in self.topology.links.items():
+            if link_name == "lo" or name not in (stuck.netns, target):
+                continue
+            if name == target and name != stuck.netns and self._world.place(name).pod is None:
+                continue
+            peer = self.topology.peer(name, link_name)
+            near = (
+                name == target
+                or link_name in (stuck.outward, stuck.inward)
+                or (peer is not None and peer.netns == target)
+            )
+            if near and not link.up:
+                where = self._world.place(name)
+                yield Finding(
+                    cause="link-down",
+                    words=f"link {link_name} of {where} is down",
+                    reference=f"ip -n {name} link show {link_name}",
+                )
+
+    def _hairpin(self, stuck: Stuck) -> Iterator[Finding]:
+        """Must a bridge send a frame out where it came in?"""
+        target = self.topology.owner(stuck.flow.destination.ip)
+        if not target or target != stuck.source_netns:
+            return
+        for (name, link_name), link in self.topology.links.items():
+            peer = self.topology.peer(name, link_name) if name == stuck.netns else None
+            if peer is not None and peer.netns == target and link.hairpin is False:
+                yield Finding(
+                    cause="hairpin",
+                    words=f"bridge port {link_name} does not send a frame back where it came from"
+                    " (hairpin mode is off)",
+                    reference=f"bridge -n {name} -d link show dev {link_name}",
+                )
+
+    def _route(self, stuck: Stuck) -> Iterator[Finding]:
+        to, source = str(stuck.flow.destination.ip), str(stuck.flow.source.ip)
+        argv = ["ip", "-j", "route", "get", to]
+        if stuck.inward and stuck.inward != SOCKET:
+            inward = self._routed(stuck)
+            argv += ["from", source, "iif", inward]
+            if (
+                sysctl.read(stuck.netns, f"net.ipv4.conf.{inward.replace('.', '/')}.forwarding")
+                == "0"
+            ):
+                yield Finding(
+                    cause="ip-forward",
+                    words=f"it does not forward packets from {inward} (ip_forward is 0)",
+                    reference=f"sysctl net.ipv4.conf.{inward}.forwarding = 0",
+                )
+                return
+        try:
+            (route, *_) = json.loads(process.run(argv, netns=stuck.netns).stdout)
+        except CommandFailed as error:
+            yield from self._refused(stuck, error, " ".join(argv))
+            return
+        device, hop = route.get("dev", ""), route.get("gateway", to)
+        argv = ["ip", "-j", "neigh", "show", "to", hop, "dev", device]
+        for row in json.loads(process.run(argv, netns=stuck.netns).stdout or b"[]"):
+            if {"FAILED", "INCOMPLETE"} & set(row.get("state", ())):
+                yield Finding(
+                    cause="neighbour",
+                    words=f"{hop} on {device} does not answer ARP",
+                    reference=f"ip neigh: {hop} dev {device} {' '.join(row['state'])}",
+                )
+
+    def _refused(self, stuck: Stuck, error: CommandFailed, command: str) -> Iterator[Finding]:
+        """The kernel would not route it: which error, and what in the tables says so."""
+        to = stuck.flow.destination.ip
+        shown = process.run(
+            ["ip", "-j", "route", "show", "table", "all", "match", str(to)], netns=stuck.netns
+        )
+        kinds = {row.get("type", "unicast") for row in json.loads(shown.stdout or b"[]")}
+        said = error.stderr.strip().splitlines()[-1:] or [""]
+        reference = f"{command}: {said[0]}"
+        number = error.errno or _number(said[0])
+        bad = sorted(kinds & {"blackhole", "unreachable", "prohibit"})
+        if number == errno.EXDEV:
+            yield Finding(
+                cause="rp-filter",
+                words=f"the way back to {stuck.flow.source.ip} does not lead through {stuck.inward}"
+                " (rp_filter)",
+                reference=reference,
+            )
+        elif bad:
+            yield Finding(
+                cause="blackhole" if bad[0] == "blackhole" else "no-route",
+                words=f"a {bad[0]} route covers {to}",
+                reference=reference,
+            )
+        elif number in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            yield Finding(cause="no-route", words=f"it has no route to {to}", reference=reference)
+        elif number == errno.EINVAL:
+            yield Finding(
+                cause="martian",
+                words=f"it does not accept source {stuck.flow.source.ip} from {stuck.inward}",
+                reference=reference,
+            )
+
+    def _routed(self, stuck: Stuck) -> str:
+        """The link that routing saw a packet come from: a port's bridge, not the port."""
+        link = self.topology.links.get((stuck.netns, stuck.inward))
+        for other in self.topology.links.values():
+            if (
+                link is not None
+                and link.master
+                and other.netns == stuck.netns
+                and (other.index == link.master)
+            ):
+                return other.name
+        return stuck.inward
+
+    def _listener(self, stuck: Stuck) -> Iterator[Finding]:
+        name = {6: "tcp", 17: "udp"}.get(stuck.protocol)
+        if name is None:
+            return
+        wanted = {_LISTEN} if name == "tcp" else {_UNCONNECTED, "01"}
+        port = stuck.flow.destination.port
+        listening = {
+            p
+            for n in (name, f"{name}6")
+            for p, state in _sockets(stuck.netns, n)
+            if state in wanted
+        }
+        if port not in listening:
+            others = ", ".join(map(str, sorted(listening))) or "no port at all"
+            yield Finding(
+                cause="no-listener",
+                words=f"nothing listens on {name} port {port} (it listens on {others})",
+                reference=f"/proc/net/{name}",
+            )
+
+
+def _number(text: str) -> int:
+    words = {
+        "Invalid cross-device link": errno.EXDEV,
+        "Network is unreachable": errno.ENETUNREACH,
+        "No route to host": errno.EHOSTUNREACH,
+        "Invalid argument": errno.EINVAL,
+        "Permission denied": errno.EACCES,
+    }
+    return next((number for part, number in words.items() if part in text), 0)
+
+
+def _sockets(netns_name: str, name: str) -> list[tuple[int, str]]:
+    """Local port and state of each socket of a namespace."""
+
+    def read() -> str:
+        with open(f"/proc/thread-self/net/{name}") as file:
+            return file.read()
+
+    try:
+        rows = netns.call_in(netns_name, read).splitlines()[1:]
+    except OSError:
+        return []
+    fields = [row.split() for row in rows]
+    return [(int(f[1].rpartition(":")[2], 16), f[3]) for f in fields]

@@ -1,0 +1,295 @@
+"""Each way a packet can die, made on purpose in the lab, and whether the trace says where and why."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from netpod.linux import netns, nft, process, sysctl
+from netpod.trace import render, run
+from netpod.trace.model import Source, Trace, Verdict
+from netpod.trace.objects import ClusterObjects
+from netpod.trace.request import Kind
+from netpod.trace.run import Question
+from tests.kernel.trace import lab as world
+from tests.kernel.trace.lab import Lab
+
+WORKER, WORKER2 = (world.PATHS.netns_node(n) for n in ("worker", "worker2"))
+EDGE, OUTSIDE = world.PATHS.netns_edge, world.PATHS.netns_outside
+POD0 = world.PATHS.netns_pod("worker", "default", "web-0")
+POD1 = world.PATHS.netns_pod("worker2", "default", "web-1")
+SVC, FAR = "svc/example-service", "10.244.2.6:8080"
+
+
+def ask(lab: Lab, target: str = SVC, objects: ClusterObjects | None = None, **more: object) -> Trace:
+    """Trace from web-0 with a short patience, unless told otherwise."""
+    question = replace(
+        Question(target=target, source="pod/web-0", timeout=0.4),
+        **more,  # type: ignore[arg-type]
+    )
+    return run.trace(world.PATHS, question, objects or lab.objects)
+
+
+def dropped(found: Trace, *words: str, verdict: Verdict = Verdict.DROPPED) -> None:
+    """The verdict and each of the words are in the sentence."""
+    text = render.to_text(found, verbose=True)
+    assert found.verdict is verdict, text
+    for word in words:
+        assert word in found.sentence, text
+
+
+def sources(found: Trace) -> set[Source]:
+    """Who says so, of the step that ended the request."""
+    ended = next(s for s in found.steps if s.verdict in (Verdict.DROPPED, Verdict.REFUSED))
+    return {e.source for e in ended.evidence}
+
+
+@contextmanager
+def table(name: str, text: str) -> Iterator[None]:
+    """An nft table of somebody else's."""
+    nft.apply(name, f"table ip wall {{ {text} }}\n")
+    try:
+        yield
+    finally:
+        nft.apply(name, "delete table ip wall")
+
+
+@contextmanager
+def setting(name: str, key: str, value: int) -> Iterator[None]:
+    """Another value of a sysctl."""
+    before = sysctl.read(name, key)
+    sysctl.write(name, key, value)
+    try:
+        yield
+    finally:
+        sysctl.write(name, key, before)
+
+
+@contextmanager
+def changed(lab: Lab, name: str, do: str, undo: str) -> Iterator[None]:
+    """An `ip` command and the one that takes it back."""
+    lab.ip(name, do)
+    try:
+        yield
+    finally:
+        lab.ip(name, undo)
+
+
+def iptables(name: str, *arguments: str) -> None:
+    """Run iptables in a namespace."""
+    process.run(["iptables", *arguments], netns=name)
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict", "word"),
+    [("REJECT", Verdict.REFUSED, "refused it in chain FORWARD"),
+     ("DROP", Verdict.DROPPED, "dropped it in chain FORWARD")],
+)  # fmt: skip
+def test_rule_of_somebody_is_quoted(lab: Lab, target: str, verdict: Verdict, word: str) -> None:
+    """A REJECT or DROP rule on the way is named with its text."""
+    rule = ["FORWARD", "-p", "tcp", "--dport", "8080", "-d", "10.244.2.6", "-j", target]
+    iptables(WORKER, "-I", *rule)
+    try:
+        found = ask(lab, FAR)
+    finally:
+        iptables(WORKER, "-D", *rule)
+    dropped(found, "node worker", word, f"-j {target}", verdict=verdict)
+    assert Source.NFTRACE in sources(found)
+
+
+def test_chain_policy_is_named(lab: Lab) -> None:
+    """A chain whose policy is DROP has no rule to quote."""
+    iptables(WORKER2, "-P", "FORWARD", "DROP")
+    try:
+        found = ask(lab, FAR)
+    finally:
+        iptables(WORKER2, "-P", "FORWARD", "ACCEPT")
+    dropped(found, "node worker2 dropped it in chain FORWARD (policy of chain FORWARD)")
+
+
+def test_packet_that_conntrack_calls_invalid(lab: Lab) -> None:
+    """A middlebox that changes sequence numbers makes packets that belong to no connection: KUBE-FORWARD drops them."""
+    wall = (
+        "chain c { type filter hook prerouting priority -290; ip daddr 10.244.2.6 "
+        "tcp flags & (syn | ack) == ack tcp sequence set 77; }"
+    )
+    with table(WORKER2, wall):
+        found = ask(lab, FAR)
+    dropped(found, "node worker2", "KUBE-FORWARD", "conntrack calls it invalid")
+
+
+def test_no_route(lab: Lab) -> None:
+    """The last router has no route to the destination."""
+    found = ask(lab, "192.0.2.9:80", source="outside")
+    dropped(found, "edge dropped it", "no route to 192.0.2.9")
+
+
+def test_blackhole(lab: Lab) -> None:
+    """A blackhole route says nothing to the sender."""
+    with changed(lab, WORKER, "route add blackhole 10.77.0.0/16", "route del blackhole 10.77.0.0/16"):
+        found = ask(lab, "10.77.0.1:80")
+    dropped(found, "node worker dropped it", "blackhole route covers 10.77.0.1")
+
+
+def test_reverse_path_filter(lab: Lab) -> None:
+    """A strict filter drops a source that is reached by another interface."""
+    with (
+        setting(WORKER2, "net.ipv4.conf.all.rp_filter", 1),
+        changed(lab, WORKER2, "route add 10.244.1.0/28 dev cni0", "route del 10.244.1.0/28"),
+    ):
+        found = ask(lab, FAR)
+    dropped(found, "node worker2 dropped it", "rp_filter")
+
+
+def test_forwarding_switched_off(lab: Lab) -> None:
+    """A node with ip_forward 0 is no router."""
+    with setting(WORKER, "net.ipv4.ip_forward", 0):
+        found = ask(lab, FAR)
+    dropped(found, "node worker dropped it", "ip_forward is 0")
+
+
+def test_time_to_live_runs_out(lab: Lab) -> None:
+    """The second router is one too many."""
+    found = ask(lab, FAR, ttl=2)
+    dropped(found, "node worker2", "time to live ran out")
+
+
+def test_packet_too_big_for_the_next_link(lab: Lab) -> None:
+    """Forbidden to fragment, a big datagram ends at the link with the small MTU."""
+    with changed(lab, WORKER2, "link set cni0 mtu 900", "link set cni0 mtu 1500"):
+        found = ask(lab, "10.244.2.6:9999", kind=Kind.UDP, size=1200)
+    dropped(found, "node worker2", "too big")
+
+
+def test_dead_neighbour(lab: Lab) -> None:
+    """Nobody has the address: ARP is asked in vain."""
+    with setting(WORKER2, "net.ipv4.neigh.cni0.retrans_time_ms", 50):
+        found = ask(lab, "10.244.2.99:80")
+    dropped(found, "node worker2", "ARP")
+
+
+def test_no_tcp_listener(lab: Lab) -> None:
+    """A pod refuses a port that nothing listens on, and the trace says what it does listen on."""
+    found = ask(lab, "10.244.2.6:9999")
+    dropped(found, "pod default/web-1", "nothing listens", "8080", verdict=Verdict.REFUSED)
+
+
+def test_no_udp_listener(lab: Lab) -> None:
+    """For a datagram it is an ICMP error that says so."""
+    found = ask(lab, "10.244.2.6:9999", kind=Kind.UDP)
+    dropped(found, "pod default/web-1", "nothing listens", verdict=Verdict.REFUSED)
+
+
+def test_full_backlog(lab: Lab) -> None:
+    """A server that does not accept: further SYNs get no answer, a counter tells."""
+    server = netns.socket_in(POD1, socket.AF_INET, socket.SOCK_STREAM, 0)
+    waiting = [netns.socket_in(POD1, socket.AF_INET, socket.SOCK_STREAM, 0) for _ in range(2)]
+    try:
+        server.bind(("10.244.2.6", 7777))
+        server.listen(0)
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(("10.244.2.6", 7777))
+        found = ask(lab, "10.244.2.6:7777", kind=Kind.TCP)
+    finally:
+        for item in (server, *waiting):
+            item.close()
+    dropped(found, "pod default/web-1", "backlog is full")
+
+
+def test_pod_link_down(lab: Lab) -> None:
+    """The node's end of the pod's veth pair is down."""
+    with (
+        setting(WORKER2, "net.ipv4.neigh.cni0.retrans_time_ms", 50),
+        changed(lab, WORKER2, "link set veth2 down", "link set veth2 up"),
+    ):
+        found = ask(lab, FAR)
+    dropped(found, "node worker2", "link veth2 of node worker2 is down")
+
+
+def test_hairpin_off(lab: Lab) -> None:
+    """A pod that reaches itself through its Service must come back in where it went out."""
+    objects = world.objects(endpoints=world.WEB[:1])
+    lab.program(objects)
+    found = ask(lab, SVC, objects)
+    dropped(found, "node worker", "hairpin mode is off")
+
+
+def test_wrong_target_port(lab: Lab) -> None:
+    """The Service sends to a port on which the pod does not listen."""
+    objects = world.objects()
+    wrong = replace(objects.endpoint_slices[1].ports[0], port=9999)
+    slices = (objects.endpoint_slices[0], replace(objects.endpoint_slices[1], ports=(wrong,)))
+    objects = replace(objects, endpoint_slices=slices)
+    lab.program(objects)
+    found = ask(lab, SVC, objects, source="node/worker")
+    dropped(found, "nothing listens on tcp port 9999", "8080", verdict=Verdict.REFUSED)
+
+
+@pytest.mark.parametrize("source", ["pod/web-0", "node/worker"])
+def test_no_endpoints(lab: Lab, source: str) -> None:
+    """A Service without endpoints is refused at once, from a pod and from the node itself."""
+    objects = world.objects(endpoints=())
+    lab.program(objects)
+    found = ask(lab, SVC, objects, source=source)
+    dropped(found, "node worker refused it", "has no endpoints", verdict=Verdict.REFUSED)
+
+
+def test_no_local_endpoints(lab: Lab) -> None:
+    """With externalTrafficPolicy Local a node without endpoints drops what comes from outside."""
+    objects = world.objects()
+    spec = replace(objects.services[0].spec, external_traffic_policy="Local")
+    services = (replace(objects.services[0], spec=spec), *objects.services[1:])
+    objects = replace(objects, services=services)
+    lab.program(objects)
+    lab.balance(objects, ("worker2",))
+    found = ask(lab, "http://example.com/", objects, source="outside")
+    dropped(found, "node worker2 dropped it", "has no local endpoints")
+
+
+def test_ingress_backend_unreachable(lab: Lab) -> None:
+    """The SYN of the second connection is dropped: it never carried anything that could mark it as ours."""
+    objects = world.objects(endpoints=world.WEB[1:])
+    lab.program(objects)
+    rule = ["FORWARD", "-p", "tcp", "--dport", "8080", "-j", "DROP"]
+    iptables(WORKER2, "-I", *rule)
+    try:
+        found = ask(lab, "http://example.com/", objects, source="outside", timeout=1.0)
+    finally:
+        iptables(WORKER2, "-D", *rule)
+    dropped(found, "step 7", "node worker2 dropped it in chain FORWARD", "--dport 8080")
+
+
+def test_readiness_fails(lab: Lab) -> None:
+    """Endpoints that are not ready get no traffic: refused, and the Service step says how many wait."""
+    objects = world.objects()
+    piece = objects.endpoint_slices[1]
+    waiting = tuple(
+        replace(e, conditions=replace(e.conditions, ready=False)) for e in piece.endpoints
+    )
+    objects = replace(
+        objects, endpoint_slices=(objects.endpoint_slices[0], replace(piece, endpoints=waiting))
+    )
+    lab.program(objects)
+    found = ask(lab, SVC, objects)
+    dropped(found, "has no endpoints", verdict=Verdict.REFUSED)
+    service = next(s for s in found.steps if s.name == "Service")
+    assert "0 ready endpoints and 2 not ready" in service.sentence
+
+
+def test_drop_nobody_explains_is_inconclusive(lab: Lab) -> None:
+    """A program that drops packets before any tap sees the loss: where it was last seen, and no guess."""
+    process.run(["tc", "qdisc", "add", "dev", "veth2", "clsact"], netns=WORKER2)
+    try:
+        process.run(
+            ["tc", "filter", "add", "dev", "veth2", "egress", "matchall", "action", "drop"],
+            netns=WORKER2,
+        )
+        found = ask(lab, FAR)
+    finally:
+        process.run(["tc", "qdisc", "del", "dev", "veth2", "clsact"], netns=WORKER2)
+    text = render.to_text(found)
+    assert found.verdict in (Verdict.INCONCLUSIVE, Verdict.DROPPED), text
+    assert "node worker2" in found.sentence, text
