@@ -8,12 +8,12 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any, TypeVar, Union
 
 import orjson
 
-from netpod.api import meta, registry
+from netpod.api import meta, registry, structs
 from netpod.api.meta import Json, Object, Struct
 from netpod.errors import BadRequest
 
@@ -162,64 +162,80 @@ def _encoder(hint: Any) -> Encoder | None:
     return None
 
 
-class _Field(typing.NamedTuple):
-    attribute: str
-    json: str
-    default: Any
-    always: bool
-    decode: Decoder
-    encode: Encoder | None
+class _Plan:
+    """How a class is decoded and encoded; made once per class.
+
+    Attributes:
+        layout: Reads and makes its objects.
+        decoders: By JSON name: the field's place in the layout, and its decoder.
+        encoders: By place: JSON name, default, whether it is always written, and its encoder, if it needs one.
+        nested: Fields that may hold structs: place, JSON name.
+        unknown: Place of `unknown`.
+    """
+
+    __slots__ = ("decoders", "encoders", "layout", "nested", "open", "unknown")
+
+    def __init__(self, cls: type[Struct]) -> None:
+        self.layout = structs.layout(cls)
+        self.open = cls.OPEN
+        self.unknown = self.layout.index["unknown"]
+        self.decoders: dict[str, tuple[int, Decoder]] = {}
+        self.nested: list[tuple[int, str]] = []
+        encoders: list[tuple[str, Any, bool, Encoder | None]] = []
+        hints = typing.get_type_hints(cls)
+        for place, item in enumerate(fields(cls)):
+            if item.name == "unknown":
+                # Never equal to what is there, so that it is looked at last and apart.
+                encoders.append(("", None, False, None))
+                continue
+            hint = hints[item.name]
+            name = item.metadata.get("json") or json_name(item.name)
+            always = bool(item.metadata.get("always"))
+            self.decoders[name] = (place, _decoder(hint))
+            encoders.append((name, self.layout.defaults[place], always, _encoder(hint)))
+            if _holds_structs(hint):
+                self.nested.append((place, name))
+        self.encoders = tuple(encoders)
 
 
-_plans: dict[type[Struct], tuple[dict[str, _Field], tuple[_Field, ...]]] = {}
+def _holds_structs(hint: Any) -> bool:
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return True
+    return any(_holds_structs(argument) for argument in typing.get_args(hint))
 
 
-def _plan(cls: type[Struct]) -> tuple[dict[str, _Field], tuple[_Field, ...]]:
-    """Return the class's fields by JSON name, and in order of declaration; made once per class."""
-    known = _plans.get(cls)
-    if known is not None:
-        return known
-    hints = typing.get_type_hints(cls)
-    plan = []
-    for item in fields(cls):
-        if item.name == "unknown":
-            continue
-        default = item.default
-        if item.default_factory is not MISSING:
-            default = item.default_factory()
-        plan.append(
-            _Field(
-                item.name,
-                item.metadata.get("json") or json_name(item.name),
-                default,
-                bool(item.metadata.get("always")),
-                _decoder(hints[item.name]),
-                _encoder(hints[item.name]),
-            )
-        )
-    _plans[cls] = {entry.json: entry for entry in plan}, tuple(plan)
-    return _plans[cls]
+_plans: dict[type[Struct], _Plan] = {}
+
+
+def _plan(cls: type[Struct]) -> _Plan:
+    found = _plans.get(cls)
+    if found is None:
+        found = _plans[cls] = _Plan(cls)
+    return found
 
 
 def _decode_struct(cls: type[T], data: Json) -> T:
     if not isinstance(data, dict):
         raise _Mismatch("an object", data)
-    by_name = _plan(cls)[0]
-    known: dict[str, Any] = {}
-    unknown: dict[str, Json] = {}
+    plan = _plans.get(cls) or _plan(cls)
+    decoders = plan.decoders
+    values = list(plan.layout.defaults)
+    unknown: dict[str, Json] | None = None
     for name, value in data.items():
-        entry = by_name.get(name)
-        if entry is None:
+        found = decoders.get(name)
+        if found is None:
+            if unknown is None:
+                unknown = values[plan.unknown] = {}
             unknown[name] = value
         elif value is not None:
+            place, decoder = found
             try:
-                known[entry.attribute] = entry.decode(value)
+                values[place] = decoder(value)
             except _Mismatch as error:
                 error.path.append(f".{name}")
                 raise
-    if unknown:
-        known["unknown"] = unknown
-    return cls(**known)
+    made: T = plan.layout.make(values)
+    return made
 
 
 def decode(cls: type[T], data: Mapping[str, Json]) -> T:
@@ -236,14 +252,20 @@ def decode(cls: type[T], data: Mapping[str, Json]) -> T:
 
 def encode(obj: Struct) -> dict[str, Json]:
     """Turn an object into plain JSON values, leaving out what holds its default."""
+    cls = type(obj)
+    plan = _plans.get(cls) or _plan(cls)
     out: dict[str, Json] = {}
-    for entry in _plan(type(obj))[1]:
-        value = getattr(obj, entry.attribute)
-        if not entry.always and value == entry.default:
+    values = plan.layout.read(obj)
+    for value, (name, default, always, encoder) in zip(values, plan.encoders, strict=True):
+        if value is default or value == default:
+            if not always:
+                continue
+        elif not name:
             continue
-        out[entry.json] = entry.encode(value) if entry.encode and value is not None else value
-    if obj.unknown:
-        out.update(obj.unknown)
+        out[name] = encoder(value) if encoder is not None and value is not None else value
+    unknown = values[plan.unknown]
+    if unknown:
+        out.update(unknown)
     return out
 
 
@@ -286,14 +308,27 @@ def unknown_fields(obj: Struct) -> list[str]:
 
 
 def _collect_unknown(value: Any, path: str, found: list[str]) -> None:
-    if isinstance(value, Struct):
-        if not value.OPEN:
-            found.extend(f"{path}.{name}".lstrip(".") for name in value.unknown)
-        for entry in _plan(type(value))[1]:
-            _collect_unknown(getattr(value, entry.attribute), f"{path}.{entry.json}", found)
-    elif isinstance(value, tuple):
+    if isinstance(value, tuple):
         for index, element in enumerate(value):
-            _collect_unknown(element, f"{path}[{index}]", found)
+            if isinstance(element, Struct | tuple):
+                _collect_unknown(element, f"{path}[{index}]", found)
+        return
+    if isinstance(value, Mapping):
+        for key, element in value.items():
+            if isinstance(element, Struct):
+                _collect_unknown(element, f"{path}[{key}]", found)
+        return
+    cls = type(value)
+    plan = _plans.get(cls) or _plan(cls)
+    values = plan.layout.read(value)
+    unknown = values[plan.unknown]
+    if unknown and not plan.open:
+        found.extend(f"{path}.{name}".lstrip(".") for name in unknown)
+    defaults = plan.layout.defaults
+    for place, name in plan.nested:
+        inner = values[place]
+        if inner is not defaults[place] and inner is not None and inner != ():
+            _collect_unknown(inner, f"{path}.{name}", found)
 
 
 def load_manifests(text: str | bytes) -> list[dict[str, Json]]:

@@ -5,7 +5,6 @@ Source: pkg/apis/{core,apps,discovery,networking}/v1/defaults.go.
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from netpod.api import defaults_pod, defaults_service
@@ -16,6 +15,7 @@ from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Object
 from netpod.api.networking import IngressClass
 from netpod.api.node import Node
+from netpod.api.structs import replace
 
 T = TypeVar("T", bound=Object)
 

@@ -4,7 +4,6 @@ Source: pkg/apis/core/v1/defaults.go; plugin/pkg/admission/priority.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from netpod.api import quantity
@@ -22,6 +21,7 @@ from netpod.api.pod import (
     ResourceRequirements,
     Volume,
 )
+from netpod.api.structs import replace
 
 S = TypeVar("S", bound=Struct)
 

@@ -4,7 +4,6 @@ Source: pkg/apis/core/v1/defaults.go SetDefaults_Service; pkg/registry/core/serv
 dropTypeDependentFields; pkg/registry/core/service/storage/alloc.go.
 """
 
-from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
 
 from netpod.api.defaults_pod import fill
@@ -15,6 +14,7 @@ from netpod.api.service import (
     ServiceSpec,
     SessionAffinityConfig,
 )
+from netpod.api.structs import replace
 
 AFFINITY_SECONDS = 10_800
 """How long `sessionAffinity: ClientIP` remembers a client unless told otherwise."""

@@ -3,8 +3,6 @@
 Source: pkg/apis/{batch,apps,core,networking,autoscaling,rbac,storage,scheduling}/v1/defaults.go.
 """
 
-from dataclasses import replace
-
 from netpod.api import defaults_pod
 from netpod.api.autoscaling import HorizontalPodAutoscaler
 from netpod.api.batch import CronJob, Job
@@ -14,6 +12,7 @@ from netpod.api.pod import PodTemplateSpec
 from netpod.api.policy import PriorityClass
 from netpod.api.rbac import GROUP, ClusterRoleBinding, RoleBinding, Subject
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
+from netpod.api.structs import replace
 from netpod.api.workloads import (
     DaemonSet,
     PodTemplate,

@@ -7,11 +7,10 @@ Source: k8s.io/apiserver pkg/admission; plugin/pkg/admission/*; pkg/registry/*/s
 """
 
 import base64
-import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
-from netpod.api import defaults, defaults_service, registry, validation
+from netpod.api import defaults, defaults_service, registry, structs, validation
 from netpod.api.core import Namespace, Secret
 from netpod.api.meta import LabelSelector, Object
 from netpod.api.networking import Ingress, IngressClass
@@ -42,8 +41,8 @@ async def default_service_account(_: Storage, obj: Object) -> Object:
     """A pod without a ServiceAccount runs as `default` (plug-in ServiceAccount)."""
     pod = cast(Pod, obj)
     name = pod.spec.service_account_name or pod.spec.service_account or "default"
-    spec = dataclasses.replace(pod.spec, service_account_name=name, service_account=name)
-    return dataclasses.replace(pod, spec=spec)
+    spec = structs.replace(pod.spec, service_account_name=name, service_account=name)
+    return structs.replace(pod, spec=spec)
 
 
 async def default_tolerations(_: Storage, obj: Object) -> Object:
@@ -63,15 +62,15 @@ async def default_tolerations(_: Storage, obj: Object) -> Object:
     )
     if not added:
         return pod
-    spec = dataclasses.replace(pod.spec, tolerations=pod.spec.tolerations + added)
-    return dataclasses.replace(pod, spec=spec)
+    spec = structs.replace(pod.spec, tolerations=pod.spec.tolerations + added)
+    return structs.replace(pod, spec=spec)
 
 
 async def pending(_: Storage, obj: Object) -> Object:
     """A new pod is Pending, whatever its author wrote (strategy of pods)."""
     pod = cast(Pod, obj)
     state = PodStatus(phase="Pending", qos_class=_qos_class(pod))
-    return dataclasses.replace(pod, status=state)
+    return structs.replace(pod, status=state)
 
 
 def _qos_class(pod: Pod) -> str:
@@ -106,8 +105,8 @@ async def default_ingress_class(store: Storage, obj: Object) -> Object:
         return ingress
     newest = max(created for created, _ in classes)
     name = min(name for created, name in classes if created == newest)
-    spec = dataclasses.replace(ingress.spec, ingress_class_name=name)
-    return dataclasses.replace(ingress, spec=spec)
+    spec = structs.replace(ingress.spec, ingress_class_name=name)
+    return structs.replace(ingress, spec=spec)
 
 
 async def active_namespace(_: Storage, obj: Object) -> Object:
@@ -117,11 +116,11 @@ async def active_namespace(_: Storage, obj: Object) -> Object:
     finalizers = namespace.spec.finalizers
     if KUBERNETES not in finalizers:
         finalizers = (*finalizers, KUBERNETES)
-    return dataclasses.replace(
+    return structs.replace(
         namespace,
-        metadata=dataclasses.replace(namespace.metadata, labels=labels),
-        spec=dataclasses.replace(namespace.spec, finalizers=finalizers),
-        status=dataclasses.replace(namespace.status, phase="Active", conditions=()),
+        metadata=structs.replace(namespace.metadata, labels=labels),
+        spec=structs.replace(namespace.spec, finalizers=finalizers),
+        status=structs.replace(namespace.status, phase="Active", conditions=()),
     )
 
 
@@ -131,7 +130,7 @@ async def fold_string_data(_: Storage, obj: Object) -> Object:
     if not secret.string_data:
         return secret
     encoded = {k: base64.b64encode(v.encode()).decode() for k, v in secret.string_data.items()}
-    return dataclasses.replace(secret, data={**secret.data, **encoded}, string_data={})
+    return structs.replace(secret, data={**secret.data, **encoded}, string_data={})
 
 
 async def own_selector(_: Storage, obj: Object) -> Object:
@@ -148,15 +147,15 @@ async def own_selector(_: Storage, obj: Object) -> Object:
         "batch.kubernetes.io/controller-uid": uid,
         "batch.kubernetes.io/job-name": name,
     }
-    metadata = dataclasses.replace(template.metadata, labels=labels)
+    metadata = structs.replace(template.metadata, labels=labels)
     selector = LabelSelector(match_labels={"batch.kubernetes.io/controller-uid": uid})
-    spec = dataclasses.replace(
-        job.spec, selector=selector, template=dataclasses.replace(template, metadata=metadata)
+    spec = structs.replace(
+        job.spec, selector=selector, template=structs.replace(template, metadata=metadata)
     )
     own = job.metadata
     if not own.labels:
-        own = dataclasses.replace(own, labels=labels)
-    return dataclasses.replace(job, metadata=own, spec=spec)
+        own = structs.replace(own, labels=labels)
+    return structs.replace(job, metadata=own, spec=spec)
 
 
 ON_CREATE: dict[str, tuple[Mutator, ...]] = {

@@ -3,10 +3,8 @@
 Reading is in reading.py, deletion in deletion.py, the remaining subresources in subresources.py.
 """
 
-import dataclasses
-
 from netpod import errors
-from netpod.api import codec, registry
+from netpod.api import codec, registry, structs
 from netpod.api.meta import Json, Object
 from netpod.apiserver import (
     calls,
@@ -54,8 +52,8 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
     namespace = route.namespace if resource.namespaced else ""
     if (metadata.name, metadata.namespace) == (name, namespace):
         return obj
-    metadata = dataclasses.replace(metadata, name=name, namespace=namespace)
-    return dataclasses.replace(obj, metadata=metadata)
+    metadata = structs.replace(metadata, name=name, namespace=namespace)
+    return structs.replace(obj, metadata=metadata)
 
 
 def answer(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
-from netpod.api import codec, defaults, meta, registry
+from netpod.api import codec, defaults, meta, registry, structs
 from netpod.api.meta import Json, Object, Struct
 from netpod.apiserver import field_schema, field_sets, objects
 from netpod.apiserver.calls import Call
@@ -197,8 +197,8 @@ def updated(call: Call, kv: KeyValue, new: T, subresource: str) -> T:
 def _managed(obj: T, managed_fields: tuple[Json, ...]) -> T:
     if obj.metadata.managed_fields == managed_fields:
         return obj
-    metadata = dataclasses.replace(obj.metadata, managed_fields=managed_fields)
-    return dataclasses.replace(obj, metadata=metadata)
+    metadata = structs.replace(obj.metadata, managed_fields=managed_fields)
+    return structs.replace(obj, metadata=metadata)
 
 
 def _relevant(

@@ -5,14 +5,13 @@ The store counts the revision, so a value cannot hold its own. Every value begin
 parsing. What needs an object's inside (selectors, tables) shares one small cache of parsed values.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import TypeVar
 
 import orjson
 
-from netpod.api import codec, registry
+from netpod.api import codec, registry, structs
 from netpod.api.core import CustomResource
 from netpod.api.meta import Json, Object
 from netpod.apiserver import views
@@ -64,8 +63,8 @@ def with_revision(obj: T, revision: str) -> T:
     """The object with that resourceVersion."""
     if obj.metadata.resource_version == revision:
         return obj
-    metadata = dataclasses.replace(obj.metadata, resource_version=revision)
-    return dataclasses.replace(obj, metadata=metadata)
+    metadata = structs.replace(obj.metadata, resource_version=revision)
+    return structs.replace(obj, metadata=metadata)
 
 
 def pack(resource: registry.Resource, obj: Object) -> bytes:

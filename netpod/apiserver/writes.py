@@ -4,7 +4,6 @@ Source: k8s.io/apiserver pkg/registry/rest/{create,update}.go, pkg/registry/gene
 """
 
 import asyncio
-import dataclasses
 import random
 import uuid
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from netpod import errors
-from netpod.api import meta, registry
+from netpod.api import meta, registry, structs
 from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.service import Service
@@ -79,7 +78,7 @@ class Writer:
             suffix = "".join(self._chance.choices(SUFFIX, k=5))
             name = given.generate_name[:GENERATED_BASE] + suffix
         _check_name(resource, name)
-        metadata = dataclasses.replace(
+        metadata = structs.replace(
             given,
             name=name,
             uid=str(uuid.uuid4()),
@@ -90,7 +89,7 @@ class Writer:
             resource_version="",
             self_link="",
         )
-        obj = dataclasses.replace(obj, metadata=metadata)
+        obj = structs.replace(obj, metadata=metadata)
         # Status belongs to whoever observes, not to whoever wishes; only the kubelet registers its node with one.
         if "status" in resource.subresources and resource.kind != "Node":
             obj = _with(obj, status=getattr(resource.cls(), "status"))  # noqa: B009
@@ -189,11 +188,11 @@ def may_go(obj: Object) -> bool:
 
 
 def _with(obj: Object, **changes: Any) -> Object:
-    return dataclasses.replace(obj, **changes)
+    return structs.replace(obj, **changes)
 
 
 def _with_meta(obj: Object, **changes: Any) -> Object:
-    return dataclasses.replace(obj, metadata=dataclasses.replace(obj.metadata, **changes))
+    return structs.replace(obj, metadata=structs.replace(obj.metadata, **changes))
 
 
 def _counted(resource: registry.Resource) -> bool:
@@ -237,7 +236,7 @@ def _merge(resource: registry.Resource, new: Object, old: Object, subresource: s
                 before.name,
                 f"no new finalizers can be added if the object is being deleted, found new: {added}",
             )
-    metadata = dataclasses.replace(
+    metadata = structs.replace(
         new.metadata,
         name=before.name,
         namespace=before.namespace,
@@ -250,9 +249,9 @@ def _merge(resource: registry.Resource, new: Object, old: Object, subresource: s
         deletion_grace_period_seconds=before.deletion_grace_period_seconds,
         self_link="",
     )
-    merged = dataclasses.replace(new, metadata=metadata)
+    merged = structs.replace(new, metadata=metadata)
     if "status" in resource.subresources:
         merged = _with(merged, status=getattr(old, "status"))  # noqa: B009
     if isinstance(merged, Namespace) and isinstance(old, Namespace):
-        merged = dataclasses.replace(merged, spec=old.spec)
+        merged = structs.replace(merged, spec=old.spec)
     return merged
