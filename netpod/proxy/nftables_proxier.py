@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Collection
 
-from netpod.errors import CommandFailed
-from netpod.linux import nft, process
+from netpod.errors import CommandFailed, KernelError
+from netpod.linux import nft, nftwire, process
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.nftables_compiled import Compiled
@@ -64,8 +64,8 @@ class NftablesProxier:
         due = [chain for chain, since in self._stale.items() if now - since >= STALE_SECONDS]
         if due:
             try:
-                await asyncio.to_thread(nft.apply, self._config.netns, delete_text(due))
-            except CommandFailed as error:
+                await asyncio.to_thread(hand_over, self._config.netns, delete_text(due))
+            except KernelError as error:
                 log.warning("cannot delete stale chains yet: %s", error)
                 self._stale.update(dict.fromkeys(due, now))
             else:
@@ -92,7 +92,17 @@ class NftablesProxier:
 
     def _apply(self, texts: list[str]) -> None:
         for text in texts:
-            nft.apply(self._config.netns, text, timeout=120)
+            hand_over(self._config.netns, text)
+
+
+def hand_over(netns: str, text: str) -> None:
+    """One transaction: straight to the kernel where that is possible, by nft where it is not."""
+    try:
+        if nftwire.apply(netns, text):
+            return
+    except KernelError as error:
+        log.debug("%s; nft may say why", error)
+    nft.apply(netns, text, timeout=120)
 
 
 def observe(netns: str) -> Table | None:
