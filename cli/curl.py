@@ -14,7 +14,7 @@ from netpod_cli import context
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option(
-    "--from", "origin", default="outside", show_default=True, help="outside, node/X or pod/X."
+    "--from", "origin", default="outside", show_default=True, help="outside, edge, node/X or pod/X."
 )
 @context.namespace_options
 @click.argument(

@@ -15,7 +15,7 @@ from netpod_cli.context import Target
 @click.option("-l", "--selector", default="", help="Label selector.")
 @click.option("--all", "everything", is_flag=True, help="All objects of the resource.")
 @click.option("--grace-period", type=int, default=None, help="Seconds a pod gets to end.")
-@click.option("--force", is_flag=True, help="With --grace-period=0: do not wait for the kubelet.")
+@click.option("--force", is_flag=True, help="At once: no grace period.")
 @click.option(
     "--cascade", type=click.Choice(["background", "foreground", "orphan"]), default="background"
 )

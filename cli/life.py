@@ -34,7 +34,10 @@ def _cluster() -> str:
 
 @click.command("up", help="Start a cluster on this machine.")
 @click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="YAML file with the fields below."
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="YAML file; README.md lists its fields. Options win.",
 )
 @click.option("--nodes", "workers", type=int, default=None, help="Number of workers.  [default: 2]")
 @click.option(

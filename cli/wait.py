@@ -21,7 +21,7 @@ from netpod_cli.context import Target
 )
 @click.option("-l", "--selector", default="", help="Label selector.")
 @click.option("--all", "everything", is_flag=True, help="All objects of the resource.")
-@click.option("--timeout", default="30s", help="How long to wait for all of them.")
+@click.option("--timeout", default="30s", help="How long to wait for each.")
 @context.namespace_options
 def wait_command(
     arguments: tuple[str, ...],
