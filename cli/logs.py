@@ -1,5 +1,7 @@
 """netpod logs."""
 
+import re
+import sys
 from typing import Any
 
 import click
@@ -11,25 +13,33 @@ from netpod_cli import context
 @click.command("logs", help="Print a container's log: POD, pod/NAME, deploy/NAME or -l a=b.")
 @click.argument("pod", required=False, default="")
 @click.option("-c", "--container", default="", help="Which container of the pod.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("--all-containers", is_flag=True, help="All containers of the pod.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Go on with what comes, until the container ends."
+)
 @click.option("-p", "--previous", is_flag=True, help="The run before the last restart.")
 @click.option("--tail", type=int, default=-1, help="Only the last lines.")
+@click.option(
+    "--since", default="", metavar="DURATION", help="Only what is newer, e.g. 5s, 2m, 3h."
+)
+@click.option("--limit-bytes", type=int, default=0, help="End after so many bytes.")
 @click.option("--timestamps", is_flag=True, help="With the time of each line.")
 @click.option("-l", "--selector", default="", help="All pods with these labels.")
 @context.namespace_options
 def logs_command(
     pod: str,
     container: str,
+    all_containers: bool,
     follow: bool,
     previous: bool,
     tail: int,
+    since: str,
+    limit_bytes: int,
     timestamps: bool,
     selector: str,
     namespace: str,
 ) -> None:
     """Print a container's log."""
-    from netpod.cluster import podlogs
-
     if bool(pod) == bool(selector):
         raise UsageError("name one pod, or give a selector with -l")
     api = context.api()
@@ -38,25 +48,44 @@ def logs_command(
         pods = api.request("GET", path, query={"labelSelector": selector})["items"]
     else:
         pods = [pod_of(api, pod, namespace)]
-    if follow and len(pods) > 1:
-        raise UsageError(f"cannot follow {len(pods)} pods at once; name one")
-    for item in pods:
-        meta = item["metadata"]
-        lines = podlogs.read(
-            context.paths(),
-            meta["namespace"],
-            meta["name"],
-            meta["uid"],
-            container_of(item, container),
-            previous=previous,
-            follow=follow,
-            tail=tail,
-        )
+    wanted = [
+        (item, name)
+        for item in pods
+        for name in (_containers(item) if all_containers else [container_of(item, container)])
+    ]
+    if follow and len(wanted) > 1:
+        raise UsageError(f"cannot follow {len(wanted)} logs at once; name one")
+    query = {
+        "follow": "true" if follow else "",
+        "previous": "true" if previous else "",
+        "timestamps": "true" if timestamps else "",
+        "tailLines": str(tail) if tail >= 0 else "",
+        "sinceSeconds": str(_seconds(since)) if since else "",
+        "limitBytes": str(limit_bytes) if limit_bytes else "",
+    }
+    options = {name: value for name, value in query.items() if value}
+    for item, name in wanted:
+        path = context.targets([f"pod/{item['metadata']['name']}"])[0].path(namespace, "log")
         try:
-            for line in lines:
-                click.echo(f"{line.time} {line.text}" if timestamps else line.text)
+            with api.stream(path, query={**options, "container": name}) as lines:
+                for line in lines:
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
         except KeyboardInterrupt:
             return
+
+
+def _seconds(text: str) -> int:
+    """Read Go's durations, whole seconds at least: `90s`, `5m`, `1h30m`."""
+    parts = re.findall(r"(\d+)([hms])", text)
+    if not parts or "".join(a + b for a, b in parts) != text:
+        raise UsageError(f"cannot read duration {text!r}: write e.g. 90s, 5m or 1h30m")
+    return max(1, sum(int(a) * {"h": 3600, "m": 60, "s": 1}[b] for a, b in parts))
+
+
+def _containers(pod: dict[str, Any]) -> list[str]:
+    spec = pod["spec"]
+    return [str(c["name"]) for c in (*(spec.get("initContainers") or ()), *spec["containers"])]
 
 
 def pod_of(api: Any, word: str, namespace: str) -> dict[str, Any]:
@@ -84,9 +113,9 @@ def container_of(pod: dict[str, Any], name: str) -> str:
     Raises:
         BadRequest: the pod has no such container.
     """
-    names = [c["name"] for c in pod["spec"]["containers"]]
+    names = _containers(pod)
     if name and name not in names:
         raise BadRequest(
             f"container {name} is not valid for pod {pod['metadata']['name']}; it has {', '.join(names)}"
         )
-    return name or str(names[0])
+    return name or str(pod["spec"]["containers"][0]["name"])

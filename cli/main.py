@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("wait", "Wait for a condition."),
     "logs": ("logs", "Print a container's log."),
     "exec": ("exec", "Run a program inside a pod's namespaces."),
+    "port-forward": ("port_forward", "Lead ports of this machine to a pod."),
     "curl": ("curl", "Run curl from the outside, a node or a pod."),
     "trace": ("trace", "Send a request and show every hop it takes."),
     "proxy-mode": ("proxymode", "Change how Services become rules, while everything runs."),
@@ -31,7 +32,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 _SECTIONS = (
     ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "kubeconfig")),
-    ("Objects", ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec")),
+    (
+        "Objects",
+        ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec", "port-forward"),
+    ),
     ("Data path", ("trace", "rules", "proxy-mode", "curl")),
 )
 
