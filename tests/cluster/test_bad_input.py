@@ -1,6 +1,5 @@
 """What cannot be is said in one line on stderr, with its exit code, and nothing is half-made."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,7 +149,7 @@ def test_a_wrong_manifest(cluster: Cluster, manifest: str, words: tuple[str, ...
 def test_a_node_port_somebody_else_has(cluster: Cluster) -> None:
     """Exit 1: it is allocated already."""
     taken = cluster.get("/api/v1/namespaces/kube-system/services/ingress")["spec"]["ports"][0]
-    spec = "{type: NodePort, ports: [{port: 80, nodePort: %d}]}" % taken["nodePort"]
+    spec = f"{{type: NodePort, ports: [{{port: 80, nodePort: {taken['nodePort']}}}]}}"
     result = cluster.cli("apply", "-f", "-", stdin=SERVICE % spec)
     refused(result, 1, str(taken["nodePort"]), "already allocated")
 

@@ -1,6 +1,5 @@
 """The main job: from nothing to one request's eight steps."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ STEPS = (
 
 def test_a_newcomer_sees_the_eight_steps(demo: tuple[Cluster, Result]) -> None:
     """`netpod demo` starts, applies, traces, prints the body and says what to try next."""
-    cluster, result = demo
+    _, result = demo
     assert result.code == 0, result
     numbered = [line for line in result.lines if line[:1].isdigit() and line[1:2] == " "]
     assert [line.split("  +")[0] for line in numbered] == [
@@ -51,9 +50,10 @@ def _versions(cluster: Cluster) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def trace(cluster: Cluster) -> Iterator[dict[str, Any]]:
+def trace(cluster: Cluster) -> dict[str, Any]:
     """One trace of the example as JSON."""
-    yield cluster.ok("trace", "http://example.com/", "-o", "json").json
+    found: dict[str, Any] = cluster.ok("trace", "http://example.com/", "-o", "json").json
+    return found
 
 
 def test_every_step_of_a_trace_has_evidence(trace: dict[str, Any]) -> None:

@@ -109,19 +109,25 @@ def test_a_node_that_falls_silent_loses_its_pods_requests() -> None:
     with open(config, "w") as file:
         file.write("nodeMonitorGraceSeconds: 2\n")
     try:
-        with clusters.running("silent", "--config", config, session="netpod", check_leaks=False) as it:
-            there = {p["status"]["podIP"] for p in it.pods() if p["spec"]["nodeName"] == "worker"}
+        with clusters.running(
+            "silent", "--config", config, session="netpod", check_leaks=False
+        ) as it:
+            ingress = it.pods("app.kubernetes.io/name=ingress", "kube-system")[0]["spec"][
+                "nodeName"
+            ]
+            node = "worker2" if ingress == "worker" else "worker"
+            there = {p["status"]["podIP"] for p in it.pods() if p["spec"]["nodeName"] == node}
             assert there
-            pid = it.kill("node", "worker", number=signal.SIGSTOP)
+            pid = it.kill("node", node, number=signal.SIGSTOP)
             try:
-                wait.until(lambda: it.node_ready("worker") == "Unknown", "worker is NotReady", 10)
+                wait.until(lambda: it.node_ready(node) == "Unknown", f"{node} is NotReady", 10)
                 wait.until(lambda: not there & set(it.endpoints()), "its pods leave", 5)
                 assert "NotReady" in it.ok("get", "nodes").stdout
                 with traffic.load(it.paths.netns_outside) as seen:
                     seen.more(50)
             finally:
                 os.kill(pid, signal.SIGCONT)
-            wait.until(lambda: it.node_ready("worker") == "True", "worker is Ready", 10)
+            wait.until(lambda: it.node_ready(node) == "True", f"{node} is Ready", 10)
             wait.until(lambda: there <= set(it.endpoints()), "its pods are back", 15)
             seen.clean()
     finally:

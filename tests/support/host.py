@@ -95,7 +95,7 @@ def _sysctls() -> str:
 
 
 def _mounts(but: str) -> str:
-    """Mount points with their types. Ids and the order of mounting are left out, and so is /run/netns with others' use."""
+    """Mount points with their types, without ids and order, and without /run/netns while others use it."""
     lines = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")

@@ -13,7 +13,9 @@ from netpod.api.registry import Resource
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 400
 SOURCES = sorted(
-    path for part in ("netpod", "cli", "tests", "benchmarks") for path in (ROOT / part).rglob("*.py")
+    path
+    for part in ("netpod", "cli", "tests", "benchmarks")
+    for path in (ROOT / part).rglob("*.py")
 )
 PACKAGES = [path for path in SOURCES if path.name == "__init__.py"]
 MODULES = [path for path in SOURCES if path.name != "__init__.py"]
@@ -53,12 +55,16 @@ def test_every_package_is_installed() -> None:
 def test_every_path_in_the_architecture_exists() -> None:
     """A map of what is no longer there is worse than none."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    found = set(re.findall(r"`((?:netpod|cli|tests|benchmarks|docs|vagrant|examples)/[\w./-]*)`", text))
+    found = set(
+        re.findall(r"`((?:netpod|cli|tests|benchmarks|docs|vagrant|examples)/[\w./-]*)`", text)
+    )
     assert found, "ARCHITECTURE.md names no file"
     assert not [path for path in sorted(found) if not (ROOT / path).exists()]
 
 
-@pytest.mark.parametrize("resource", registry.RESOURCES, ids=lambda it: f"{it.api_version}.{it.kind}")
+@pytest.mark.parametrize(
+    "resource", registry.RESOURCES, ids=lambda it: f"{it.api_version}.{it.kind}"
+)
 def test_every_resource_survives_the_codec(resource: Resource) -> None:
     """Decode, encode and decode again: nothing is lost, unknown fields neither."""
     manifest = {
@@ -76,7 +82,9 @@ def test_every_resource_survives_the_codec(resource: Resource) -> None:
     assert codec.from_json(resource.cls, codec.to_json(obj)) == obj
 
 
-@pytest.mark.parametrize("resource", registry.RESOURCES, ids=lambda it: f"{it.api_version}.{it.kind}")
+@pytest.mark.parametrize(
+    "resource", registry.RESOURCES, ids=lambda it: f"{it.api_version}.{it.kind}"
+)
 def test_every_resource_is_found_by_all_its_names(resource: Resource) -> None:
     """Plural, singular, short names and kind lead to one entry."""
     assert dataclasses.is_dataclass(resource.cls)
