@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Union
 
 import orjson
 
-from netpod.api import meta, registry, structs
+from netpod.api import memo, meta, registry, structs
 from netpod.api.meta import Json, Object, Struct
 from netpod.errors import BadRequest
 
@@ -30,6 +30,9 @@ _ACRONYMS = {
     "uuid": "UUID",
     "api": "API",
 }
+SHARED_BYTES = 16_384
+"""Longest JSON of an object that is remembered to be shared."""
+
 _IRREGULAR = {"qos_class": "qosClass", "client_ip": "clientIP"}
 
 
@@ -141,6 +144,8 @@ def _decoder(hint: Any) -> Decoder:
         return _scalar(bool, "a boolean")
     if isinstance(hint, type) and issubclass(hint, Struct):
         cls = hint
+        if cls.SHARED:
+            return functools.partial(_decode_shared, cls)
         return lambda value: _decode_struct(cls, value)
     raise AssertionError(f"no decoder for {hint!r}")
 
@@ -238,6 +243,22 @@ def _decode_struct(cls: type[T], data: Json) -> T:
     return made
 
 
+_shared: dict[tuple[type[Struct], bytes], Struct] = {}
+
+
+def _decode_shared(cls: type[Struct], data: Json) -> Struct:
+    """One object for equal JSON, as long as it is among the last few."""
+    text = orjson.dumps(data)
+    found = _shared.get((cls, text))
+    if found is None:
+        found = _decode_struct(cls, data)
+        if len(text) <= SHARED_BYTES:
+            if len(_shared) >= memo.SIZE:
+                _shared.pop(list(_shared)[0], None)  # noqa: RUF015 - one step, also among threads
+            _shared[cls, text] = found
+    return found
+
+
 def decode(cls: type[T], data: Mapping[str, Json]) -> T:
     """Make an object of plain JSON values.
 
@@ -252,6 +273,11 @@ def decode(cls: type[T], data: Mapping[str, Json]) -> T:
 
 def encode(obj: Struct) -> dict[str, Json]:
     """Turn an object into plain JSON values, leaving out what holds its default."""
+    return _encode(obj, False)
+
+
+def _encode(obj: Struct, as_text: bool) -> dict[str, Json]:
+    """Encode; with `as_text`, fields of SHARED classes as JSON text that is remembered."""
     cls = type(obj)
     plan = _plans.get(cls) or _plan(cls)
     out: dict[str, Json] = {}
@@ -262,7 +288,10 @@ def encode(obj: Struct) -> dict[str, Json]:
                 continue
         elif not name:
             continue
-        out[name] = encoder(value) if encoder is not None and value is not None else value
+        if as_text and isinstance(value, Struct) and value.SHARED:
+            out[name] = _shared_text(value)
+        else:
+            out[name] = encoder(value) if encoder is not None and value is not None else value
     unknown = values[plan.unknown]
     if unknown:
         out.update(unknown)
@@ -284,7 +313,12 @@ def from_json(cls: type[T], text: bytes | str) -> T:
 
 def to_json(obj: Struct) -> bytes:
     """Write an object as JSON text."""
-    return orjson.dumps(encode(obj))
+    return orjson.dumps(_encode(obj, True))
+
+
+@memo.by_identity
+def _shared_text(obj: Struct) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(encode(obj)))
 
 
 def decode_object(data: Mapping[str, Json]) -> Object:
@@ -307,6 +341,11 @@ def unknown_fields(obj: Struct) -> list[str]:
     return found
 
 
+@memo.by_identity
+def _unknown_of(obj: Struct) -> list[str]:
+    return unknown_fields(obj)
+
+
 def _collect_unknown(value: Any, path: str, found: list[str]) -> None:
     if isinstance(value, tuple):
         for index, element in enumerate(value):
@@ -327,7 +366,11 @@ def _collect_unknown(value: Any, path: str, found: list[str]) -> None:
     defaults = plan.layout.defaults
     for place, name in plan.nested:
         inner = values[place]
-        if inner is not defaults[place] and inner is not None and inner != ():
+        if inner is defaults[place] or inner is None or inner == ():
+            continue
+        if isinstance(inner, Struct) and inner.SHARED:
+            found.extend(f"{path}.{name}.{below}".lstrip(".") for below in _unknown_of(inner))
+        else:
             _collect_unknown(inner, f"{path}.{name}", found)
 
 

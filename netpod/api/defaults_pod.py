@@ -6,7 +6,7 @@ Source: pkg/apis/core/v1/defaults.go; plugin/pkg/admission/priority.
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from netpod.api import quantity
+from netpod.api import memo, quantity
 from netpod.api.meta import IntOrString, Struct
 from netpod.api.pod import (
     Container,
@@ -55,8 +55,13 @@ def _fill_zero(struct: S, **defaults: int) -> S:
 
 def pod_defaults(pod: Pod) -> Pod:
     """Return the pod with defaults, requests taken from limits, and its priority."""
-    spec = spec_defaults(pod.spec)
-    spec = replace(
+    return replace(pod, spec=_pod_spec(pod.spec))
+
+
+@memo.by_identity
+def _pod_spec(spec: PodSpec) -> PodSpec:
+    spec = spec_defaults(spec)
+    return replace(
         fill(
             spec,
             enable_service_links=True,
@@ -66,9 +71,9 @@ def pod_defaults(pod: Pod) -> Pod:
         containers=tuple(_requests(container) for container in spec.containers),
         init_containers=tuple(_requests(container) for container in spec.init_containers),
     )
-    return replace(pod, spec=spec)
 
 
+@memo.by_identity
 def spec_defaults(spec: PodSpec) -> PodSpec:
     """Return the spec of a pod or template with defaults."""
     spec = fill(

@@ -38,10 +38,12 @@ def always(default: Any) -> Any:
 class Struct:
     """A JSON object. `unknown` keeps, by JSON name, the fields netpod has no type for.
 
-    A class with OPEN keeps part of its meaning there on purpose, e.g. a volume its source.
+    A class with OPEN keeps part of its meaning there on purpose, e.g. a volume its source. Equal objects of a class
+    with SHARED are decoded once, because many objects hold the same one.
     """
 
     OPEN: ClassVar[bool] = False
+    SHARED: ClassVar[bool] = False
     unknown: Mapping[str, Json] = EMPTY
 
 

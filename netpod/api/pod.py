@@ -231,6 +231,7 @@ class Volume(Struct):
 class PodSpec(Struct):
     """What should run, and where it may."""
 
+    SHARED: ClassVar[bool] = True
     volumes: tuple[Volume, ...] = ()
     init_containers: tuple[Container, ...] = ()
     containers: tuple[Container, ...] = always(())

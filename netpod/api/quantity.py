@@ -70,6 +70,7 @@ def value(quantity: str | int | float) -> int:
     return math.ceil(parse(quantity))
 
 
+@functools.lru_cache(maxsize=4096, typed=True)
 def canonical(quantity: str | int | float) -> str:
     """Return the text the API server answers for a quantity: `0.5` -> `500m`, `2048Ki` -> `2Mi`.
 

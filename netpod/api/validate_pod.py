@@ -3,9 +3,10 @@
 Source: pkg/apis/core/validation/validation.go ValidatePodSpec.
 """
 
-from netpod.api import validate_addresses, validate_container, validate_meta, validate_names
+from netpod.api import memo, validate_addresses, validate_container, validate_meta, validate_names
 from netpod.api.pod import Pod, PodDNSConfig, PodSpec, Toleration
 from netpod.api.validate_errors import Errors, index
+from netpod.errors import FieldError
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
@@ -15,7 +16,14 @@ _MAX_INT32 = 2**31 - 1
 
 def pod(errors: Errors, obj: Pod) -> None:
     """Check a new Pod."""
-    pod_spec(errors, obj.spec, "spec")
+    errors.found.extend(_pod_spec(obj.spec))
+
+
+@memo.by_identity
+def _pod_spec(spec: PodSpec) -> list[FieldError]:
+    errors = Errors()
+    pod_spec(errors, spec, "spec")
+    return errors.found
 
 
 def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:

@@ -10,11 +10,11 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
-from netpod.api import defaults, defaults_service, registry, structs, validation
+from netpod.api import defaults, defaults_service, memo, registry, structs, validation
 from netpod.api.core import Namespace, Secret
 from netpod.api.meta import LabelSelector, Object
 from netpod.api.networking import Ingress, IngressClass
-from netpod.api.pod import Pod, Toleration
+from netpod.api.pod import Pod, PodSpec, Toleration
 from netpod.api.pod_status import PodStatus
 from netpod.api.service import Service
 from netpod.apiserver import objects, status, storage
@@ -40,14 +40,23 @@ _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 async def default_service_account(_: Storage, obj: Object) -> Object:
     """A pod without a ServiceAccount runs as `default` (plug-in ServiceAccount)."""
     pod = cast(Pod, obj)
-    name = pod.spec.service_account_name or pod.spec.service_account or "default"
-    spec = structs.replace(pod.spec, service_account_name=name, service_account=name)
-    return structs.replace(pod, spec=spec)
+    return structs.replace(pod, spec=_with_service_account(pod.spec))
+
+
+@memo.by_identity
+def _with_service_account(spec: PodSpec) -> PodSpec:
+    name = spec.service_account_name or spec.service_account or "default"
+    return structs.replace(spec, service_account_name=name, service_account=name)
 
 
 async def default_tolerations(_: Storage, obj: Object) -> Object:
     """A pod stays 300 s on a node that stopped answering (plug-in DefaultTolerationSeconds)."""
     pod = cast(Pod, obj)
+    return structs.replace(pod, spec=_with_tolerations(pod.spec))
+
+
+@memo.by_identity
+def _with_tolerations(spec: PodSpec) -> PodSpec:
     added = tuple(
         Toleration(
             key=key,
@@ -56,26 +65,25 @@ async def default_tolerations(_: Storage, obj: Object) -> Object:
             toleration_seconds=TOLERATION_SECONDS,
         )
         for key in _TOLERATED
-        if not any(
-            t.key in (key, "") and t.effect in ("NoExecute", "") for t in pod.spec.tolerations
-        )
+        if not any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in spec.tolerations)
     )
-    if not added:
-        return pod
-    spec = structs.replace(pod.spec, tolerations=pod.spec.tolerations + added)
-    return structs.replace(pod, spec=spec)
+    return structs.replace(spec, tolerations=spec.tolerations + added) if added else spec
 
 
 async def pending(_: Storage, obj: Object) -> Object:
     """A new pod is Pending, whatever its author wrote (strategy of pods)."""
     pod = cast(Pod, obj)
-    state = PodStatus(phase="Pending", qos_class=_qos_class(pod))
-    return structs.replace(pod, status=state)
+    return structs.replace(pod, status=_pending_status(pod.spec))
 
 
-def _qos_class(pod: Pod) -> str:
+@memo.by_identity
+def _pending_status(spec: PodSpec) -> PodStatus:
+    return PodStatus(phase="Pending", qos_class=_qos_class(spec))
+
+
+def _qos_class(spec: PodSpec) -> str:
     """Guaranteed, Burstable or BestEffort. Source: pkg/apis/core/v1/helper/qos/qos.go."""
-    containers = pod.spec.containers + pod.spec.init_containers
+    containers = spec.containers + spec.init_containers
     amounts = [(c.resources.requests, c.resources.limits) for c in containers]
     if not any(requests or limits for requests, limits in amounts):
         return "BestEffort"
