@@ -37,7 +37,7 @@ async def main(folder: Path) -> None:
     )
     store = await SqliteStore.open(folder / "store.db")
     try:
-        server = ApiServer(store, ApiServerConfig())
+        server = ApiServer(store, ApiServerConfig(pki=folder / "pki"))
         tls = authority.server_context(pki.server_names([]))
         await server.serve([Listener(socket=local, trusted=True), Listener(socket=remote, tls=tls)])
     finally:

@@ -15,10 +15,12 @@ AUTHENTICATED = "system:authenticated"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An authenticated name and its groups."""
+    """An authenticated name and its groups; `extra` is what else is known, by key."""
 
     name: str
     groups: frozenset[str] = field(default_factory=frozenset)
+    uid: str = ""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 TRUSTED = User(name="system:admin", groups=frozenset({MASTERS, AUTHENTICATED}))

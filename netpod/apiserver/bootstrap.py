@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from netpod.api import registry
+from netpod.api import defaults_pod, registry
 from netpod.api.core import (
     EndpointAddress,
     Endpoints,
@@ -19,8 +19,9 @@ from netpod.api.core import (
 )
 from netpod.api.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from netpod.api.meta import Object, ObjectMeta
+from netpod.api.policy import PriorityClass
 from netpod.api.service import Service, ServicePort, ServiceSpec
-from netpod.apiserver import objects
+from netpod.apiserver import objects, rbac_policy
 from netpod.apiserver.writes import Writer
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -50,6 +51,25 @@ async def ensure(writer: Writer, services: IPv4Network, control_plane: ControlPl
         tasks.create_task(_create(writer, service(services, control_plane)))
         tasks.create_task(_put(writer, endpoints(control_plane)))
         tasks.create_task(_put(writer, endpoint_slice(control_plane)))
+        for obj in (*rbac_policy.objects(), *priority_classes()):
+            tasks.create_task(_create(writer, obj))
+
+
+def priority_classes() -> tuple[PriorityClass, ...]:
+    """The system's own priorities."""
+    said = "Used for system critical pods that must "
+    return (
+        PriorityClass(
+            metadata=ObjectMeta(name="system-cluster-critical"),
+            value=defaults_pod.PRIORITIES["system-cluster-critical"],
+            description=f"{said}run in the cluster, but can be moved to another node if necessary.",
+        ),
+        PriorityClass(
+            metadata=ObjectMeta(name="system-node-critical"),
+            value=defaults_pod.PRIORITIES["system-node-critical"],
+            description=f"{said}not be moved from their current node.",
+        ),
+    )
 
 
 def service(services: IPv4Network, control_plane: ControlPlane) -> Service:

@@ -1,5 +1,6 @@
 """Which objects a list or watch is about: label and field selectors, parsed only as far as they need."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netpod import errors
@@ -39,6 +40,17 @@ class Selection:
 
 
 EVERYTHING = Selection()
+
+
+def only_name(query: Mapping[str, str]) -> str:
+    """The one name a field selector allows, "" when there is none."""
+    text = query.get("fieldSelector", "")
+    if NAME not in text:
+        return ""
+    try:
+        return selectors.parse_fields(text.strip()).exact(NAME) or ""
+    except errors.BadRequest:
+        return ""
 
 
 def of_call(call: Call) -> Selection:

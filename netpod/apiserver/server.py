@@ -113,9 +113,7 @@ class ApiServer:
         self._storage = Storage(store)
         self._allocators = Allocators(config.service_cidr, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
-        self._access = Access(
-            self._storage, config.tokens, Tokens(self._storage, config.pki)
-        )
+        self._access = Access(self._storage, config.tokens, Tokens(self._storage, config.pki))
         self._posts: Mapping[str, Write] = {**POSTS, "token": self._access.tokens.request}
         self._streams: set[watch.Stream] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -141,6 +139,7 @@ class ApiServer:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await self._access.start(tasks)
+                tasks.create_task(self._access.gather(self.writer))
                 tasks.create_task(
                     maintenance.run(
                         self._store,

@@ -1,0 +1,265 @@
+"""The gate: who is asking, as whom, and whether they may. Everything about access that needs the store.
+
+Source: k8s.io/apiserver pkg/endpoints/filters/{authentication,impersonation,authorization}.go.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from netpod import errors
+from netpod.api import registry
+from netpod.api.rbac import GROUP, ClusterRole, PolicyRule
+from netpod.apiserver import authentication, authorization, nodes
+from netpod.apiserver.authentication import AUTHENTICATED, MASTERS, Certificate, User
+from netpod.apiserver.authorization import Attributes, Authorizer
+from netpod.apiserver.routes import Route
+from netpod.apiserver.serviceaccounts import Tokens
+from netpod.apiserver.storage import Storage
+from netpod.apiserver.writes import Writer
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
+IMPERSONATE = "Impersonate-User"
+_GROUP, _UID, _EXTRA = "Impersonate-Group", "Impersonate-Uid", "Impersonate-Extra-"
+_ACCOUNT = authorization.SERVICE_ACCOUNT
+_CHECKED = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+
+
+class Access:
+    """Authentication and authorization of one server's requests."""
+
+    def __init__(self, storage: Storage, static: Mapping[str, User], tokens: Tokens) -> None:
+        self._storage = storage
+        self._static = static
+        self.tokens = tokens
+        self.authorizer = Authorizer(storage)
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Read all roles and bindings, and follow them from now on."""
+        for live in self.authorizer.lives:
+            await live.load()
+            tasks.create_task(live.run())
+
+    async def gather(self, writer: Writer) -> None:
+        """Write into each role that gathers others what it gathers, for ever, so that people see it."""
+        authorizer = self.authorizer
+        resource = registry.of(ClusterRole)
+        while True:
+            await authorizer.changed.wait()
+            authorizer.changed.clear()
+            for role in list(authorizer.cluster_roles.objects.values()):
+                rules = authorizer.aggregated(role)
+                if role.aggregation_rule is None or set(map(repr, rules)) == set(
+                    map(repr, role.rules)
+                ):
+                    continue
+                with contextlib.suppress(errors.ApiError):
+                    kv = await self._storage.get(resource, "", role.metadata.name)
+                    new = dataclasses.replace(role, rules=rules)
+                    await writer.replace(resource, kv, new)
+
+    async def user(
+        self, *, trusted: bool, certificate: Certificate | None, headers: "CIMultiDictProxy[str]"
+    ) -> User:
+        """Who is asking, or on whose behalf.
+
+        Raises:
+            Unauthorized: no credentials that we issued.
+            Forbidden: they may not act for whom they name.
+        """
+        authorization_header = headers.get("Authorization", "")
+        if not trusted and certificate is None and authorization_header.count(".") == 2:
+            scheme, _, token = authorization_header.partition(" ")
+            found = await self.whose(token.strip(), ()) if scheme.lower() == "bearer" else None
+            if found is None:
+                raise errors.Unauthorized("Unauthorized")
+            user = dataclasses.replace(found, groups=found.groups | {AUTHENTICATED})
+        else:
+            user = authentication.authenticate(
+                trusted=trusted,
+                certificate=certificate,
+                authorization=authorization_header,
+                tokens=self._static,
+            )
+        wanted = headers.get(IMPERSONATE, "")
+        groups = headers.getall(_GROUP) if _GROUP in headers else []
+        if not wanted:
+            if groups or _UID in headers:
+                raise errors.BadRequest(
+                    "requested groups without impersonating a user: set Impersonate-User too"
+                )
+            return user
+        extra = [
+            (name[len(_EXTRA) :].lower(), tuple(headers.getall(name)))
+            for name in dict.fromkeys(headers.keys())
+            if name.lower().startswith(_EXTRA.lower())
+        ]
+        return self._impersonate(user, wanted, groups, headers.get(_UID, ""), extra)
+
+    def _impersonate(
+        self,
+        user: User,
+        wanted: str,
+        groups: list[str],
+        uid: str,
+        extra: list[tuple[str, tuple[str, ...]]],
+    ) -> User:
+        asked = []
+        namespace = ""
+        if wanted.startswith(_ACCOUNT) and wanted.count(":") == 3:
+            namespace, name = wanted[len(_ACCOUNT) :].split(":")
+            asked.append(
+                Attributes(
+                    verb="impersonate", resource="serviceaccounts", namespace=namespace, name=name
+                )
+            )
+        else:
+            asked.append(Attributes(verb="impersonate", resource="users", name=wanted))
+        asked += [Attributes(verb="impersonate", resource="groups", name=name) for name in groups]
+        own = "authentication.k8s.io"
+        if uid:
+            asked.append(Attributes(verb="impersonate", group=own, resource="uids", name=uid))
+        for key, values in extra:
+            asked += [
+                Attributes(
+                    verb="impersonate",
+                    group=own,
+                    resource="userextras",
+                    subresource=key,
+                    name=value,
+                )
+                for value in values
+            ]
+        for attributes in asked:
+            if not self.authorizer.allowed(user, attributes):
+                raise authorization.forbidden(user, attributes)
+        if namespace and not groups:
+            groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
+        everybody = () if wanted == "system:anonymous" else (AUTHENTICATED,)
+        return User(
+            name=wanted, groups=frozenset((*groups, *everybody)), uid=uid, extra=tuple(extra)
+        )
+
+    async def whose(self, token: str, audiences: tuple[str, ...]) -> User | None:
+        """The user of a bearer token, None when nobody issued it."""
+        if token.count(".") == 2:
+            return await self.tokens.verify(token, audiences)
+        try:
+            return authentication.of_token(f"Bearer {token}", self._static)
+        except errors.Unauthorized:
+            return None
+
+    async def allowed(self, user: User, wanted: Attributes) -> bool:
+        """Whether the user may do it."""
+        if self.authorizer.allowed(user, wanted):
+            return True
+        node = nodes.name_of(user)
+        return bool(node) and await nodes.allowed(self._storage, node, wanted)
+
+    def rules(self, user: User, namespace: str) -> tuple[PolicyRule, ...]:
+        """All rules of a user that hold in a namespace."""
+        return self.authorizer.rules(user).of(namespace)
+
+    async def authorize(self, user: User, route: Route, only: str = "") -> None:
+        """Let a request pass.
+
+        Args:
+            user: Who asks.
+            route: What for.
+            only: The name a field selector allows, if any.
+
+        Raises:
+            Forbidden: nothing allows it.
+        """
+        if MASTERS in user.groups:
+            return
+        wanted = authorization.of_route(route, only)
+        if not await self.allowed(user, wanted):
+            raise authorization.forbidden(user, wanted)
+
+    async def authorize_path(self, user: User, method: str, path: str) -> None:
+        """Let a request for something that is no resource pass.
+
+        Raises:
+            Forbidden: nothing allows it.
+        """
+        verb = {"GET": "get", "HEAD": "get"}.get(method, method.lower())
+        wanted = Attributes(verb=verb, path=path)
+        if not await self.allowed(user, wanted):
+            raise authorization.forbidden(user, wanted)
+
+    async def admit(self, user: User, route: Route, body: bytes) -> None:
+        """Let a write pass, knowing its body: nodes keep to themselves, nobody grants what he has not.
+
+        Raises:
+            Forbidden: it does not pass.
+        """
+        if MASTERS in user.groups or route.verb in ("get", "list", "watch"):
+            return
+        node = nodes.name_of(user)
+        if node:
+            await nodes.restrict(self._storage, node, authorization.of_route(route), body)
+        if route.resource.group == GROUP and route.resource.plural in _CHECKED:
+            await self._escalation(user, route, body)
+
+    async def _escalation(self, user: User, route: Route, body: bytes) -> None:
+        """A role may only be written or bound by who has its rules, or the verb escalate or bind.
+
+        Source: pkg/registry/rbac/{escalation_check.go,clusterrole/policybased/storage.go}.
+        """
+        if route.verb in ("delete", "deletecollection"):
+            return
+        binds = route.resource.plural.endswith("bindings")
+        verb = "bind" if binds else "escalate"
+        plural, name = route.resource.plural, route.name
+        wished = nodes.parsed(body)
+        namespace = route.namespace
+        rules: tuple[PolicyRule, ...] = (
+            PolicyRule(verbs=("*",), api_groups=("*",), resources=("*",)),
+        )
+        if binds:
+            ref = wished.get("roleRef")
+            ref = ref if isinstance(ref, dict) else {}
+            if route.verb == "patch" and not ref:
+                return
+            plural = "roles" if ref.get("kind") == "Role" else "clusterroles"
+            name = str(ref.get("name", ""))
+            rules = tuple(self.authorizer.referred(str(ref.get("kind", "")), name, namespace))
+        elif route.verb != "patch":
+            given = wished.get("rules")
+            rules = tuple(map(nodes.rule_of, given)) if isinstance(given, list) else ()
+        wanted = Attributes(verb=verb, group=GROUP, resource=plural, namespace=namespace, name=name)
+        if self.authorizer.allowed(user, wanted):
+            return
+        missing = [r for r in rules if not self._covers(user, r, namespace)]
+        if missing:
+            raise errors.Forbidden(
+                f'{route.resource.qualified} "{route.name or nodes.named(body)}" is forbidden: '
+                f'user "{user.name}" (groups={sorted(user.groups)}) is attempting to grant RBAC '
+                f"permissions not currently held"
+            )
+
+    def _covers(self, user: User, rule: PolicyRule, namespace: str) -> bool:
+        for verb in rule.verbs:
+            for path in rule.non_resource_urls:
+                if not self.authorizer.allowed(user, Attributes(verb=verb, path=path)):
+                    return False
+            for group in rule.api_groups:
+                for resource in rule.resources:
+                    plural, _, subresource = resource.partition("/")
+                    for name in rule.resource_names or ("",):
+                        wanted = Attributes(
+                            verb=verb,
+                            group=group,
+                            resource=plural,
+                            subresource=subresource,
+                            namespace=namespace,
+                            name=name,
+                        )
+                        if not self.authorizer.allowed(user, wanted):
+                            return False
+        return True

@@ -1,0 +1,283 @@
+"""Tokens of ServiceAccounts: signed JWTs that live as long as what they are bound to.
+
+The key is made when the first token is asked for and kept beside the certificates; signing needs a library whose import
+costs more than a whole request, so that waits until then too.
+
+Source: pkg/serviceaccount/{jwt,claims,legacy}.go; RFC 7519, RFC 7518 (ES256); OpenID Connect Discovery 1.0.
+"""
+
+import base64
+import functools
+import hashlib
+import os
+import secrets
+import typing
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from netpod import errors
+from netpod.api import meta, registry
+from netpod.api.core import Secret, ServiceAccount
+from netpod.api.meta import Json
+from netpod.api.pod import Pod
+from netpod.apiserver import negotiation, objects, status
+from netpod.apiserver.authentication import User
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.storage import Storage
+from netpod.apiserver.writes import Writer
+
+if typing.TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+ISSUER = "https" + "://kubernetes.default.svc.cluster.local"
+CONFIGURATION, KEYS = "/.well-known/openid-configuration", "/openid/v1/jwks"
+DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 3600, 600, 1 << 32
+LEEWAY = 10
+MAX_VERIFIED = 1024
+ACCOUNTS = registry.of(ServiceAccount)
+_BOUND = {"Pod": registry.of(Pod), "Secret": registry.of(Secret)}
+_EXTRA = "authentication.kubernetes.io/"
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class Tokens:
+    """Issues and verifies.
+
+    Args:
+        storage: Where accounts and pods are.
+        folder: Where the key is kept; None keeps it in memory only.
+    """
+
+    def __init__(self, storage: Storage, folder: Path | None) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._verified: dict[str, dict[str, Json]] = {}
+
+    @functools.cached_property
+    def _key(self) -> "ec.EllipticCurvePrivateKey":
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        file = self._folder / "sa.key" if self._folder is not None else None
+        if file is not None and file.exists():
+            found = serialization.load_pem_private_key(file.read_bytes(), password=None)
+            return cast(ec.EllipticCurvePrivateKey, found)
+        key = ec.generate_private_key(ec.SECP256R1())
+        if file is not None:
+            pem = key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = file.with_name(".sa.key.new")
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as stream:
+                stream.write(pem)
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.replace(file)
+        return key
+
+    @functools.cached_property
+    def _jwk(self) -> dict[str, str]:
+        numbers = self._key.public_key().public_numbers()
+        x, y = (_encoded(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
+        kid = _encoded(hashlib.sha256(f"{x}.{y}".encode()).digest())
+        return {
+            "use": "sig",
+            "kty": "EC",
+            "kid": kid,
+            "alg": "ES256",
+            "crv": "P-256",
+            "x": x,
+            "y": y,
+        }
+
+    def document(self, path: str, base: str) -> bytes:
+        """What relying parties read to verify tokens themselves: KEYS, or CONFIGURATION that names them."""
+        if path == KEYS:
+            return orjson.dumps({"keys": [self._jwk]})
+        return orjson.dumps(
+            {
+                "issuer": ISSUER,
+                "jwks_uri": base + KEYS,
+                "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["ES256"],
+            }
+        )
+
+    def sign(self, claims: dict[str, Json]) -> str:
+        """A JWT of the claims."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        header = orjson.dumps({"alg": "ES256", "kid": self._jwk["kid"]})
+        text = f"{_encoded(header)}.{_encoded(orjson.dumps(claims))}"
+        r, s = utils.decode_dss_signature(self._key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{text}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+    def _claims(self, token: str) -> dict[str, Json] | None:
+        """The claims of a token with our signature."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        known = self._verified.get(token)
+        if known is not None:
+            return known
+        try:
+            head, body, signature = token.split(".")
+            raw = _decoded(signature)
+            if orjson.loads(_decoded(head)).get("alg") != "ES256" or len(raw) != 64:
+                return None
+            der = utils.encode_dss_signature(
+                int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+            )
+            public = self._key.public_key()
+            public.verify(der, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
+            claims: dict[str, Json] = orjson.loads(_decoded(body))
+        except (ValueError, InvalidSignature, AttributeError):
+            return None
+        if len(self._verified) >= MAX_VERIFIED:
+            self._verified.clear()
+        self._verified[token] = claims
+        return claims
+
+    async def verify(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
+        """The user of a token; None when it is not ours, is over, or what it is bound to is gone."""
+        claims = self._claims(token)
+        if claims is None or claims.get("iss") != ISSUER:
+            return None
+        now = meta.now().timestamp()
+        if not claims.get("nbf", 0) - LEEWAY <= now <= claims.get("exp", 0) + LEEWAY:
+            return None
+        if not set(audiences or (ISSUER,)) & set(claims.get("aud") or ()):
+            return None
+        private = claims["kubernetes.io"]
+        namespace, account = private["namespace"], private["serviceaccount"]
+        if not await self._alive(ACCOUNTS, namespace, account):
+            return None
+        extra = [("credential-id", (f"JTI={claims['jti']}",))]
+        for kind, resource in _BOUND.items():
+            bound = private.get(kind.lower())
+            if bound is None:
+                continue
+            if not await self._alive(resource, namespace, bound):
+                return None
+            if kind == "Pod":
+                extra += [("pod-name", (bound["name"],)), ("pod-uid", (bound["uid"],))]
+        return User(
+            name=claims["sub"],
+            groups=frozenset(("system:serviceaccounts", f"system:serviceaccounts:{namespace}")),
+            uid=account["uid"],
+            extra=tuple((_EXTRA + key, values) for key, values in extra),
+        )
+
+    async def _alive(
+        self, resource: registry.Resource, namespace: str, named: dict[str, Any]
+    ) -> bool:
+        kv = await self._storage.find(resource, namespace, named["name"])
+        return kv is not None and objects.parsed(kv)["metadata"].get("uid") == named["uid"]
+
+    async def request(self, writer: Writer, call: Call) -> Reply:
+        """POST of a TokenRequest.
+
+        Raises:
+            NotFound: the account, or what the token should be bound to.
+            Invalid: the time is too short or too long.
+            Conflict: what it should be bound to has another uid.
+        """
+        route = call.route
+        data = negotiation.body(call.body, call.content_type) if call.body else {}
+        spec = data.get("spec") or {}
+        if not isinstance(spec, dict) or data.get("kind", "TokenRequest") != "TokenRequest":
+            raise errors.BadRequest("the body is no TokenRequest")
+        account = objects.parsed(await writer.storage.get(ACCOUNTS, route.namespace, route.name))
+        seconds = _seconds(spec, route.name)
+        audiences = [str(name) for name in spec.get("audiences") or ()] or [ISSUER]
+        private: dict[str, Json] = {
+            "namespace": route.namespace,
+            "serviceaccount": {"name": route.name, "uid": account["metadata"]["uid"]},
+        }
+        bound = spec.get("boundObjectRef")
+        if isinstance(bound, dict):
+            private |= await self._bind(writer, route.namespace, bound)
+        now = writer.now()
+        start = int(now.timestamp())
+        claims = {
+            "aud": audiences,
+            "exp": start + seconds,
+            "iat": start,
+            "iss": ISSUER,
+            "jti": secrets.token_hex(16),
+            "kubernetes.io": private,
+            "nbf": start,
+            "sub": f"system:serviceaccount:{route.namespace}:{route.name}",
+        }
+        expires = meta.timestamp(now.fromtimestamp(start + seconds, tz=now.tzinfo))
+        answer = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {
+                "name": route.name,
+                "namespace": route.namespace,
+                "creationTimestamp": meta.timestamp(now),
+            },
+            "spec": {
+                "audiences": audiences,
+                "expirationSeconds": seconds,
+                "boundObjectRef": bound,
+            },
+            "status": {"token": self.sign(claims), "expirationTimestamp": expires},
+        }
+        return Reply(status=201, body=negotiation.dump(answer))
+
+    async def _bind(
+        self, writer: Writer, namespace: str, bound: dict[str, Json]
+    ) -> dict[str, Json]:
+        kind, name = str(bound.get("kind", "")), str(bound.get("name", ""))
+        resource = _BOUND.get(kind)
+        if resource is None:
+            raise errors.BadRequest(
+                f"cannot bind token for serviceaccount to object of type {kind}"
+            )
+        kv = await writer.storage.get(resource, namespace, name)
+        uid = objects.parsed(kv)["metadata"]["uid"]
+        if bound.get("uid") and bound["uid"] != uid:
+            raise errors.Conflict(
+                f'Operation cannot be fulfilled on {resource.plural} "{name}": the UID in the '
+                f"bound object reference ({bound['uid']}) does not match the UID in record. The "
+                "object might have been deleted and then recreated"
+            )
+        return {kind.lower(): {"name": name, "uid": uid}}
+
+
+def _seconds(spec: dict[str, Json], name: str) -> int:
+    seconds = spec.get("expirationSeconds")
+    if seconds is None:
+        return DEFAULT_SECONDS
+    if type(seconds) is not int:
+        raise errors.BadRequest("spec.expirationSeconds: expected an integer")
+    if seconds < LEAST_SECONDS:
+        detail = "may not specify a duration less than 10 minutes"
+    elif seconds > MOST_SECONDS:
+        detail = f"may not specify a duration larger than {MOST_SECONDS} seconds"
+    else:
+        return seconds
+    error = errors.FieldError(
+        field="spec.expirationSeconds",
+        reason="FieldValueInvalid",
+        message=f"Invalid value: {seconds}: {detail}",
+    )
+    raise status.invalid("TokenRequest", "authentication.k8s.io", name, [error])
