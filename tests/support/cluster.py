@@ -52,8 +52,14 @@ def call(
     files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
     try:
         os.pwrite(files[0], stdin.encode(), 0)
-        streams = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
-        pid = process.spawn(argv, env={**os.environ, **(env or {})}, netns=netns, **streams)
+        pid = process.spawn(
+            argv,
+            env={**os.environ, **(env or {})},
+            netns=netns,
+            stdin=files[0],
+            stdout=files[1],
+            stderr=files[2],
+        )
         pidfd = os.pidfd_open(pid)
         try:
             ended = process.wait(pidfd, timeout)

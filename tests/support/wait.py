@@ -9,7 +9,7 @@ T = TypeVar("T")
 PAUSE_SECONDS = 0.02
 
 
-def until(fact: Callable[[], T], what: str, timeout: float = 10.0) -> T:
+def until(fact: Callable[[], T | None], what: str, timeout: float = 10.0) -> T:
     """Return the first true value of `fact()`; fail the test when there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
