@@ -1,6 +1,5 @@
 """netpod up, down, status, doctor, cleanup, kubeconfig."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,6 @@ def down_command(everything: bool) -> None:
     """Take a cluster down."""
     from netpod.cluster import cleanup, up
 
-    _require_root()
     for name in cleanup.clusters() if everything else [_cluster()]:
         up.down(name)
         click.echo(f"cluster/{name} deleted")
@@ -117,7 +115,6 @@ def cleanup_command(everything: bool) -> None:
     """Remove what a crash has left."""
     from netpod.cluster import cleanup
 
-    _require_root()
     for name in cleanup.clusters() if everything else [_cluster()]:
         removed = cleanup.cleanup(name)
         click.echo(f"cluster/{name} cleaned up: {len(removed)} things removed")
@@ -129,7 +126,6 @@ def status_command(form: str) -> int:
     """Say what runs."""
     from netpod.cluster import status
 
-    _require_root()
     report = status.report(_cluster())
     if form == "json":
         click.echo(output.dump(report.as_json(), "json"))
@@ -166,8 +162,3 @@ def kubeconfig_command(only_path: bool) -> None:
     except PermissionError:
         raise UsageError(f"cannot read {path}: run as root (sudo netpod kubeconfig)") from None
     click.echo(path if only_path else text, nl=only_path)
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise UsageError("run as root: sudo netpod ...")

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from netpod.errors import NetpodError
+from netpod import __version__
+from netpod.errors import NetpodError, Unsupported
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("life", "Start a cluster on this machine."),
@@ -68,7 +69,7 @@ class _Lazy(click.Group):
     metavar="NAME",
     help="Which cluster; also the environment variable NETPOD_CLUSTER.",
 )
-@click.version_option(package_name="netpod", prog_name="netpod")
+@click.version_option(__version__, prog_name="netpod")
 @click.pass_context
 def netpod(ctx: click.Context, cluster: str) -> None:
     """A Kubernetes cluster's network data path, for real, on this machine.
@@ -76,6 +77,12 @@ def netpod(ctx: click.Context, cluster: str) -> None:
     The first thing to try: sudo netpod demo
     """
     ctx.obj = cluster
+    asks_only = ctx.invoked_subcommand == "doctor" or {"-h", "--help"} & set(sys.argv)
+    if os.geteuid() != 0 and not asks_only:
+        raise Unsupported(
+            f"cannot {ctx.invoked_subcommand}: network namespaces and a cluster's files belong to root; "
+            f"run it with sudo: sudo netpod {ctx.invoked_subcommand} ..."
+        )
 
 
 def entry() -> None:

@@ -72,7 +72,7 @@ class Paths:
 
         Source: kubelet's /var/log/pods layout, pkg/kubelet/kuberuntime/helpers.go BuildPodLogsDirectory.
         """
-        return self.run / "pods" / f"{namespace}_{pod}_{uid}"
+        return self.run / "pods" / _fitted(f"{namespace}_{pod}_{uid}", 255)
 
     @property
     def netns_prefix(self) -> str:
@@ -103,7 +103,11 @@ class Paths:
 
         A namespace has no dot in its name, so the pair never collides.
         """
-        name = f"{self.netns_prefix}{node}-{namespace}.{pod}"
-        if len(name) <= 200:
-            return name
-        return f"{name[:183]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return _fitted(f"{self.netns_prefix}{node}-{namespace}.{pod}", 200)
+
+
+def _fitted(name: str, limit: int) -> str:
+    """Return a file name of at most `limit` characters, the tail of a longer one replaced by a hash of it all."""
+    if len(name) <= limit:
+        return name
+    return f"{name[: limit - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -164,6 +164,15 @@ class ClusterConfig:
                 raise UsageError(
                     f"cannot use {what} network {text!r} ({option}): {error}"
                 ) from None
+            if (
+                network.is_loopback
+                or network.is_multicast
+                or network.is_link_local
+                or not int(network[0])
+            ):
+                raise UsageError(
+                    f"cannot use {what} network {text} ({option}): no loopback, link-local or multicast addresses"
+                )
             if network.prefixlen > smallest[field]:
                 raise UsageError(
                     f"cannot use {what} network {text} ({option}): too small, at least /{smallest[field]}"

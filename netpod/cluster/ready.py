@@ -41,12 +41,12 @@ def wait(
             if time.monotonic() > deadline:
                 raise NetpodError(
                     f"cannot start cluster {config.name}: {what} did not answer within {timeout:g} s; "
-                    f"look at {config.paths.logs} after netpod up --retain"
+                    f"try again with netpod up --retain and look at {config.paths.logs}"
                 )
             if not _alive(config, supervisor_pid):
                 raise NetpodError(
                     f"cannot start cluster {config.name}: the supervisor ended: {_last_words(config)}; "
-                    f"look at {config.paths.logs} after netpod up --retain"
+                    f"try again with netpod up --retain and look at {config.paths.logs}"
                 )
             wait_a_little()
     client.close()

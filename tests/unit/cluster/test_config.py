@@ -33,6 +33,8 @@ def test_defaults_give_the_documented_addresses() -> None:
         ({"node_port_range": "5"}, "cannot use nodePortRange '5': write FIRST-LAST"),
         ({"pod_cidr": "10.244.0.1/16"}, "10.244.0.1/16 has host bits set"),
         ({"pod_cidr": "nonsense"}, r"cannot use pod network 'nonsense' \(--pod-cidr\)"),
+        ({"pod_cidr": "127.0.0.0/8"}, "no loopback, link-local or multicast addresses"),
+        ({"lb_cidr": "224.0.0.0/8"}, "no loopback, link-local or multicast addresses"),
         ({"service_cidr": "10.244.1.0/24"}, "it overlaps the pod network 10.244.0.0/16"),
         ({"service_cidr": "10.96.0.0/28"}, "too small, at least /26"),
         ({"pod_cidr": "10.244.0.0/23"}, "3 nodes need a /24 each, it holds 2"),
