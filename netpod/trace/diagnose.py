@@ -4,17 +4,19 @@ In the order of what counts most: a rule's verdict, the kernel's own drop reason
 a counter that rose, the state of links and routes. Where none of them speaks, nothing is said but the last place seen.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 from netpod.trace import causes
 from netpod.trace.clues import Clues, Drop, Finding, IcmpError, Stuck
 from netpod.trace.hop import Witness
 from netpod.trace.model import (
+    Address,
     Confidence,
     Direction,
     Evidence,
-    Hop,
     Leg,
     Role,
     RuleHit,
@@ -24,6 +26,8 @@ from netpod.trace.model import (
 )
 from netpod.trace.packet import header_key
 from netpod.trace.topology import World
+
+_DNAT = re.compile(r"(?:--to-destination|dnat to) (\d+\.\d+\.\d+\.\d+)(?::(\d+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,10 @@ class Doctor:
         if not found:
             return None
         first = found[0]
+        down = next((d for d in found if d.cause == "link-down"), None)
+        if down is not None and first.cause in ("neighbour", "host-unreachable"):
+            # Why the neighbour does not answer.
+            return replace(down, evidence=first.evidence + down.evidence)
         detail = next((d for d in found[1:] if _details(first, d)), None)
         sentence = first.sentence if detail is None else detail.sentence
         same = tuple(e for d in found if d.cause == first.cause for e in d.evidence)
@@ -116,11 +124,16 @@ class Doctor:
             for hop in self.witness.hops(item):
                 for rule in hop.rules:
                     if rule.verdict == "drop":
-                        yield self._by_rule(rule, hop)
+                        yield self._by_rule(rule)
                         return
+        flows = {s.packet.flow for w in like for s in w.sightings}
+        for flow, rule in self.witness.stopped:
+            if flow in flows:
+                yield self._by_rule(rule)
+                return
 
-    def _by_rule(self, rule: RuleHit, hop: Hop) -> Diagnosis:
-        where = self.world.place(hop.netns)
+    def _by_rule(self, rule: RuleHit) -> Diagnosis:
+        where = self.world.place(rule.netns)
         words = rule.meaning or rule.text or f"policy of chain {rule.chain}"
         text = f" {rule.text} "
         refused = "REJECT" in text or " reject" in text or "reject" in rule.chain
@@ -128,7 +141,7 @@ class Doctor:
             verdict=Verdict.REFUSED if refused else Verdict.DROPPED,
             sentence=f"{where} {'refused' if refused else 'dropped'} it in chain {rule.chain} ({words})",
             cause="rule",
-            netns=hop.netns,
+            netns=rule.netns,
             evidence=rule.evidence,
         )
 
@@ -183,11 +196,15 @@ class Doctor:
         ways = {
             d: next((s.tap.interface for s in here if s.tap.direction is d), "") for d in Direction
         }
+        flow = last.packet.flow
+        if not ways[Direction.OUT]:
+            # Rewritten and then dropped: no tap saw the new address, the rule that chose it has it.
+            flow = flow._replace(destination=self._chosen(walk) or flow.destination)
         stuck = Stuck(
             netns=last.tap.netns,
             inward=ways[Direction.IN],
             outward=ways[Direction.OUT],
-            flow=last.packet.flow,
+            flow=flow,
             protocol=last.packet.protocol,
             source_netns=path[0].tap.netns,
         )
@@ -199,6 +216,15 @@ class Doctor:
                 netns=stuck.netns,
                 evidence=(_state_evidence(stuck.netns, finding),),
             )
+
+    def _chosen(self, walk: Walk) -> Address | None:
+        """The destination that the last DNAT rule in the last namespace chose, or None."""
+        rules = [r for h in self.witness.hops(walk)[-1:] for r in h.rules]
+        found = [m for r in rules if (m := _DNAT.search(r.text)) is not None]
+        if not found:
+            return None
+        port = int(found[-1][2]) if found[-1][2] else walk.packet.flow.destination.port
+        return Address(IPv4Address(found[-1][1]), port)
 
     def _where(self, netns: str, finding: Finding) -> str:
         word = "refused" if causes.verdict(finding.cause) is Verdict.REFUSED else "dropped"

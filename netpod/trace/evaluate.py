@@ -59,7 +59,15 @@ def evaluate(
     )
     mine = tuple(leg for leg in (client, upstream) if leg is not None)
     entries = _entries(record.entries, mine)
-    witness = Witness(rules=_hits(record.events, books), entries=entries)
+    witness = Witness(
+        rules=_hits(record.events, books),
+        entries=entries,
+        stopped=tuple(
+            (e.flow, _hit(e, books))
+            for e in record.events
+            if e.verdict == "drop" and e.flow is not None
+        ),
+    )
     clues = Clues(
         icmp=_errors(record),
         drops=tuple(replace(d, time_ns=d.time_ns - record.started_at_ns) for d in record.drops),

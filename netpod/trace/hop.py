@@ -21,10 +21,16 @@ from netpod.trace.packet import HeaderKey, header_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """What was recorded beside the frames: rules met, by namespace and packet, and conntrack entries."""
+    """What was recorded beside the frames: rules met, by namespace and packet, and conntrack entries.
+
+    Attributes:
+        stopped: Rules that stopped a packet, with its addresses there: a packet changed on its way is no longer known
+            by its headers.
+    """
 
     rules: Mapping[tuple[str, HeaderKey], tuple[RuleHit, ...]]
     entries: tuple[CtEntry, ...]
+    stopped: tuple[tuple[Flow, RuleHit], ...] = ()
 
     def hops(self, walk: Walk) -> tuple[Hop, ...]:
         """Cut a packet's path into one hop per namespace, in order."""

@@ -60,12 +60,8 @@ class Inspector:
                 continue
             if name == target and name != stuck.netns and self._world.place(name).pod is None:
                 continue
-            peer = self.topology.peer(name, link_name)
-            near = (
-                name == target
-                or link_name in (stuck.outward, stuck.inward)
-                or (peer is not None and peer.netns == target)
-            )
+            near = link_name in (stuck.outward, stuck.inward)
+            near |= name == target or self._leads_to(target, name, link_name)
             if near and not link.up:
                 where = self._world.place(name)
                 yield Finding(
@@ -80,14 +76,20 @@ class Inspector:
         if not target or target != stuck.source_netns:
             return
         for (name, link_name), link in self.topology.links.items():
-            peer = self.topology.peer(name, link_name) if name == stuck.netns else None
-            if peer is not None and peer.netns == target and link.hairpin is False:
+            leads = name == stuck.netns and self._leads_to(target, name, link_name)
+            if leads and link.hairpin is False:
                 yield Finding(
                     cause="hairpin",
                     words=f"bridge port {link_name} does not send a frame back where it came from"
                     " (hairpin mode is off)",
                     reference=f"bridge -n {name} -d link show dev {link_name}",
                 )
+
+    def _leads_to(self, target: str, netns_name: str, link_name: str) -> bool:
+        """Whether the other end of a veth pair is in the target's namespace."""
+        if not target or target == netns_name:
+            return False
+        return any(peer.netns == target for peer in self.topology.peers(netns_name, link_name))
 
     def _route(self, stuck: Stuck) -> Iterator[Finding]:
         to, source = str(stuck.flow.destination.ip), str(stuck.flow.source.ip)
@@ -146,12 +148,33 @@ class Inspector:
             )
         elif number in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             yield Finding(cause="no-route", words=f"it has no route to {to}", reference=reference)
+        elif number == errno.EINVAL and (back := self._filtered(stuck)):
+            yield Finding(
+                cause="rp-filter",
+                words=f"{stuck.flow.source.ip} is reached through {back}, not through"
+                f" {self._routed(stuck)} (rp_filter)",
+                reference=reference,
+            )
         elif number == errno.EINVAL:
             yield Finding(
                 cause="martian",
                 words=f"it does not accept source {stuck.flow.source.ip} from {stuck.inward}",
                 reference=reference,
             )
+
+    def _filtered(self, stuck: Stuck) -> str:
+        """The link that a strict reverse path filter wants the source to come by, "" when there is none or it is it."""
+        inward = self._routed(stuck)
+        keys = (f"net.ipv4.conf.{n}.rp_filter" for n in ("all", inward.replace(".", "/")))
+        if all(sysctl.read(stuck.netns, key) == "0" for key in keys):
+            return ""
+        argv = ["ip", "-j", "route", "get", str(stuck.flow.source.ip)]
+        try:
+            (route, *_) = json.loads(process.run(argv, netns=stuck.netns).stdout)
+        except CommandFailed:
+            return "no link"
+        device = str(route.get("dev", ""))
+        return device if device != inward else ""
 
     def _routed(self, stuck: Stuck) -> str:
         """The link that routing saw a packet come from: a port's bridge, not the port."""

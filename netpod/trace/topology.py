@@ -104,12 +104,10 @@ class Topology:
     links: Mapping[tuple[str, str], Link]
     addresses: Mapping[str, frozenset[IPv4Address]] = field(default_factory=dict)
 
-    def peer(self, netns_name: str, name: str) -> Link | None:
-        """Return the other end of a veth pair, or None."""
-        for link in self.links.values():
-            if self.connected((netns_name, name), (link.netns, link.name)):
-                return link
-        return None
+    def peers(self, netns_name: str, name: str) -> tuple[Link, ...]:
+        """Return what may be the other end of a veth pair: indexes are only unique within a namespace."""
+        here = (netns_name, name)
+        return tuple(x for x in self.links.values() if self.connected(here, (x.netns, x.name)))
 
     def owner(self, ip: IPv4Address) -> str:
         """Return the namespace that has an address, or ""."""
