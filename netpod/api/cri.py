@@ -23,6 +23,24 @@ FRAME_LIMIT = 16 << 20
 COMPLETES = "netpod.dev/complete"
 """App that does nothing and ends with 0: stands in for init containers."""
 
+CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SYS_CHROOT",
+    "CAP_MKNOD",
+    "CAP_AUDIT_WRITE",
+    "CAP_SETFCAP",
+)
+"""What a container may have at most. Source: containerd oci/spec.go defaultUnixCaps."""
+
 CANNOT_START = 128
 """Exit code of a container that an OCI runtime could not start; its reason is StartError. Source: containerd cri."""
 
@@ -180,6 +198,7 @@ class Container(Struct):
         exit_code: Of an exited one; 128 + signal when a signal ended it.
         reason: Of an exited one: Completed, Error, OOMKilled, StartError or ContainerStatusUnknown.
         message: What it left as its last words, or why it could not be started.
+        unlimited: Controllers that its limits need and this machine lacks.
         started_at: RFC 3339 with microseconds, as `finished_at`.
     """
 
@@ -193,6 +212,7 @@ class Container(Struct):
     signal: int = 0
     reason: str = ""
     message: str = ""
+    unlimited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,9 @@ from netpod.cni.network import NetworkConfig
 from netpod.errors import ApiError, KernelError, NetpodError
 from netpod.kubelet import node as nodes
 from netpod.kubelet.config import KubeletConfig
+from netpod.kubelet.env import Services
+from netpod.kubelet.files import Changes
+from netpod.kubelet.images import Images
 from netpod.kubelet.podworker import Node as Shared
 from netpod.kubelet.podworker import PodWorker
 from netpod.kubelet.probe import Prober
@@ -67,6 +70,9 @@ class Agent:
             sandboxes=self._sandboxes,
             prober=self._prober,
             events=self._events,
+            services=Services(client),
+            images=Images(config.images),
+            changes=Changes(self._informers),
         )
         self._workers: dict[str, PodWorker] = {}
         self._nodes: Informer[Node] = self._informers.of(Node)

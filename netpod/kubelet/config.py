@@ -32,6 +32,8 @@ class KubeletConfig:
         mtu: Of the pod network, in bytes.
         max_pods: How many pods the node takes; a /24 has 253 addresses for them.
         tls: For the kubelet's own API; None serves none.
+        allow_host_path: Directories of the machine that a hostPath volume may be below.
+        images: Directory of the local image store.
     """
 
     cluster: str
@@ -48,3 +50,5 @@ class KubeletConfig:
     mtu: int = 1500
     max_pods: int = 250
     tls: Callable[[], ssl.SSLContext] | None = None
+    allow_host_path: tuple[Path, ...] = ()
+    images: Path = Path("/var/lib/netpod-images")

@@ -4,7 +4,6 @@ A container is one entry of the pod's spec; each start of it makes a new instanc
 """
 
 import asyncio
-import secrets
 import signal
 import time
 from dataclasses import dataclass, field, replace
@@ -12,21 +11,24 @@ from typing import TYPE_CHECKING
 
 from netpod.api import meta
 from netpod.api.cri import Container as Seen
-from netpod.api.cri import ContainerConfig, State
+from netpod.api.cri import State
 from netpod.api.meta import key_of
 from netpod.api.pod import Container, Probe
 from netpod.errors import NetpodError
 from netpod.kubelet import container as containers
+from netpod.kubelet import hooks, starting, status
 from netpod.kubelet import probe as probes
-from netpod.kubelet import status
 from netpod.kubelet.backoff import Backoff
-from netpod.kubelet.container import CannotStart
+from netpod.kubelet.env import CannotStart
 from netpod.kubelet.probe import Probes
 
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
 
 RISE_SECONDS = 0.5
+FIRST_PULL_DELAY, LONGEST_PULL_DELAY = 10.0, 300.0
+PULL_SHOWN_SECONDS = 1.0
+"""How long ErrImagePull is shown before it is ImagePullBackOff."""
 RETRY_SECONDS = 10.0
 """How long a container that cannot be started waits for the next attempt."""
 
@@ -40,6 +42,8 @@ class Unit:
         last: The one before, ended.
         waiting: Reason and message while it should run and does not.
         kill_at: When an instance that was asked to end is killed; monotonic seconds.
+        pull_at: When an image that could not be pulled is tried again; monotonic seconds.
+        pull_delay: How long it waited for that.
         rises_until: When an instance that is not ready yet is no longer waited for; monotonic seconds.
     """
 
@@ -51,6 +55,8 @@ class Unit:
     asking: asyncio.Task[None] | None = None
     probed: str = ""
     kill_at: float | None = None
+    pull_at: float = 0.0
+    pull_delay: float = 0.0
     rises_until: float = 0.0
 
     @property
@@ -144,43 +150,14 @@ class Instances:
 
     async def _start(self, item: Container, unit: Unit) -> None:
         assert self._worker.sandbox is not None, "a pod's containers start in its sandbox"
-        node = self._worker.node.config
-        try:
-            initializes = item in self._worker.pod.spec.init_containers and not status.is_sidecar(
-                item
-            )
-            program = containers.choose(item, stand_in=node.stand_in, completes=initializes)
-            host_ip = str(node.node_ip)
-            env = await containers.environment(
-                self._worker.node.client,
-                self._worker.pod,
-                item,
-                pod_ip=self._worker.pod_ip,
-                host_ip=host_ip,
-            )
-        except CannotStart as error:
-            if unit.waiting != (error.reason, str(error)):
-                self._worker.event("Warning", error.event, f"Error: {error}")
-            unit.waiting = (error.reason, str(error))
-            self._worker.wake_in(RETRY_SECONDS)
+        if not self._may_pull(item, unit):
             return
-        attempt = self._next_attempt(item, unit)
-        names = self._worker.pod.metadata
-        logs = node.paths.pod_logs(names.namespace, names.name, names.uid)
-        config = ContainerConfig(
-            id=secrets.token_hex(32),
-            sandbox_id=self._worker.sandbox.config.id,
-            name=item.name,
-            attempt=attempt,
-            image=item.image,
-            app=program.app,
-            hash=containers.spec_hash(item),
-            args=tuple(containers.expand(arg, env) for arg in item.args),
-            env=env,
-            ports=containers.ports(item, program),
-            pod_ip=self._worker.pod_ip,
-            log=str(logs / item.name / f"{attempt}.log"),
-        )
+        try:
+            attempt = self._next_attempt(item, unit)
+            config, program = await starting.compile(self._worker, item, attempt)
+        except CannotStart as error:
+            self._cannot(item, unit, error)
+            return
         if program.stands_in:
             message = (
                 f'Image "{item.image}" is not on this machine: the built-in stand-in runs instead'
@@ -195,12 +172,76 @@ class Instances:
             unit.waiting = ("RunContainerError", str(error))
             self._worker.event("Warning", "Failed", f"Error: {error}")
             raise
+        unit.last, unit.seen, unit.waiting, unit.kill_at = unit.seen, seen, ("", ""), None
+        if seen.reason == "StartError":
+            self._worker.event("Warning", "Failed", f"Error: {seen.message}")
+            self._worker.poke()
+            return
         self._worker.event("Normal", "Created", f"Created container {item.name}")
         self._worker.event("Normal", "Started", f"Started container {item.name}")
-        unit.last, unit.seen, unit.waiting, unit.kill_at = unit.seen, seen, ("", ""), None
+        if seen.unlimited:
+            lacking = " and ".join(seen.unlimited)
+            message = (
+                f"Limits of container {item.name} are not enforced: no usable {lacking} cgroup"
+            )
+            self._worker.event("Warning", "CgroupUnavailable", message)
         self.observe(item, unit)
+        await self._post_start(item, unit, seen)
         if unit.last is not None and unit.last.config.sandbox_id == seen.config.sandbox_id:
             await self._worker.node.runtime.remove_container(unit.last.config.id)
+
+    def _may_pull(self, item: Container, unit: Unit) -> bool:
+        """Whether an image that could not be pulled is tried again now; if later, when."""
+        left = unit.pull_at - time.monotonic()
+        if left <= 0 or unit.waiting[0] not in ("ErrImagePull", "ImagePullBackOff"):
+            return True
+        if unit.waiting[0] == "ErrImagePull":
+            message = f'Back-off pulling image "{item.image}"'
+            unit.waiting = ("ImagePullBackOff", message)
+            self._worker.event("Normal", "BackOff", message)
+            self._worker.event("Warning", "Failed", "Error: ImagePullBackOff")
+        self._worker.wake_in(left)
+        return False
+
+    def _cannot(self, item: Container, unit: Unit, error: CannotStart) -> None:
+        """A container cannot be started as things are: say so once, try again later."""
+        seconds = RETRY_SECONDS
+        pulled = error.reason == "ErrImagePull"
+        if pulled:
+            unit.pull_delay = min(unit.pull_delay * 2 or FIRST_PULL_DELAY, LONGEST_PULL_DELAY)
+            unit.pull_at = time.monotonic() + unit.pull_delay
+            seconds = PULL_SHOWN_SECONDS
+        if unit.waiting != (error.reason, str(error)):
+            about = str(error) if pulled else f"Error: {error}"
+            self._worker.event("Warning", error.event, about)
+            if pulled:
+                self._worker.event("Warning", error.event, "Error: ErrImagePull")
+        unit.waiting = (error.reason, str(error))
+        self._worker.wake_in(seconds)
+
+    async def _post_start(self, item: Container, unit: Unit, seen: Seen) -> None:
+        """Run postStart; the containers after this one wait for it, and it ends with the pod."""
+        hook = item.lifecycle.post_start if item.lifecycle is not None else None
+        if hook is None:
+            return
+        work = asyncio.ensure_future(hooks.run(self._worker, item, seen, hook))
+        unit.waiting = ("ContainerCreating", "")
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=0.1)
+                if self._worker.must_end or not self._worker.lives(seen):
+                    return
+        finally:
+            work.cancel()
+            unit.waiting = ("", "")
+        answer = work.result()
+        if answer.outcome != probes.Outcome.SUCCESS:
+            message = f"PostStartHook failed: {answer.message}"
+            self._worker.event("Warning", "FailedPostStartHook", message)
+            self._worker.event("Normal", "Killing", f"FailedPostStartHook: container {item.name}")
+            unit.kill_at = time.monotonic() + self._grace(item, unit)
+            await self._worker.node.runtime.signal(seen.config.id, signal.SIGTERM)
+            self._worker.poke()
 
     def _next_attempt(self, item: Container, unit: Unit) -> int:
         if unit.seen is not None:
@@ -238,15 +279,7 @@ class Instances:
             unit.probes.listening.set()
 
     def _probes(self, item: Container, seen: Seen) -> Probes:
-        async def run(argv: tuple[str, ...], seconds: float) -> int:
-            return await self._worker.node.runtime.exec_quietly(seen, argv, seconds)
-
-        target = probes.Target(
-            pod_ip=self._worker.pod_ip,
-            ports=item.ports,
-            stands_in=containers.repository(item.image) not in containers.BUILT_IN,
-            run=run,
-        )
+        target = hooks.target(self._worker, item, seen)
 
         async def ask(asked: Probe) -> probes.Answer:
             return await self._worker.node.prober.ask(

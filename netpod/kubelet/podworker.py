@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 
 from netpod.api import meta
+from netpod.api.cri import Container as Seen
 from netpod.api.cri import Sandbox, State
 from netpod.api.meta import key_of
 from netpod.api.pod import Container, Pod
@@ -24,12 +25,17 @@ from netpod.client.rest import Client
 from netpod.errors import NetpodError
 from netpod.kubelet import status, termination
 from netpod.kubelet.config import KubeletConfig
+from netpod.kubelet.deadline import Deadline
+from netpod.kubelet.env import Services
+from netpod.kubelet.files import Changes, Files
+from netpod.kubelet.images import Images
 from netpod.kubelet.instances import Instances, Unit, succeeded
 from netpod.kubelet.probe import Prober
 from netpod.kubelet.report import Reporter
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.sandbox import Sandboxes
 from netpod.kubelet.status import ContainerFacts, PodFacts
+from netpod.kubelet.volumes import Volumes
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = (0.1, 10.0)
@@ -46,6 +52,9 @@ class Node:
     sandboxes: Sandboxes
     prober: Prober
     events: EventRecorder
+    services: Services
+    images: Images
+    changes: Changes
 
 
 class PodWorker:
@@ -57,12 +66,15 @@ class PodWorker:
         self.gone = False
         self.sandbox: Sandbox | None = None
         self.pod_ip = ""
+        self.volumes = Volumes(paths={})
         self.units: dict[str, Unit] = {}
         self.ending: termination.Termination | None = None
         self._started_at = meta.timestamp(meta.now())
         self._poked = asyncio.Event()
         self._wake_at = FOREVER
         self._retry = RETRY_SECONDS[0]
+        self._deadline = Deadline(self)
+        self._files = Files(self)
         self._reporter = Reporter(node.client, pod, self._status)
         self.tasks: asyncio.TaskGroup | None = None
         self._instances = Instances(self)
@@ -103,12 +115,23 @@ class PodWorker:
                 except TimeoutError:
                     continue
             reporting.cancel()
+            self._files.close()
             for unit in self.units.values():
                 unit.stop_asking()
 
     def wake_in(self, seconds: float) -> None:
         """Look again after so many seconds at the latest."""
         self._wake_at = min(self._wake_at, time.monotonic() + seconds)
+
+    @property
+    def must_end(self) -> bool:
+        """Whether the pod is to go."""
+        return self.gone or bool(self.pod.metadata.deletion_timestamp)
+
+    def lives(self, seen: Seen) -> bool:
+        """Whether this instance of a container still runs, as far as the shim has said."""
+        now = self.node.runtime.containers.get(seen.config.id)
+        return now is not None and now.state == State.RUNNING
 
     def event(self, type_: str, reason: str, message: str) -> None:
         """Say something about the pod."""
@@ -143,16 +166,20 @@ class PodWorker:
         if not self.node.runtime.connected.is_set():
             return False  # the runtime pokes when it is back
         await self._observe()
-        if self.gone or self.pod.metadata.deletion_timestamp:
+        if self.must_end:
             if self.ending is None:
                 self.ending = termination.Termination(self)
             return await self.ending.sync()
+        if await self._deadline.sync():
+            return False
         if status.compile(self.pod, self._facts()).phase in ("Succeeded", "Failed"):
             if self.sandbox is not None:
                 await self.delete_sandbox(self.sandbox)
             return False
         if not self.node.sandboxes.networked and not self.pod.spec.host_network:
             return False  # the agent pokes when the node has its pod CIDR
+        if not await self._files.sync():
+            return False
         await self._ensure_sandbox()
         if await self._initialize():
             for item in self.pod.spec.containers:
@@ -225,6 +252,7 @@ class PodWorker:
             sandbox_ready=bool(self.sandbox is not None and self.pod_ip),
             started_at=self._started_at,
             now=meta.timestamp(meta.now()),
+            failed=self._deadline.failed,
             containers={
                 name: ContainerFacts(
                     seen=unit.seen,

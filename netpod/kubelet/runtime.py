@@ -105,13 +105,16 @@ class Runtime:
         self.containers.pop(container, None)
 
     async def exec_quietly(self, container: Container, argv: Sequence[str], seconds: float) -> int:
-        """Run a host program inside the container's sandbox, its output dropped; return its exit code.
+        """Run a program inside a container, its output dropped; return its exit code.
 
         Raises:
             TimeoutError: it was not done in time, and was killed.
         """
         config = ExecConfig(
-            sandbox_id=container.config.sandbox_id, argv=tuple(argv), env=container.config.env
+            container_id=container.config.id,
+            sandbox_id=container.config.sandbox_id,
+            argv=tuple(argv),
+            env=container.config.env,
         )
         return await asyncio.get_running_loop().run_in_executor(
             None, _exec_quietly, self._path, config, seconds
@@ -233,6 +236,7 @@ def exec_in_pod(
             sandbox, found = _find(_ask(sock, {"op": Op.LIST}, deadline), namespace, pod, container)
             config = ExecConfig(
                 sandbox_id=sandbox.config.id,
+                container_id=found.config.id if found else "",
                 argv=tuple(argv),
                 env={**(found.config.env if found else {}), **(env or {})},
                 tty=tty,
@@ -307,7 +311,9 @@ def _find(
         mine = [
             seen
             for seen in inside
-            if seen.config.sandbox_id == config.id and container in ("", seen.config.name)
+            if seen.config.sandbox_id == config.id
+            and container in ("", seen.config.name)
+            and seen.state == State.RUNNING
         ]
         if container and not mine:
             raise NotFound(f"cannot exec in container {container}: pod {pod} has none of that name")

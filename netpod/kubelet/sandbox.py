@@ -70,6 +70,7 @@ class Sandboxes:
         dns = [str(address) for address in self._config.cluster_dns]
         text = resolvconf.resolv_conf(pod, dns, self._config.cluster_domain, node)
         _write(etc / "resolv.conf", text)
+        _write(etc / "hostname", f"{resolvconf.hostname(pod)}\n")
         return await self._runtime.run_sandbox(
             SandboxConfig(
                 id=secrets.token_hex(32),
@@ -80,6 +81,7 @@ class Sandboxes:
                 hostname=resolvconf.hostname(pod),
                 netns=netns,
                 host_network=pod.spec.host_network,
+                share_pid=bool(pod.spec.share_process_namespace),
                 etc=str(etc),
             )
         )
@@ -116,6 +118,11 @@ class Sandboxes:
     def forget(self, uid: str) -> None:
         """Remove the pod's files."""
         shutil.rmtree(self._etc(uid), ignore_errors=True)
+        shutil.rmtree(self.files(uid), ignore_errors=True)
+
+    def files(self, uid: str) -> Path:
+        """Directory of what a pod has beside its sandbox, its volumes; `forget` removes it."""
+        return self._config.paths.node(self._config.node) / "pods" / uid
 
     async def in_worker(self, function: Callable[[], T]) -> T:
         """Run something that blocks in the node's worker thread."""

@@ -63,6 +63,7 @@ class PodFacts:
         started_at: When the kubelet first saw the pod, RFC 3339.
         now: The present moment, RFC 3339.
         containers: By name, init containers too.
+        failed: Reason and message when the pod as a whole has failed.
     """
 
     host_ip: str
@@ -71,6 +72,7 @@ class PodFacts:
     started_at: str = ""
     now: str = ""
     containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
+    failed: tuple[str, str] = ("", "")
 
 
 def compile(pod: Pod, facts: PodFacts) -> PodStatus:
@@ -86,13 +88,15 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         kept.get(item.name) or _container(item, facts, initialized=initialized)
         for item in spec.containers
     )
-    pod_phase = phase(pod, init, main)
+    pod_phase = "Failed" if facts.failed[0] else phase(pod, init, main)
     ips = (PodIP(ip=facts.pod_ip),) if facts.pod_ip else ()
     old = pod.status
     return replace(
         old,
         observed_generation=pod.metadata.generation,
         phase=pod_phase,
+        reason=facts.failed[0] or old.reason,
+        message=facts.failed[1] or old.message,
         conditions=_conditions(pod, facts, pod_phase, initialized, init, main),
         host_ip=facts.host_ip,
         host_ips=(HostIP(ip=facts.host_ip),),
@@ -204,7 +208,7 @@ def _container(
 
 def _terminated(seen: Seen) -> ContainerStateTerminated:
     unknown = seen.reason == "ContainerStatusUnknown"
-    message = "The container could not be located when it ended" if unknown else ""
+    message = "The container could not be located when it ended" if unknown else seen.message
     return ContainerStateTerminated(
         exit_code=seen.exit_code,
         signal=seen.signal,

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from netpod.api.cri import Container as Seen
 from netpod.api.cri import State
 from netpod.api.meta import key_of
-from netpod.api.pod import Container, Pod, Probe
+from netpod.api.pod import Container, Pod
 from netpod.errors import ApiError, Conflict, NotFound
-from netpod.kubelet import container as containers
+from netpod.kubelet import hooks, status
 from netpod.kubelet import probe as probes
-from netpod.kubelet import status
 
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
@@ -95,22 +94,7 @@ class Termination:
         seconds = max(0.0, self._began + grace(worker.pod, worker.gone) - time.monotonic())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                if hook.sleep:
-                    await asyncio.sleep(float(hook.sleep.get("seconds", 0)))
-                    return
-                target = probes.Target(
-                    pod_ip=worker.pod_ip,
-                    ports=item.ports,
-                    stands_in=containers.repository(item.image) not in containers.BUILT_IN,
-                    run=lambda argv, limit: worker.node.runtime.exec_quietly(seen, argv, limit),
-                )
-                asked = Probe(
-                    http_get=hook.http_get,
-                    tcp_socket=hook.tcp_socket,
-                    exec_=hook.exec_,
-                    timeout_seconds=int(seconds) + 1,
-                )
-                answer = await worker.node.prober.ask(asked, target)
+                answer = await hooks.run(worker, item, seen, hook, seconds)
                 if answer.outcome != probes.Outcome.SUCCESS:
                     message = f"PreStopHook failed: {answer.message}"
                     worker.event("Warning", "FailedPreStopHook", message)

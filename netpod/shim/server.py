@@ -203,7 +203,11 @@ class Shim:
         pod = self._table.sandboxes[config.sandbox_id].config
         directory = records.containers(self._config.state) / config.id
         directory.mkdir(mode=0o700, exist_ok=True)
-        seen = Container(config=config, started_at=meta.micro_timestamp(meta.now()))
+        seen = Container(
+            config=config,
+            started_at=meta.micro_timestamp(meta.now()),
+            unlimited=tuple(cgroups.missing(config.resources)),
+        )
         records.write_struct(directory / "config.json", seen)
         fifos = [logs.make_fifo(directory / name) for name in ("log", "err")]
         readers = [reader for reader, _ in fifos]

@@ -57,6 +57,7 @@ class Lab:
 
     folder: Path
     stand_in: bool = True
+    allow_host_path: tuple[Path, ...] = ()
     client: Client = field(init=False)
     pids: dict[str, int] = field(default_factory=dict)
 
@@ -80,6 +81,8 @@ class Lab:
             paths=PATHS,
             shim_socket=PATHS.shim_socket(NODE),
             stand_in=self.stand_in,
+            allow_host_path=self.allow_host_path,
+            images=self.folder / "images",
         )
 
         async def main() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from netpod.api.cri import Resources
 from netpod.api.meta import ObjectMeta
 from netpod.api.pod import (
     Container,
@@ -14,12 +15,15 @@ from netpod.api.pod import (
     Pod,
     PodSpec,
     Probe,
+    ResourceRequirements,
     TCPSocketAction,
 )
+from netpod.api.service import Service, ServicePort, ServiceSpec
 from netpod.client.rest import Client
 from netpod.kubelet import container as containers
-from netpod.kubelet import report
-from netpod.kubelet.container import CannotStart, Program
+from netpod.kubelet import env, report
+from netpod.kubelet.container import Program
+from netpod.kubelet.env import CannotStart
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_a_stand_in_listens_where_its_probes_ask() -> None:
 
 def test_expansion_leaves_unknown_names() -> None:
     """$(NAME) is replaced, $$ is a dollar sign, the rest stays as written."""
-    assert containers.expand("$(A)-$$(A)-$(B)-$A", {"A": "1"}) == "1-$(A)-$(B)-$A"
+    assert env.expand("$(A)-$$(A)-$(B)-$A", {"A": "1"}) == "1-$(A)-$(B)-$A"
 
 
 def test_environment_from_fields() -> None:
@@ -94,9 +98,16 @@ def test_environment_from_fields() -> None:
         metadata=ObjectMeta(name="p", namespace="d", labels={"app": "web"}),
         spec=PodSpec(containers=(container,)),
     )
+
+    class NoServices(env.Services):
+        async def of(self, namespace: str) -> tuple[Service, ...]:
+            return ()
+
     client = Client.unix(Path("/nowhere"))
     found = asyncio.run(
-        containers.environment(client, pod, container, pod_ip="10.1.1.1", host_ip="172.18.0.3")
+        env.compile(
+            client, NoServices(client), pod, container, pod_ip="10.1.1.1", host_ip="172.18.0.3"
+        )
     )
     assert found == {"HOSTNAME": "p", "IP": "10.1.1.1", "APP": "web", "URL": "http://10.1.1.1/"}
 
@@ -111,3 +122,50 @@ def test_another_spec_is_another_hash() -> None:
 def test_a_status_patch_has_only_the_difference() -> None:
     """What is equal is left out, what is gone becomes null."""
     assert report.difference({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 4}) == {"b": 4, "c": None}
+
+
+def test_services_are_told_by_name() -> None:
+    """NAME_SERVICE_HOST and _PORT, and Docker's links; nothing of headless ones."""
+    ports = (ServicePort(name="http", port=80), ServicePort(name="x-y", port=53, protocol="UDP"))
+    spec = ServiceSpec(cluster_ip="10.96.0.7", ports=ports)
+    service = Service(metadata=ObjectMeta(name="my-web"), spec=spec)
+    headless = Service(
+        metadata=ObjectMeta(name="h"), spec=ServiceSpec(cluster_ip="None", ports=ports)
+    )
+    assert env.service_variables([service, headless]) == {
+        "MY_WEB_SERVICE_HOST": "10.96.0.7",
+        "MY_WEB_SERVICE_PORT": "80",
+        "MY_WEB_SERVICE_PORT_HTTP": "80",
+        "MY_WEB_SERVICE_PORT_X_Y": "53",
+        "MY_WEB_PORT": "tcp://10.96.0.7:80",
+        "MY_WEB_PORT_80_TCP": "tcp://10.96.0.7:80",
+        "MY_WEB_PORT_80_TCP_PROTO": "tcp",
+        "MY_WEB_PORT_80_TCP_PORT": "80",
+        "MY_WEB_PORT_80_TCP_ADDR": "10.96.0.7",
+        "MY_WEB_PORT_53_UDP": "udp://10.96.0.7:53",
+        "MY_WEB_PORT_53_UDP_PROTO": "udp",
+        "MY_WEB_PORT_53_UDP_PORT": "53",
+        "MY_WEB_PORT_53_UDP_ADDR": "10.96.0.7",
+    }
+
+
+def test_resource_fields_are_rounded_up() -> None:
+    """A limit in units of its divisor; a request that is not given is the limit."""
+    limits = ResourceRequirements(limits={"cpu": "1500m", "memory": "100Mi"})
+    container = Container(name="c", resources=limits)
+    pod = Pod(spec=PodSpec(containers=(container,)))
+
+    def value(resource: str, divisor: str = "0") -> str:
+        return env.resource(pod, container, {"resource": resource, "divisor": divisor})
+
+    assert value("limits.cpu") == "2"
+    assert value("requests.cpu", "1m") == "1500"
+    assert value("limits.memory", "1Mi") == "100"
+
+
+def test_limits_are_what_the_kernel_counts() -> None:
+    """Shares of 1024 per processor, quota of 100 ms, bytes."""
+    asked = ResourceRequirements(limits={"cpu": "500m", "memory": "64Mi"}, requests={"cpu": "250m"})
+    found = containers.resources(Container(name="c", resources=asked))
+    assert found == Resources(cpu_shares=256, cpu_quota=50_000, memory=64 << 20)
+    assert containers.resources(Container(name="c")) is None

@@ -1,0 +1,117 @@
+"""A pod's volumes over its life: there before its sandbox, and renewed when what they hold changes."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netpod.api.core import ConfigMap, Secret
+from netpod.client.informer import Informers
+from netpod.kubelet import sources, starting
+from netpod.kubelet.env import CannotStart
+
+if TYPE_CHECKING:
+    from netpod.kubelet.podworker import PodWorker
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = (0.5, 120.0)
+"""First and longest pause after a failure. Source: kubelet's volume manager."""
+TOKEN_RENEW_SECONDS = sources.TOKEN_SECONDS * 0.8
+
+
+class Changes:
+    """Tells whoever follows a ConfigMap or Secret that it changed; watches only namespaces that need it."""
+
+    def __init__(self, informers: Informers) -> None:
+        self._informers = informers
+        self._watched: set[tuple[str, str]] = set()
+        self._followers: dict[tuple[str, str, str], set[Callable[[], None]]] = {}
+
+    def follow(self, kind: str, namespace: str, name: str, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever the object is another one than before."""
+        self._followers.setdefault((kind, namespace, name), set()).add(changed)
+        if (kind, namespace) in self._watched:
+            return
+        self._watched.add((kind, namespace))
+        if kind == "ConfigMap":
+            self._informers.of(ConfigMap, namespace=namespace).subscribe(self._changed)
+        else:
+            self._informers.of(Secret, namespace=namespace).subscribe(self._changed)
+
+    def forget(self, kind: str, namespace: str, name: str, changed: Callable[[], None]) -> None:
+        """Call it no more."""
+        key = (kind, namespace, name)
+        followers = self._followers.get(key, set())
+        followers.discard(changed)
+        if not followers:
+            self._followers.pop(key, None)
+
+    def _changed(self, old: ConfigMap | Secret | None, new: ConfigMap | Secret | None) -> None:
+        seen = new or old
+        if seen is None or (old is not None and new is not None and _same(old, new)):
+            return
+        names = seen.metadata
+        for changed in list(self._followers.get((seen.kind, names.namespace, names.name), ())):
+            changed()
+
+
+def _same(old: ConfigMap | Secret, new: ConfigMap | Secret) -> bool:
+    return old.metadata.resource_version == new.metadata.resource_version
+
+
+class Files:
+    """The volumes of one pod."""
+
+    def __init__(self, worker: "PodWorker") -> None:
+        self._worker = worker
+        self._ready = False
+        self._stale = False
+        self._retry_at = 0.0
+        self._renew_at = float("inf")
+        self._pause = RETRY_SECONDS[0]
+
+    async def sync(self) -> bool:
+        """Prepare what is to be prepared; True once containers may start."""
+        worker = self._worker
+        if not worker.pod.spec.volumes:
+            return True
+        now = time.monotonic()
+        due = not self._ready or self._stale or now >= self._renew_at
+        if not due or now < self._retry_at:
+            worker.wake_in(max(0.0, (self._retry_at if due else self._renew_at) - now))
+            return self._ready
+        if not self._ready:
+            self._follow()
+        self._stale = False
+        try:
+            worker.volumes = await starting.volumes(worker.node, worker.pod, worker.pod_ip)
+        except CannotStart as error:
+            self._stale = True
+            worker.event("Warning", error.reason, str(error))
+            self._retry_at = now + self._pause
+            self._pause = min(self._pause * 2, RETRY_SECONDS[1])
+            worker.wake_in(self._retry_at - now)
+            return self._ready
+        self._ready = True
+        self._pause, self._retry_at = RETRY_SECONDS[0], 0.0
+        if sources.has_token(worker.pod):
+            self._renew_at = now + TOKEN_RENEW_SECONDS
+            worker.wake_in(TOKEN_RENEW_SECONDS)
+        return True
+
+    def _follow(self) -> None:
+        """Hear of changes of what the volumes are made from."""
+        namespace = self._worker.pod.metadata.namespace
+        for kind, name in sources.changes(self._worker.pod):
+            self._worker.node.changes.follow(kind, namespace, name, self._changed)
+
+    def close(self) -> None:
+        """Hear of them no more."""
+        namespace = self._worker.pod.metadata.namespace
+        for kind, name in sources.changes(self._worker.pod):
+            self._worker.node.changes.forget(kind, namespace, name, self._changed)
+
+    def _changed(self) -> None:
+        self._stale = True
+        self._retry_at = 0.0
+        self._worker.poke()

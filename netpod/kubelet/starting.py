@@ -1,0 +1,100 @@
+"""From a container of a pod to what the shim is asked to start: image, environment, volumes, limits."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+from netpod.api.cri import ContainerConfig
+from netpod.api.pod import Container, Pod
+from netpod.kubelet import container as containers
+from netpod.kubelet import env as environments
+from netpod.kubelet import images, programs, sources, status
+from netpod.kubelet.container import Program
+from netpod.kubelet.image import Image
+from netpod.kubelet.volumes import Volumes
+
+if TYPE_CHECKING:
+    from netpod.kubelet.podworker import Node, PodWorker
+
+
+async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Image | None]:
+    """Decide what runs for a container, and pull its image if that is what its policy wants.
+
+    Raises:
+        CannotStart: nothing can.
+    """
+    if containers.built_in(item.image):
+        return containers.choose(item, stand_in=False, completes=False), None
+    if containers.repository(item.image) != containers.HOST:
+        image = node.images.find(item.image)
+        always = item.image_pull_policy == "Always" and not node.config.stand_in
+        if (image is None and not node.config.stand_in) or always:
+            image = await images.pull(node.images, item)
+        if image is not None:
+            return Program("", stands_in=False), image
+    initializes = item in pod.spec.init_containers and not status.is_sidecar(item)
+    return containers.choose(item, stand_in=node.config.stand_in, completes=initializes), None
+
+
+def only_stand_ins(node: "Node", pod: Pod) -> bool:
+    """Whether nothing in the pod reads its volumes."""
+    everything = (*pod.spec.init_containers, *pod.spec.containers)
+    return all(
+        containers.repository(item.image) != containers.HOST
+        and node.images.find(item.image) is None
+        for item in everything
+    )
+
+
+async def volumes(node: "Node", pod: Pod, pod_ip: str) -> Volumes:
+    """Prepare a pod's volumes.
+
+    Raises:
+        CannotStart: one cannot be had.
+    """
+    facts = sources.Facts(
+        directory=node.sandboxes.files(pod.metadata.uid) / "volumes",
+        pod_ip=pod_ip,
+        host_ip=str(node.config.node_ip),
+        allowed=node.config.allow_host_path,
+        lenient=only_stand_ins(node, pod),
+    )
+    return await sources.prepare(node.client, pod, facts)
+
+
+async def compile(
+    worker: "PodWorker", item: Container, attempt: int
+) -> tuple[ContainerConfig, Program]:
+    """Return what to ask of the shim.
+
+    Raises:
+        CannotStart: an image, a source of the environment or a user cannot be had.
+    """
+    assert worker.sandbox is not None, "a pod's containers start in its sandbox"
+    node, pod = worker.node, worker.pod
+    program, image = await choose(node, pod, item)
+    env = await environments.compile(
+        node.client,
+        node.services,
+        pod,
+        item,
+        pod_ip=worker.pod_ip,
+        host_ip=str(node.config.node_ip),
+    )
+    logs = node.config.paths.pod_logs(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+    config = ContainerConfig(
+        id=secrets.token_hex(32),
+        sandbox_id=worker.sandbox.config.id,
+        name=item.name,
+        attempt=attempt,
+        image=item.image,
+        app=program.app,
+        hash=containers.spec_hash(item),
+        args=tuple(environments.expand(arg, env) for arg in item.args),
+        env={**(image.env if image is not None else {}), **env},
+        ports=containers.ports(item, program),
+        pod_ip=worker.pod_ip,
+        log=str(logs / item.name / f"{attempt}.log"),
+        program=None if program.app else programs.compile(pod, item, env, worker.volumes, image),
+        resources=containers.resources(item),
+    )
+    return config, program
