@@ -48,7 +48,8 @@ class SqliteStore:
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._path = path
-        self._queue: queue.SimpleQueue[_Write | Callable[[Log], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Writes | Callable[[Log], None] | None] = queue.SimpleQueue()
+        self._gathered: _Writes = []
         self._state: dict[str, KeyValue] = {}
         self._keys: list[str] = []
         self._heads: dict[str, KeyValue] = {}  # the writer's view: also what is not committed yet
@@ -143,6 +144,7 @@ class SqliteStore:
         if not self._closing:
             self._closing = True
             self._broadcast.close()
+            self._hand_over()
             self._queue.put(None)
         await asyncio.shield(self._stopped)
 
@@ -163,13 +165,23 @@ class SqliteStore:
         if self._closing:
             raise errors.Unavailable(f"cannot write {key}: the store is closed")
         write = _Write(key, value, expected, self._loop.create_future())
-        self._queue.put(write)
+        # What one turn of the loop writes goes to the thread at once: waking it for each would make both threads
+        # fight for the interpreter, and commits of one.
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(write)
         return await write.done
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     async def _ask(self, question: Callable[[Log], T]) -> T:
         """Run `question` on the writer thread between two commits."""
         if self._closing:
             raise errors.Unavailable(f"cannot read store {self._path}: the store is closed")
+        self._hand_over()
         answer: asyncio.Future[T] = self._loop.create_future()
 
         def run(log: Log) -> None:
@@ -230,8 +242,8 @@ class SqliteStore:
                 waiting.append(self._queue.get())
             writes: _Writes = []
             for item in waiting:
-                if isinstance(item, _Write):
-                    writes.append(item)
+                if isinstance(item, list):
+                    writes += item
                     continue
                 self._commit(log, writes)
                 writes = []

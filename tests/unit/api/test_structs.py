@@ -36,7 +36,8 @@ def test_classes_have_slots_only() -> None:
     def below(cls: type[Struct]) -> set[type[Struct]]:
         return {cls}.union(*(below(sub) for sub in cls.__subclasses__()))
 
-    for cls in below(Struct):
+    # dataclass(slots=True) makes a second class; the first lives on as garbage.
+    for cls in (cls for cls in below(Struct) if "__slots__" in vars(cls)):
         assert not hasattr(cls, "__post_init__"), cls
         assert structs.layout(cls).make(structs.layout(cls).defaults) == cls()
 
