@@ -9,6 +9,7 @@ Sources: kernel uapi linux/netfilter/nf_tables.h, nfnetlink.h; `nft --debug=netl
 
 import os
 import re
+import secrets
 import socket
 import struct
 from errno import EINTR, ENOBUFS
@@ -197,7 +198,9 @@ def _dnat(protocol: str, target: str) -> list[bytes]:
 def _numgen(
     head: bytes, count: int, choices: list[str], number: int
 ) -> tuple[list[bytes], list[bytes]]:
-    name = _text(2, "__map%d")
+    # The kernel finds a number for "__map%d" by reading the names of all sets; one nobody else has costs it less.
+    own = f"__map-{secrets.token_hex(8)}"
+    name = _text(2, own)
     userdata = bytes.fromhex("00040100000001040000000004080004010000000100060400000000")
     made = (
         name
@@ -218,9 +221,7 @@ def _numgen(
     fill = name + _number(4, number) + _nested(3, *elements)
     expressions = [
         _expression("numgen", _number(1, 1) + _number(2, count) + _number(3, 1) + _number(4, 0)),
-        _expression(
-            "lookup", _number(2, 1) + _number(3, 0) + _text(1, "__map%d") + _number(4, number)
-        ),
+        _expression("lookup", _number(2, 1) + _number(3, 0) + _text(1, own) + _number(4, number)),
     ]
     create = [
         _message(_NEWSET, _CREATE, head + made),

@@ -12,7 +12,7 @@ from netpod.proxy.nftables_names import TABLE, Prefix, is_port_chain
 from netpod.proxy.restore import Rules
 
 COMMENT = "rules for kube-proxy"
-CHUNK_RULES = 3000
+CHUNK_RULES = 600
 """Rules per transaction while many chains are new: the kernel's work per transaction grows with its square."""
 _KEY = re.compile(r"(?= comment \"| : )")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -208,7 +208,7 @@ def _first(delta: Delta) -> list[str]:
     """The table, and everything new in it, empty."""
     again = delta.gone_sets
     return [
-        f'add table {TABLE} {{ comment "{COMMENT}" ; }}',
+        *([f'add table {TABLE} {{ comment "{COMMENT}" ; }}'] if delta.sets else []),
         *(line for n, d in sorted(delta.sets.items()) if n not in again for line in _set(n, d)),
         *(_affinity(n, s) for n, s in sorted(delta.affinity.items()) if n not in again),
         *(f"add chain {TABLE} {chain}" for chain in sorted(delta.new - set(delta.hooks))),
