@@ -176,9 +176,10 @@ class Binding(Object):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomResource(Object):
-    """An object of a kind that a CustomResourceDefinition made; all but its metadata is in `unknown`."""
+    """An object of a kind that a CustomResourceDefinition made; all but its metadata and status is in `unknown`."""
 
     OPEN: ClassVar[bool] = True
+    status: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ Source: the kinds' entries in upstream's discovery documents.
 import functools
 import importlib
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from netpod.api.apps import Deployment, ReplicaSet
 from netpod.api.coordination import Lease
@@ -31,6 +31,7 @@ class Resource:
         at: Class of its objects, or where it is: `module:Class` below netpod.api.
         stored: The resource whose stored objects this one shows in another version, or None.
         verbs: What can be done with it; empty for everything that can be done with stored objects.
+        custom: apiserver.customkinds.CustomKind of a kind that a CustomResourceDefinition made, or None.
         singular_name: Where the singular is not the kind in lower case.
         list_name: Where the list's kind is not the kind with List behind.
     """
@@ -46,6 +47,7 @@ class Resource:
     categories: tuple[str, ...] = ()
     stored: "Resource | None" = None
     verbs: tuple[str, ...] = ()
+    custom: Any = None
     singular_name: str = ""
     list_name: str = ""
 
@@ -132,6 +134,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(group="rbac.authorization.k8s.io", kind="ClusterRoleBinding", plural="clusterrolebindings", at="rbac:ClusterRoleBinding", namespaced=False),
     Resource(group="storage.k8s.io", kind="StorageClass", plural="storageclasses", at="storage:StorageClass", namespaced=False, short_names=("sc",)),
     Resource(group="scheduling.k8s.io", kind="PriorityClass", plural="priorityclasses", at="policy:PriorityClass", namespaced=False, short_names=("pc",)),
+    Resource(group="apiextensions.k8s.io", kind="CustomResourceDefinition", plural="customresourcedefinitions", at="apiextensions:CustomResourceDefinition", namespaced=False, short_names=("crd", "crds"), subresources=("status",), categories=("api-extensions",)),
 )  # fmt: skip
 """What is stored, in the version in which it is."""
 

@@ -12,7 +12,12 @@ from netpod.api.validate_errors import Errors, index
 MAX_ANNOTATIONS = 256 * 1024
 """Bytes of all annotations of an object together, keys and values."""
 
-_STANDARD_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
+_STANDARD_FINALIZERS = (
+    "foregroundDeletion",
+    "kubernetes",
+    "orphan",
+    "customresourcecleanup.apiextensions.k8s.io",
+)
 
 
 def metadata(
@@ -22,6 +27,7 @@ def metadata(
     *,
     namespaced: bool,
     path: str = "metadata",
+    custom: bool = False,
 ) -> None:
     """Check an object's metadata.
 
@@ -31,6 +37,7 @@ def metadata(
         name_rule: Complaints about a name of this kind.
         namespaced: Whether the kind has a namespace.
         path: Where the metadata stands.
+        custom: Whether the kind is not built in, so that its finalizers need no domain.
     """
     if meta.generate_name:
         masked = meta.generate_name
@@ -54,7 +61,8 @@ def metadata(
     _owners(errors, meta.owner_references, f"{path}.ownerReferences")
     for name in meta.finalizers:
         problems = validate_names.qualified_name(name)
-        if not problems and "/" not in name and name not in _STANDARD_FINALIZERS:
+        domain = custom or "/" in name or name in _STANDARD_FINALIZERS
+        if not problems and not domain:
             problems = ["name is neither a standard finalizer name nor is it fully qualified"]
         errors.each(f"{path}.finalizers", name, problems)
 

@@ -66,6 +66,7 @@ _LATE: Mapping[str, tuple[str, str, str]] = {
     "ClusterRoleBinding": ("rbac", "cluster_role_binding", "binding_update"),
     "ControllerRevision": ("workloads", "revision", "revision_update"),
     "CronJob": ("batch", "cron_job", ""),
+    "CustomResourceDefinition": ("apiextensions", "definition", "definition_update"),
     "DaemonSet": ("workloads", "daemon_set", "daemon_set_update"),
     "HorizontalPodAutoscaler": ("policy", "autoscaler", ""),
     "Job": ("batch", "job", "job_update"),
@@ -155,7 +156,7 @@ def validate_custom(
     """Return what is wrong with the metadata of an object of a custom kind."""
     errors = Errors()
     rule = validate_names.dns1123_subdomain
-    validate_meta.metadata(errors, obj.metadata, rule, namespaced=namespaced)
+    validate_meta.metadata(errors, obj.metadata, rule, namespaced=namespaced, custom=True)
     if old is not None:
         validate_meta.metadata_update(errors, obj.metadata, old.metadata)
     return errors.found

@@ -166,16 +166,25 @@ async def own_selector(_: Storage, obj: Object) -> Object:
     return structs.replace(job, metadata=own, spec=spec)
 
 
+async def define(store: Storage, obj: Object) -> Object:
+    """A definition of a kind is established at once (controllers of apiextensions)."""
+    from netpod.apiserver import customkinds
+
+    return await customkinds.define(store, obj)
+
+
 ON_CREATE: dict[str, tuple[Mutator, ...]] = {
     "Namespace": (active_namespace,),
     "Pod": (default_service_account, default_tolerations, pending),
     "Ingress": (default_ingress_class,),
     "Secret": (fold_string_data,),
     "Job": (own_selector,),
+    "CustomResourceDefinition": (define,),
 }
 ON_UPDATE: dict[str, tuple[Mutator, ...]] = {
     "Pod": (default_tolerations,),
     "Secret": (fold_string_data,),
+    "CustomResourceDefinition": (define,),
 }
 
 
@@ -189,6 +198,10 @@ async def admit_create(store: Storage, resource: registry.Resource, obj: Object)
     """
     if resource.namespaced:
         await _check_namespace(store, resource, obj)
+    if resource.custom is not None:
+        found = validation.validate_custom(obj, namespaced=resource.namespaced)
+        _raise(resource, obj, found)
+        return obj
     obj = defaults.apply_defaults(obj)
     for mutate in ON_CREATE.get(resource.kind, ()):
         obj = await mutate(store, obj)
@@ -204,6 +217,10 @@ async def admit_update(
     Raises:
         Invalid: fields are wrong, or may not change; all of them are named.
     """
+    if resource.custom is not None:
+        found = validation.validate_custom(new, old, namespaced=resource.namespaced)
+        _raise(resource, new, found)
+        return new
     new = defaults.apply_defaults(new)
     if isinstance(new, Service) and isinstance(old, Service):
         new = defaults_service.drop_type_dependent(new, old)

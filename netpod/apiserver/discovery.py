@@ -55,10 +55,10 @@ def version() -> dict[str, Json]:
     }
 
 
-def _group(group: str) -> dict[str, Json]:
+def _group(group: str, custom: tuple[Resource, ...]) -> dict[str, Json]:
     versions = [
         {"groupVersion": f"{group}/{version}", "version": version}
-        for version in dict.fromkeys(r.version for r in SERVED if r.group == group)
+        for version in dict.fromkeys(r.version for r in (*SERVED, *custom) if r.group == group)
     ]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
@@ -93,11 +93,11 @@ def _entries(resource: Resource) -> list[dict[str, Json]]:
     return entries
 
 
-@functools.cache
-def document(path: str) -> bytes | None:
+@functools.lru_cache(maxsize=512)
+def document(path: str, custom: tuple[Resource, ...] = ()) -> bytes | None:
     """The discovery document at a path, None where there is none."""
     parts = path.strip("/").split("/")
-    groups = list(dict.fromkeys(r.group for r in SERVED if r.group))
+    groups = list(dict.fromkeys(r.group for r in (*SERVED, *custom) if r.group))
     data: dict[str, Json] | None = None
     match parts:
         case ["version"]:
@@ -108,20 +108,20 @@ def document(path: str) -> bytes | None:
             data = {
                 "kind": "APIGroupList",
                 "apiVersion": "v1",
-                "groups": [_group(group) for group in groups],
+                "groups": [_group(group, custom) for group in groups],
             }
         case ["apis", group] if group in groups:
-            data = {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
+            data = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, custom)}
         case ["api", wanted]:
-            data = _resource_list("", wanted)
+            data = _resource_list("", wanted, custom)
         case ["apis", group, wanted]:
-            data = _resource_list(group, wanted)
+            data = _resource_list(group, wanted, custom)
     return None if data is None else orjson.dumps(data)
 
 
-def _resource_list(group: str, wanted: str) -> dict[str, Json] | None:
+def _resource_list(group: str, wanted: str, custom: tuple[Resource, ...]) -> dict[str, Json] | None:
     served: list[registry.Resource] = [
-        r for r in SERVED if r.group == group and r.version == wanted
+        r for r in (*SERVED, *custom) if r.group == group and r.version == wanted
     ]
     if not served:
         return None

@@ -38,6 +38,8 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
             raise errors.BadRequest(
                 f"the {name} in the data ({found}) does not match the expected one ({wanted})"
             )
+    if resource.custom is not None:
+        calls.warnings(call, resource.custom.admit(resource, data))
     obj = codec.decode(resource.cls, views.stored(resource, data))
     metadata = obj.metadata
     if resource.namespaced and metadata.namespace not in ("", route.namespace):

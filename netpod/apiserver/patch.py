@@ -46,6 +46,11 @@ def apply_patch(
             "the body of the request was in an unknown format - accepted media types include: "
             + ", ".join(ACCEPTED)
         )
+    if media_type == STRATEGIC_MERGE_PATCH and resource.custom is not None:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            + ", ".join((JSON_PATCH, MERGE_PATCH))
+        )
     patch = _load(body)
     if media_type == JSON_PATCH:
         return _json_patch(current, patch)

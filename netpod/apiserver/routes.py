@@ -16,12 +16,13 @@
 Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from netpod import errors
 from netpod.api import registry
 
+Find = Callable[[str, str, str], registry.Resource | None]
 COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 OBJECT = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -52,7 +53,9 @@ def is_true(text: str | None) -> bool:
     return text is not None and text.lower() not in ("0", "false")
 
 
-def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
+def parse(
+    method: str, path: str, query: Mapping[str, str], find: Find = registry.by_plural
+) -> Route:
     """Read a resource path, already percent-decoded.
 
     Raises:
@@ -74,7 +77,7 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> Route:
         namespace, rest = rest[1], rest[2:]
     if rest[2:3] == ["proxy"]:
         rest = rest[:3]  # what follows is somebody else's path
-    resource = registry.by_plural(group, version, rest[0])
+    resource = find(group, version, rest[0])
     if resource is None or len(rest) > 3 or not all(rest):
         raise unknown_path()
     name = rest[1] if len(rest) > 1 else ""

@@ -47,6 +47,7 @@ from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.authentication import User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.customkinds import CustomKinds
 from netpod.apiserver.dialer import Connector, Dialer
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
@@ -72,6 +73,7 @@ WRITES: Mapping[str, Write] = {
     "delete": deletion.delete,
     "deletecollection": deletion.delete_collection,
 }
+DEFINITIONS = "customresourcedefinitions"
 POSTS: Mapping[str, Write] = {"binding": subresources.bind, "eviction": eviction.evict}
 """Subresources that are created and not stored."""
 
@@ -114,6 +116,7 @@ class ApiServer:
         self._allocators = Allocators(config.service_cidr, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
         self._access = Access(self._storage, config.tokens, Tokens(self._storage, config.pki))
+        self._custom = CustomKinds(self._storage)
         self._posts: Mapping[str, Write] = {**POSTS, "token": self._access.tokens.request}
         self._streams: set[watch.Stream] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -139,6 +142,7 @@ class ApiServer:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await self._access.start(tasks)
+                await self._custom.start(tasks, self.writer)
                 tasks.create_task(self._access.gather(self.writer))
                 tasks.create_task(
                     maintenance.run(
@@ -194,7 +198,7 @@ class ApiServer:
             reply = await self._document(request, user, path)
             if reply is not None:
                 return _response(reply)
-            route = routes.parse(request.method, path, request.query)
+            route = routes.parse(request.method, path, request.query, self._custom.find)
             await self._access.authorize(user, route, selection.only_name(request.query))
             if route.subresource in connect.SUBRESOURCES:
                 return await connect.serve(request, route, self._storage, self._connector)
@@ -238,6 +242,8 @@ class ApiServer:
         )
         if isinstance(return_or_error, Exception):
             raise return_or_error
+        if route.resource.plural == DEFINITIONS:
+            await self._custom.refresh()
         return return_or_error
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
@@ -270,7 +276,7 @@ class ApiServer:
             reply = openapi.answer(
                 path, headers.get("Accept", ""), headers.get("If-None-Match", "")
             )
-        elif (body := discovery.document(path)) is not None:
+        elif (body := discovery.document(path, self._custom.resources)) is not None:
             reply = Reply(body=body)
         elif path in (serviceaccounts.CONFIGURATION, serviceaccounts.KEYS):
             control = self._config.control_plane

@@ -5,6 +5,7 @@ BindingREST.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, cast
 
 from netpod import errors
@@ -25,10 +26,12 @@ PODS = registry.of(Pod)
 OPERATORS = {"In": "in", "NotIn": "notin"}
 
 
-def selector_text(selector: LabelSelector | None) -> str:
+def selector_text(selector: LabelSelector | Mapping[str, str] | None) -> str:
     """A label selector in the form of a query, e.g. `app=web,tier in (a,b)`."""
     if selector is None:
         return ""
+    if isinstance(selector, Mapping):
+        return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
     for one in selector.match_expressions:
         if one.operator in OPERATORS:
@@ -39,7 +42,9 @@ def selector_text(selector: LabelSelector | None) -> str:
 
 
 def scale_of(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
-    """The Scale of a stored Deployment or ReplicaSet."""
+    """The Scale of a stored workload, or of an object of a custom kind."""
+    if resource.custom is not None:
+        return _custom_scale(resource, kv)
     workload = cast(Deployment | ReplicaSet, objects.unpack(resource, kv))
     metadata = workload.metadata
     scale = Scale(
@@ -56,6 +61,31 @@ def scale_of(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
         ),
     )
     return codec.encode(scale)
+
+
+def _custom_scale(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
+    data, kind = objects.plain(kv), resource.custom
+    found = kind.dig(data, kind.selector) if kind.selector else ""
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status = {"replicas": kind.dig(data, kind.status_replicas) or 0}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: data["metadata"][name] for name in kept if name in data["metadata"]},
+        "spec": {"replicas": kind.dig(data, kind.replicas) or 0},
+        "status": {**status, **({"selector": found} if found else {})},
+    }
+
+
+def _scaled(resource: registry.Resource, kv: KeyValue, replicas: int) -> Any:
+    """The stored object with another number of replicas."""
+    if resource.custom is not None:
+        data = objects.plain(kv)
+        resource.custom.put(data, resource.custom.replicas, replicas)
+        return codec.decode(resource.cls, data)
+    workload = cast(Any, objects.unpack(resource, kv))
+    spec = dataclasses.replace(workload.spec, replicas=replicas)
+    return dataclasses.replace(workload, spec=spec)
 
 
 def _replicas(workload: Deployment | ReplicaSet) -> int:
@@ -89,16 +119,14 @@ async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Rep
         )
         raise status.invalid("Scale", "autoscaling", route.name, [error])
     kv = await writer.storage.get(route.resource, route.namespace, route.name)
-    workload = cast(Any, objects.unpack(route.resource, kv))
-    new = dataclasses.replace(
-        workload, spec=dataclasses.replace(workload.spec, replicas=scale.spec.replicas)
-    )
+    new = _scaled(route.resource.storage, kv, scale.spec.replicas)
     wanted = scale.metadata
     metadata = dataclasses.replace(
         new.metadata, resource_version=wanted.resource_version, uid=wanted.uid or new.metadata.uid
     )
     new = managed.updated(call, kv, dataclasses.replace(new, metadata=metadata), "scale")
-    kv = await writer.replace(route.resource, kv, new, subresource="scale", dry_run=call.dry_run)
+    resource = route.resource.storage
+    kv = await writer.replace(resource, kv, new, subresource="scale", dry_run=call.dry_run)
     return Reply(body=negotiation.dump(scale_of(route.resource, kv)))
 
 

@@ -5,7 +5,7 @@ Columns and cells of each kind stand in tables_pod.py, tables_core.py, tables_wo
 Source: k8s.io/apimachinery pkg/apis/meta/v1/types.go Table; pkg/printers/internalversion/printers.go.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,7 @@ LAYOUTS: Mapping[str, Layout] = {
 
 def table(
     resource: Resource,
-    objects: Sequence[Mapping[str, Any]],
+    objects: Iterable[Mapping[str, Any]],
     *,
     now: datetime,
     resource_version: str = "",
@@ -58,6 +58,8 @@ def table(
         include_object: What each row carries: Metadata (PartialObjectMetadata), Object or None.
     """
     layout = LAYOUTS.get(resource.kind, _DEFAULT)
+    if resource.custom is not None:
+        layout = resource.custom.layout()
     metadata: dict[str, Any] = {}
     if resource_version:
         metadata["resourceVersion"] = resource_version

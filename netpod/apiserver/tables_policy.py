@@ -232,6 +232,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ClusterRole": _ROLE,
     "RoleBinding": _BINDING,
     "ClusterRoleBinding": _BINDING,
+    "CustomResourceDefinition": _ROLE,
     "LimitRange": _ROLE,
     "PersistentVolume": Layout(
         (

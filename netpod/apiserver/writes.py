@@ -196,7 +196,11 @@ def _with_meta(obj: Object, **changes: Any) -> Object:
 
 
 def _counted(resource: registry.Resource) -> bool:
-    return resource.group in COUNTED or resource.kind in ("Pod", "ReplicationController")
+    return (
+        resource.group in COUNTED
+        or resource.kind in ("Pod", "ReplicationController", "CustomResourceDefinition")
+        or resource.custom is not None
+    )
 
 
 def _differs(new: Object, old: Object) -> bool:
