@@ -84,7 +84,8 @@ async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
         if remaining and remaining > 0:
             meta["remainingItemCount"] = remaining
     if wanted.kind == "Table":
-        found = table(call, wanted, [objects.plain(kv) for kv in items], page.revision, now)
+        # One at a time: thousands of parsed objects at once keep the garbage collector busy.
+        found = table(call, wanted, (objects.plain(kv) for kv in items), page.revision, now)
         found["metadata"] = meta
         return Reply(body=orjson.dumps(found))
     if wanted.kind:
@@ -116,7 +117,7 @@ def _list_body(
 
 
 def table(
-    call: Call, wanted: Wanted, found: Sequence[dict[str, Json]], revision: Revision, now: datetime
+    call: Call, wanted: Wanted, found: Iterable[dict[str, Json]], revision: Revision, now: datetime
 ) -> dict[str, Json]:
     """A metav1.Table of plain objects, in the version and with the row objects the client asked for."""
     include = call.query.get("includeObject", "")

@@ -64,17 +64,23 @@ def wide(name: str, description: str = "", type_: str = "string") -> Column:
     return Column(name, description, type_, priority=1)
 
 
+_OBJECTS = (dict, Mapping)
+
+
 def dig(obj: Any, path: str, default: Any = None) -> Any:
     """Return the value at a dotted path, or `default` when it or a part of the way is absent."""
     for name in path.split("."):
-        obj = obj.get(name) if isinstance(obj, Mapping) else None
+        if obj is None:
+            return default
+        # A dict is told at once, any other Mapping only by asking its class.
+        obj = obj.get(name) if isinstance(obj, _OBJECTS) else None
     return default if obj is None else obj
 
 
 def items(obj: Any, path: str) -> list[Json]:
     """Return the list of objects at a dotted path; empty when absent."""
     found = dig(obj, path)
-    return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+    return [item for item in found if isinstance(item, _OBJECTS)] if isinstance(found, list) else []
 
 
 def human_duration(elapsed: timedelta) -> str:
