@@ -141,7 +141,11 @@ class Access:
             groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
         everybody = () if wanted == "system:anonymous" else (AUTHENTICATED,)
         return User(
-            name=wanted, groups=frozenset((*groups, *everybody)), uid=uid, extra=tuple(extra)
+            name=wanted,
+            groups=frozenset((*groups, *everybody)),
+            uid=uid,
+            extra=tuple(extra),
+            actor=user,
         )
 
     async def whose(self, token: str, audiences: tuple[str, ...]) -> User | None:

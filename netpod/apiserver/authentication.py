@@ -15,12 +15,16 @@ AUTHENTICATED = "system:authenticated"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An authenticated name and its groups; `extra` is what else is known, by key."""
+    """An authenticated name and its groups; `extra` is what else is known, by key.
+
+    `actor` is who really asks, when it is on behalf of this user.
+    """
 
     name: str
     groups: frozenset[str] = field(default_factory=frozenset)
     uid: str = ""
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    actor: "User | None" = field(default=None, compare=False)
 
 
 TRUSTED = User(name="system:admin", groups=frozenset({MASTERS, AUTHENTICATED}))

@@ -22,6 +22,7 @@ from netpod.api import meta, registry
 from netpod.api.service import Service
 from netpod.apiserver import (
     apply,
+    audit,
     authorization,
     bootstrap,
     connect,
@@ -29,6 +30,7 @@ from netpod.apiserver import (
     discovery,
     eviction,
     handlers,
+    limits,
     maintenance,
     negotiation,
     objects,
@@ -44,11 +46,13 @@ from netpod.apiserver import (
 )
 from netpod.apiserver.access import Access
 from netpod.apiserver.allocators import Allocators
+from netpod.apiserver.audit import Audit
 from netpod.apiserver.authentication import User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.customkinds import CustomKinds
 from netpod.apiserver.dialer import Connector, Dialer
+from netpod.apiserver.limits import Limits
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
@@ -92,6 +96,8 @@ class ApiServerConfig:
     """What differs between clusters; `tokens` are bearer tokens and whom they stand for.
 
     `pki` is the folder of keys; without it the key of ServiceAccount tokens is lost at the end.
+    `audit_log` gets a line per request. At most `max_reading` and `max_writing` requests are answered at once, and
+    one user has at most `max_watches` watches.
     """
 
     service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.96.0.0/16"))
@@ -101,6 +107,10 @@ class ApiServerConfig:
     )
     tokens: Mapping[str, User] = field(default_factory=dict)
     pki: Path | None = None
+    audit_log: Path | None = None
+    max_reading: int = 400
+    max_writing: int = 200
+    max_watches: int = 1000
     dialer: Dialer = field(default_factory=Dialer)
     compaction_seconds: float = 300.0
     event_seconds: float = 3600.0
@@ -116,6 +126,10 @@ class ApiServer:
         self._allocators = Allocators(config.service_cidr, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
         self._access = Access(self._storage, config.tokens, Tokens(self._storage, config.pki))
+        self._audit = Audit(config.audit_log) if config.audit_log is not None else None
+        self._limits = Limits(
+            reading=config.max_reading, writing=config.max_writing, watches=config.max_watches
+        )
         self._custom = CustomKinds(self._storage)
         self._posts: Mapping[str, Write] = {**POSTS, "token": self._access.tokens.request}
         self._streams: set[watch.Stream] = set()
@@ -167,9 +181,19 @@ class ApiServer:
 
     async def _listen(self, listener: Listener) -> web.ServerRunner:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._handle(request, listener)
+            seen = audit.Seen()
+            if self._audit is not None:
+                answer = self._handle(request, listener, seen)
+                return await self._audit.follow(request, seen, answer)
+            return await self._handle(request, listener, seen)
 
-        server = web.Server(handle, handler_cancellation=True, access_log=None)
+        server = web.Server(
+            handle,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=limits.HEADER_LIMIT,
+            max_field_size=limits.HEADER_LIMIT,
+        )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         await web.SockSite(
@@ -185,7 +209,9 @@ class ApiServer:
             await runner.cleanup()
         await self._connector.close()
 
-    async def _handle(self, request: web.BaseRequest, listener: Listener) -> web.StreamResponse:
+    async def _handle(
+        self, request: web.BaseRequest, listener: Listener, seen: audit.Seen
+    ) -> web.StreamResponse:
         try:
             path = request.path
             if authorization.is_open(path):
@@ -195,25 +221,20 @@ class ApiServer:
                 certificate=request.get_extra_info("peercert") if listener.tls else None,
                 headers=request.headers,
             )
+            seen.user = user
             reply = await self._document(request, user, path)
             if reply is not None:
                 return _response(reply)
             route = routes.parse(request.method, path, request.query, self._custom.find)
+            seen.route = route
             await self._access.authorize(user, route, selection.only_name(request.query))
             if route.subresource in connect.SUBRESOURCES:
                 return await connect.serve(request, route, self._storage, self._connector)
-            call = Call(
-                route=route,
-                user=user,
-                query=request.query,
-                body=await _body(request) if request.body_exists else b"",
-                content_type=request.headers.get("Content-Type", ""),
-                accept=request.headers.get("Accept", ""),
-                user_agent=request.headers.get("User-Agent", ""),
-            )
             if route.verb == "watch":
-                return await self._watch(request, call)
-            return _response(await self._dispatch(call))
+                with self._limits.watching(user):
+                    return await self._watch(request, await _call(request, user, route))
+            with self._limits.flight(user, route.verb):
+                return _response(await self._dispatch(await _call(request, user, route)))
         except errors.ApiError as error:
             return _response(_failed(error))
         except (ConnectionResetError, asyncio.CancelledError):
@@ -274,7 +295,10 @@ class ApiServer:
         if path.startswith("/openapi/"):
             headers = request.headers
             reply = openapi.answer(
-                path, headers.get("Accept", ""), headers.get("If-None-Match", "")
+                path,
+                headers.get("Accept", ""),
+                headers.get("If-None-Match", ""),
+                self._custom.resources,
             )
         elif (body := discovery.document(path, self._custom.resources)) is not None:
             reply = Reply(body=body)
@@ -288,6 +312,23 @@ class ApiServer:
         if request.method not in ("GET", "HEAD"):
             raise errors.MethodNotAllowed("the server does not allow this method on this path")
         return reply
+
+
+async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Call:
+    """The request as a value.
+
+    Raises:
+        TooLarge: its body exceeds the limit.
+    """
+    return Call(
+        route=route,
+        user=user,
+        query=request.query,
+        body=await _body(request) if request.body_exists else b"",
+        content_type=request.headers.get("Content-Type", ""),
+        accept=request.headers.get("Accept", ""),
+        user_agent=request.headers.get("User-Agent", ""),
+    )
 
 
 async def _settled(write: Awaitable[Reply]) -> Reply | Exception:
