@@ -16,6 +16,7 @@ from pathlib import Path
 from netpod.errors import NetpodError
 from netpod.linux import libc, netns, process
 from netpod.paths import MARK, NETNS_DIR, Paths
+from netpod.shim import cgroups
 
 _KILL_SECONDS = 10.0
 
@@ -68,6 +69,7 @@ def cleanup(name: str) -> list[str]:
     _kill_all(name)
     for item in namespaces(name):
         netns.delete_netns(item)
+    cgroups.remove_cluster(name)
     for path in (paths.run, paths.state):
         _remove_tree(path)
         with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ from netpod.api import codec, cri, quantity
 from netpod.api.cri import Resources
 from netpod.api.pod import Container, ContainerPort, Probe
 from netpod.kubelet import probe as probes
-from netpod.kubelet.env import CannotStart
+from netpod.kubelet.refusal import CannotStart
 
 ECHO = "netpod.dev/echo"
 HOST = "netpod.dev/host"

@@ -20,32 +20,12 @@ from netpod.api.pod import Container, Pod
 from netpod.api.service import Service
 from netpod.client.rest import Client
 from netpod.errors import NetpodError, NotFound, Unavailable
+from netpod.kubelet.refusal import misconfigured
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()]+)\))")
 _MAPPED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 MASTER = ("default", "kubernetes")
 """The Service that containers of every namespace are told of."""
-
-
-class CannotStart(NetpodError):
-    """A container cannot be started; `reason` is what its waiting state says.
-
-    Attributes:
-        reason: Upstream's word, e.g. ErrImagePull, CreateContainerConfigError.
-        event: Reason of the event that tells of it.
-    """
-
-    retryable = True
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.event = "Failed"
-
-
-def misconfigured(message: str) -> CannotStart:
-    """The container's configuration cannot be made."""
-    return CannotStart("CreateContainerConfigError", message)
 
 
 class Services:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from netpod.api.core import ConfigMap, Secret
 from netpod.client.informer import Informers
 from netpod.kubelet import sources, starting
-from netpod.kubelet.env import CannotStart
+from netpod.kubelet.refusal import CannotStart
 
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker

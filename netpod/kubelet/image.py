@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netpod.kubelet.env import misconfigured
+from netpod.kubelet.refusal import misconfigured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

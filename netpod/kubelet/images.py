@@ -25,8 +25,8 @@ import orjson
 from netpod.api.pod import Container
 from netpod.errors import CommandFailed, NetpodError, NotFound, UsageError
 from netpod.kubelet import image as image_values
-from netpod.kubelet.env import CannotStart
 from netpod.kubelet.image import Image
+from netpod.kubelet.refusal import CannotStart
 from netpod.linux import process
 
 STORE = Path("/var/lib/netpod-images")
@@ -82,11 +82,15 @@ class Images:
     def pull(self, reference: str, *, tls_verify: bool = True) -> Image:
         """Fetch an image from its registry, also when it is here already.
 
+        A registry of this machine (localhost, 127.0.0.0/8) need not speak TLS, as with Docker.
+
         Raises:
             CommandFailed: the registry has it not, or cannot be reached.
             Unsupported: skopeo or umoci is not installed.
         """
-        return self._take(f"docker://{normalize(reference)}", normalize(reference), tls_verify)
+        name = normalize(reference)
+        own = name.startswith(("localhost:", "localhost/", "127."))
+        return self._take(f"docker://{name}", name, tls_verify and not own)
 
     def load(self, source: str, name: str = "") -> list[Image]:
         """Take images from a file or directory: docker archive, OCI archive or OCI layout.

@@ -19,8 +19,8 @@ from netpod.kubelet import container as containers
 from netpod.kubelet import hooks, starting, status
 from netpod.kubelet import probe as probes
 from netpod.kubelet.backoff import Backoff
-from netpod.kubelet.env import CannotStart
 from netpod.kubelet.probe import Probes
+from netpod.kubelet.refusal import CannotStart
 
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
@@ -195,7 +195,10 @@ class Instances:
         left = unit.pull_at - time.monotonic()
         if left <= 0 or unit.waiting[0] not in ("ErrImagePull", "ImagePullBackOff"):
             return True
-        if unit.waiting[0] == "ErrImagePull":
+        shown = unit.pull_at - unit.pull_delay + PULL_SHOWN_SECONDS - time.monotonic()
+        if unit.waiting[0] == "ErrImagePull" and shown > 0:
+            left = shown
+        elif unit.waiting[0] == "ErrImagePull":
             message = f'Back-off pulling image "{item.image}"'
             unit.waiting = ("ImagePullBackOff", message)
             self._worker.event("Normal", "BackOff", message)

@@ -10,8 +10,8 @@ from typing import Any
 from netpod.api.cri import CAPABILITIES, Mount, Program
 from netpod.api.pod import Container, Pod
 from netpod.kubelet import env as environments
-from netpod.kubelet.env import misconfigured
 from netpod.kubelet.image import Image
+from netpod.kubelet.refusal import CannotStart, misconfigured
 from netpod.kubelet.volumes import Volumes
 
 
@@ -36,7 +36,7 @@ def compile(
         command = list(image.entrypoint)
         args = args or list(image.command)
     if not command and not args:
-        raise environments.CannotStart("CreateContainerError", "no command specified")
+        raise CannotStart("CreateContainerError", "no command specified")
     own = _context(container.security_context)
     shared = _context(pod.spec.security_context)
     uid, gid, groups = _user({**shared, **own}, shared, image)

@@ -18,7 +18,7 @@ from netpod.client.rest import Client
 from netpod.errors import ApiError, MethodNotAllowed, NotFound
 from netpod.kubelet import env as environments
 from netpod.kubelet import volumes
-from netpod.kubelet.env import CannotStart
+from netpod.kubelet.refusal import CannotStart
 from netpod.kubelet.volumes import WRITTEN, File, Volumes
 
 DEFAULT_MODE = 0o644

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from netpod.errors import KernelError
-from netpod.kubelet.env import CannotStart, misconfigured
+from netpod.kubelet.refusal import CannotStart, misconfigured
 
 LINK = "..data"
 WRITTEN = ("configMap", "secret", "downwardAPI", "projected")

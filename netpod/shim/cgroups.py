@@ -1,6 +1,8 @@
 """Limits of containers, in cgroup v1, v2 or the hybrid of both.
 
-    <controller>/netpod/POD/CONTAINER     one directory per hierarchy that has the controller
+    <controller>/netpod/CLUSTER/POD/CONTAINER     one directory per hierarchy that has the controller
+
+`pod` is CLUSTER/UID in all of this file.
 
 Every hierarchy is asked for what it can do: a controller is v2's when it is enabled there, else v1's when it is mounted
 there. What neither has is not limited: the pod runs all the same, and `missing` says what the limits lack.
@@ -94,8 +96,20 @@ def remove(pod: str, container: str = "") -> None:
         if found is not None:
             with contextlib.suppress(OSError):
                 (found.base / _OURS / pod / container).rmdir()
-                if not container:
-                    (found.base / _OURS).rmdir()  # stays while other pods have some
+
+
+def remove_cluster(cluster: str) -> None:
+    """Remove all cgroups of a cluster, whose processes have ended; absent is fine."""
+    for controller in CONTROLLERS:
+        found = find(controller)
+        if found is None:
+            continue
+        ours = found.base / _OURS
+        for folder, _, _ in os.walk(ours / cluster, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        with contextlib.suppress(OSError):
+            ours.rmdir()  # stays while other clusters have some
 
 
 def _needed(wanted: Resources | None) -> list[str]:
@@ -109,7 +123,9 @@ def _directory(found: Hierarchy, controller: str, pod: str, container: str) -> P
     directory = found.base / _OURS / pod / container
     directory.mkdir(parents=True, exist_ok=True)
     if found.unified:
-        for above in (found.base, found.base / _OURS, found.base / _OURS / pod):
+        for above in reversed(directory.parents):
+            if not above.is_relative_to(found.base):
+                continue
             (above / "cgroup.subtree_control").write_text(f"+{controller}")
     return directory
 

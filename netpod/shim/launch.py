@@ -42,6 +42,7 @@ def start(
     directory: Path,
     pause: int,
     shm: Path,
+    group: str,
     outputs: tuple[int, int],
 ) -> int:
     """Fork a launcher and return its pid. It exits with 0 once the container runs.
@@ -52,6 +53,7 @@ def start(
         directory: Its records.
         pause: Number of the pause process.
         shm: Directory that the pod's containers share as /dev/shm.
+        group: The pod's cgroup, see cgroups.py.
         outputs: Where the container's stdout and stderr go.
     """
     program = config.program
@@ -64,7 +66,7 @@ def start(
         child.reset_signals()
         child.standard_streams(stdin, *outputs)
         try:
-            _launch(config, sandbox, program, directory, pause, shm)
+            _launch(config, sandbox, program, directory, pause, shm, group)
         except (NetpodError, OSError) as error:
             records.write(directory / "failure", str(error).encode())
             return 1
@@ -100,6 +102,7 @@ def _launch(
     directory: Path,
     pause: int,
     shm: Path,
+    group: str,
 ) -> None:
     runtime = _runtime()
     rootfs = directory / "bundle" / "rootfs"
@@ -135,7 +138,7 @@ def _launch(
         master = _terminal(console) if console is not None else None
     pid = int((directory / "init").read_text())
     try:
-        cgroups.add(sandbox.uid, config.id, pid, config.resources)
+        cgroups.add(group, config.id, pid, config.resources)
         records.write_process(directory, pid)
         _run(runtime, directory, "start", ["c"], program)
     except (NetpodError, OSError):

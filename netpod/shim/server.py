@@ -65,7 +65,9 @@ class Shim:
     def __init__(self, config: ShimConfig) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._table = Table(config.state, self._selector, self._report, self._exec_pids)
+        self._table = Table(
+            config.state, self._selector, self._report, config.cluster, self._exec_pids
+        )
         self._watchers: set[Connection] = set()
         self._execs: dict[Connection, dict[int, int]] = {}
         self._stopping = False
@@ -252,7 +254,7 @@ class Shim:
                 os.close(writer)
         seen = replace(seen, pid=pid)
         pidfd = process.pidfd_open(pid)
-        cgroups.add(pod.uid, config.id, pid, config.resources)
+        cgroups.add(f"{self._config.cluster}/{pod.uid}", config.id, pid, config.resources)
         self._table.add_container(seen, pidfd, readers, wake)
 
     def _launch(
@@ -268,6 +270,7 @@ class Shim:
             found.config,
             directory=directory,
             pause=found.pid,
+            group=f"{self._config.cluster}/{found.config.uid}",
             shm=records.sandboxes(self._config.state) / found.config.id / "shm",
             outputs=outputs,
         )

@@ -31,6 +31,7 @@ class Table:
         state: Directory of the records.
         selector: The shim's loop; its data are callables without arguments.
         changed: Told of each sandbox or container that is new, became ready or ended.
+        cluster: Its name.
         others: Children of this process that somebody else waits for.
     """
 
@@ -39,8 +40,10 @@ class Table:
         state: Path,
         selector: selectors.BaseSelector,
         changed: Callable[[Sandbox | Container], None],
+        cluster: str = "",
         others: Callable[[], set[int]] = set,
     ) -> None:
+        self._cluster = cluster
         self.others = others
         self.state = state
         self.sandboxes: dict[str, Sandbox] = {}
@@ -295,9 +298,9 @@ class Table:
         outcome = ends.outcome(self._release(name, seen.pid))
         pod = self.sandboxes.get(seen.config.sandbox_id, Sandbox()).config.uid
         if seen.config.resources is not None:
-            if seen.config.resources.memory and cgroups.oom_killed(pod, name):
+            if seen.config.resources.memory and cgroups.oom_killed(f"{self._cluster}/{pod}", name):
                 outcome["reason"] = "OOMKilled"
-            cgroups.remove(pod, name)
+            cgroups.remove(f"{self._cluster}/{pod}", name)
         self._end(name, **outcome)
         if seen.config.program is not None:
             self._sweep()
@@ -358,7 +361,7 @@ class Table:
         config = self.sandboxes.pop(name).config
         if not config.host_network:
             netns.delete_netns(config.netns)
-        cgroups.remove(config.uid)
+        cgroups.remove(f"{self._cluster}/{config.uid}")
         records.forget(records.sandboxes(self.state) / name)
         for done in self._gone.pop(name):
             done()

@@ -19,7 +19,7 @@ from netpod.api.pod import ContainerPort
 from netpod.api.runtime import App
 from netpod.apps import echo
 from netpod.paths import MARK, Paths
-from netpod.shim import server
+from netpod.shim import cgroups, server
 
 CLUSTER = "st"
 PATHS = Paths(CLUSTER)
@@ -168,6 +168,7 @@ class Lab:
         assert list((PATHS.node("n") / "sandboxes").iterdir()) == []
         assert list((PATHS.node("n") / "containers").iterdir()) == []
         shutil.rmtree(PATHS.run)
+        cgroups.remove_cluster(CLUSTER)
 
 
 def netns_name(name: str = "p") -> str:

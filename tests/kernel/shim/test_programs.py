@@ -211,4 +211,4 @@ def test_nothing_of_it_stays(lab: Lab) -> None:
     lab.ok(Op.STOP_SANDBOX, sandbox="sandbox-p")
     assert "overlay" not in Path("/proc/self/mounts").read_text().replace(" / overlay", "")
     found = cgroups.find("memory")
-    assert found is None or not (found.base / "netpod" / "uid-p").exists()
+    assert found is None or not (found.base / "netpod" / labs.CLUSTER / "uid-p").exists()

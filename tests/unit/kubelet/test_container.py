@@ -23,7 +23,7 @@ from netpod.client.rest import Client
 from netpod.kubelet import container as containers
 from netpod.kubelet import env, report
 from netpod.kubelet.container import Program
-from netpod.kubelet.env import CannotStart
+from netpod.kubelet.refusal import CannotStart
 
 
 @pytest.mark.parametrize(

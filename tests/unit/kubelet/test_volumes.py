@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from netpod.kubelet import volumes
-from netpod.kubelet.env import CannotStart
+from netpod.kubelet.refusal import CannotStart
 from netpod.kubelet.volumes import File, Volumes
 
 
