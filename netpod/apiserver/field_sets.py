@@ -118,18 +118,18 @@ def merge(live: Json, applied: Json, node: Node) -> Json:
 
 
 def _in_order(before: dict[str, Json], merged: dict[str, Json]) -> list[Json]:
-    """Applied elements in their own order; the others stay before the applied one they stood before."""
+    """Applied elements in their own order; the others as early as the order they had allows."""
     result: list[Json] = []
-    waiting = [name for name in merged if name in before]
-    others = list(before)
-    for name in merged:
-        if name in before and waiting and name == waiting[0]:
-            waiting.pop(0)
-            at = others.index(name) if name in others else 0
-            result += [before[other] for other in others[:at] if other not in merged]
-            others = others[at + 1 :] if name in others else others
-        result.append(merged[name])
-    return result + [before[other] for other in others if other not in merged]
+    waiting = list(before)
+    done: set[str] = set()
+    for name, value in merged.items():
+        while waiting and (waiting[0] not in merged or waiting[0] in done):
+            other = waiting.pop(0)
+            if other not in merged:
+                result.append(before[other])
+        result.append(value)
+        done.add(name)
+    return result + [before[other] for other in waiting if other not in merged]
 
 
 def without(value: Json, paths: FieldSet, node: Node, path: Path = ()) -> Json:

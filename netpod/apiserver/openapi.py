@@ -40,29 +40,31 @@ class Document:
     tag: str
 
 
-def answer(path: str, accept: str, if_none_match: str = "") -> Reply | None:
+def answer(path: str, accept: str, if_none_match: str = "", custom: Resources = ()) -> Reply | None:
     """The answer to a GET below /openapi; None for any other path.
 
     Args:
         path: Path of the URL.
         accept: The request's Accept header.
         if_none_match: The request's If-None-Match header; a match is answered with 304.
+        custom: Resources that CustomResourceDefinitions added.
 
     Raises:
         NotFound: /openapi/v3 has no such group and version.
     """
     if path not in ("/openapi/v2", V3) and not path.startswith(f"{V3}/"):
         return None
-    resources = tuple(registry.RESOURCES)
+    resources = (*registry.RESOURCES, *custom)
     if path == "/openapi/v2":
         found = _v2(resources, any(name in accept for name in V2_ACCEPTED))
     elif path == V3:
         found = _index(resources)
     else:
         place = path.removeprefix(f"{V3}/")
-        if place not in _places(resources):
+        chosen = _places(resources).get(place)
+        if chosen is None:
             raise errors.NotFound("the server could not find the requested resource")
-        found = _v3(resources, place)
+        found = _v3(chosen)
     headers = (("ETag", f'"{found.tag}"'), ("Vary", "Accept"))
     if f'"{found.tag}"' in if_none_match:
         return Reply(status=304, content_type=found.content_type, headers=headers)
@@ -107,16 +109,15 @@ def _index(resources: Resources) -> Document:
     return _document(
         {
             "paths": {
-                place: {"serverRelativeURL": f"{V3}/{place}?hash={_v3(resources, place).tag}"}
-                for place in sorted(_places(resources))
+                place: {"serverRelativeURL": f"{V3}/{place}?hash={_v3(chosen).tag}"}
+                for place, chosen in sorted(_places(resources).items())
             }
         }
     )
 
 
 @functools.lru_cache(maxsize=128)
-def _v3(resources: Resources, place: str) -> Document:
-    chosen = _places(resources)[place]
+def _v3(chosen: Resources) -> Document:
     paths = {path: _item_v3(item) for r in chosen for path, item in openapi_paths.paths(r)}
     definitions = openapi_definitions.definitions(chosen)
     return _document(

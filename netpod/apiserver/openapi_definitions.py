@@ -58,17 +58,19 @@ def package(resource: registry.Resource) -> str:
 
 
 def name_of(resource: registry.Resource) -> str:
-    """Name of the definition of a resource's objects."""
+    """Name of the definition of a resource's objects; of a custom kind, as upstream, its group reversed."""
+    if resource.custom is not None:
+        return ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
     return f"{package(resource)}.{resource.kind}"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def of(resource: registry.Resource) -> Schema:
     """The definition of one kind, whatever else is served."""
     return definitions((resource,))[name_of(resource)]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def definitions(resources: tuple[registry.Resource, ...]) -> Mapping[str, Schema]:
     """All definitions that the resources' objects need, by name."""
     return _Builder(resources).build()
@@ -105,10 +107,21 @@ class _Builder:
             self._classes.setdefault(cls.__name__, cls)
         for resource in self._resources:
             self._homes.setdefault(resource.cls, package(resource))
-            schema = dict(self._struct(resource.cls))
+            schema = self._root(resource)
             schema["x-kubernetes-group-version-kind"] = [gvk(resource)]
             self._found[name_of(resource)] = schema
         return dict(sorted(self._found.items()))
+
+    def _root(self, resource: registry.Resource) -> Schema:
+        """The definition of a kind: of its class, its CustomResourceDefinition, or of a view that has its own form."""
+        made = dict(self._struct(resource.cls))
+        if resource.custom is not None:
+            common = {name: made["properties"][name] for name in ("apiVersion", "kind", "metadata")}
+            schema = resource.custom.schema
+            made = {**schema, "properties": {**schema.get("properties", {}), **common}}
+        elif (resource.api_version, resource.kind) in openapi_fields.OWN_FORM:
+            made = {"type": "object", "description": made["description"]}
+        return made
 
     def _home(self, cls: type[Struct], user: type[Struct] | None) -> str:
         """Package of a struct: that of its first user in the same module, else the module's."""
@@ -136,7 +149,7 @@ class _Builder:
             written = extra.pop(name, None)
             made = self._written(written) if written else self._hinted(hints[item.name], name, cls)
             properties[name] = self._described(cls.__name__, name, made)
-        if cls.OPEN and not extra:
+        if cls.OPEN and not extra and not issubclass(cls, Object):
             return {"description": inspect.getdoc(cls) or "", "type": "object"}
         for name, written in extra.items():
             properties[name] = self._described(cls.__name__, name, self._written(written))

@@ -147,6 +147,15 @@ ATOMIC_STRUCTS = frozenset(
 )
 ATOMIC_MAPS = frozenset({("ServiceSpec", "selector"), ("PodSpec", "nodeSelector")})
 
+OWN_FORM = frozenset(
+    {
+        ("networking.k8s.io/v1beta1", "Ingress"),
+        ("autoscaling/v1", "HorizontalPodAutoscaler"),
+        ("events.k8s.io/v1", "Event"),
+    }
+)
+"""Views whose fields differ from those that are stored; published without them, so nothing is refused."""
+
 RETAIN_KEYS = frozenset({("DeploymentSpec", "strategy"), ("PodSpec", "volumes")})
 """Fields whose patches list the keys that stay (patch strategy retainKeys)."""
 

@@ -89,7 +89,7 @@ def test_list_elements_are_told_apart_by_their_keys(run: Run) -> None:
             "other",
         )
         assert code == 200, found
-        assert [p["port"] for p in found["spec"]["ports"]] == [81, 80]
+        assert [p["port"] for p in found["spec"]["ports"]] == [80, 81]
         code, found = await applied(api, path, {**service("s"), "spec": {"selector": {"app": "s"}}})
         assert [p["port"] for p in found["spec"]["ports"]] == [81]
 
@@ -265,3 +265,18 @@ def test_what_is_removed_is_told_from_what_changed() -> None:
     labels = ("f:metadata", "f:labels")
     assert found.changed == {(*labels, "f:a"), ("f:spec", "f:nodeSelector")}
     assert found.removed == {(*labels, "f:b")}
+
+
+def test_applied_elements_keep_their_order() -> None:
+    """What others have in a list stays where it stood, what is new comes where the applier says."""
+    node = field_schema.of(registry.of(Pod))
+
+    def names(live: str, applied: str) -> str:
+        made = [{"spec": {"containers": [{"name": n} for n in text]}} for text in (live, applied)]
+        merged = field_sets.merge(*made, node)
+        return "".join(c["name"] for c in merged["spec"]["containers"])
+
+    assert names("ab", "bc") == "abc"
+    assert names("a", "b") == "ab"
+    assert names("abc", "ca") == "cab"
+    assert names("", "ba") == "ba"

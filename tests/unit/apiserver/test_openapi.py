@@ -114,3 +114,56 @@ def test_documents_over_http(run: Run) -> None:
 
     check: Body = body
     run(check)
+
+
+def test_custom_kinds_are_published_and_applied(run: Run) -> None:
+    """A CustomResourceDefinition's schema is served, and decides how its objects merge."""
+
+    async def body(api: Api) -> None:
+        item = {
+            "type": "object",
+            "properties": {"id": {"type": "string"}, "x": {"type": "integer"}},
+        }
+        parts = {
+            "type": "array",
+            "items": item,
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["id"],
+        }
+        spec = {"type": "object", "properties": {"parts": parts}}
+        schema = {"type": "object", "properties": {"spec": spec}}
+        version = {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "schema": {"openAPIV3Schema": schema},
+        }
+        definition = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.org"},
+            "spec": {
+                "group": "example.org",
+                "scope": "Namespaced",
+                "names": {"plural": "widgets", "kind": "Widget"},
+                "versions": [version],
+            },
+        }
+        await api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+        data = await api.get("/openapi/v2")
+        made = data["definitions"]["org.example.v1.Widget"]
+        assert made["properties"]["spec"]["properties"]["parts"] == parts
+        assert "apis/example.org/v1" in (await api.get("/openapi/v3"))["paths"]
+        path = "/apis/example.org/v1/namespaces/default/widgets/w"
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        for manager, id_ in (("one", "a"), ("two", "b")):
+            widget = {
+                "apiVersion": "example.org/v1",
+                "kind": "Widget",
+                "spec": {"parts": [{"id": id_, "x": 1}]},
+            }
+            code, found = await api("PATCH", path, widget, headers=headers, fieldManager=manager)
+            assert code in (200, 201), found
+        assert [part["id"] for part in found["spec"]["parts"]] == ["a", "b"]
+
+    run(body)
