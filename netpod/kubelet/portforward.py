@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from netpod.errors import KernelError
@@ -179,25 +179,33 @@ async def serve_spdy(wire: Wire, name: str, pod: str, uid: str) -> None:
 async def serve_channels(
     channels: Channels, ports: Sequence[int], name: str, pod: str, uid: str
 ) -> None:
-    """Serve a WebSocket with two channels per port until the client leaves."""
+    """Serve a WebSocket with two channels per port until the client leaves or the pod has closed all of them."""
     inboxes = [Inbox() for _ in ports]
-    running = []
+    for index, port in enumerate(ports):
+        for channel in (2 * index, 2 * index + 1):
+            await channels.send(channel, port.to_bytes(2, "little"))
     async with asyncio.TaskGroup() as tasks:
-        try:
-            for index, port in enumerate(ports):
-                for channel in (2 * index, 2 * index + 1):
-                    await channels.send(channel, port.to_bytes(2, "little"))
-                carried = _serve_channel(channels, index, port, inboxes[index], name, pod, uid)
-                running.append(tasks.create_task(carried))
-            while (message := await channels.receive()) is not None:
-                channel, data = message
-                if channel % 2 == 0 and channel // 2 < len(inboxes):
-                    await inboxes[channel // 2].put(data)
-        except ConnectionError:
-            pass
-        finally:
-            for task in running:
-                task.cancel()
+        reading = tasks.create_task(_receive(channels, inboxes))
+        running = [
+            tasks.create_task(_serve_channel(channels, index, port, inboxes[index], name, pod, uid))
+            for index, port in enumerate(ports)
+        ]
+        carried = tasks.create_task(_all(running))
+        await asyncio.wait({reading, carried}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, carried, *running):
+            task.cancel()
+
+
+async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)
+
+
+async def _receive(channels: Channels, inboxes: Sequence[Inbox]) -> None:
+    with contextlib.suppress(ConnectionError):
+        while (message := await channels.receive()) is not None:
+            channel, data = message
+            if channel % 2 == 0 and channel // 2 < len(inboxes):
+                await inboxes[channel // 2].put(data)
 
 
 async def _serve_channel(

@@ -25,6 +25,7 @@ from aiohttp import web
 from netpod.api import codec, meta
 from netpod.api.cri import Container, ExecConfig, Sandbox, State
 from netpod.api.pod import Pod
+from netpod.api.pod_status import ContainerStatus
 from netpod.errors import ApiError, BadRequest, Forbidden, NotFound
 from netpod.kubelet import execution, fdio, podlogs, streaming
 from netpod.kubelet.config import KUBELET_PORT, KubeletConfig
@@ -203,19 +204,24 @@ class KubeletServer:
     ) -> web.StreamResponse:
         options = log_options(request.query.get)
         found = self._find(namespace, name)
-        mine = [seen for seen in found.containers if seen.config.name == container]
+        seen = next(
+            (item for item in reversed(found.containers) if item.config.name == container), None
+        )
+        status = _status(found.pod, container)
         if request.query.get("previous") in _TRUE:
-            mine = mine[:-1]
-            if not mine:
+            attempt = _previous(seen, status)
+            if seen is None or attempt < 0:
                 cause = f'previous terminated container "{container}" in pod "{name}" not found'
                 raise BadRequest(cause)
-        if not mine:
-            raise BadRequest(_waiting(found.pod, container, name))
+            path, runs = Path(seen.config.log).with_name(f"{attempt}.log"), _never
+        elif seen is None:
+            raise BadRequest(_waiting(status, container, name))
+        else:
+            path, runs = Path(seen.config.log), self._runs(seen)
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        runs = self._runs(mine[-1])
-        async for data in podlogs.stream(Path(mine[-1].config.log), options, runs):
+        async for data in podlogs.stream(path, options, runs):
             await response.write(data)
         await response.write_eof()
         return response
@@ -277,17 +283,39 @@ def _options(request: web.BaseRequest) -> Options:
     )
 
 
-def _waiting(pod: Pod | None, container: str, name: str) -> str:
+def _never() -> bool:
+    return False
+
+
+def _status(pod: Pod | None, container: str) -> ContainerStatus | None:
+    """What was last reported of a container."""
+    if pod is None:
+        return None
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    return next((item for item in statuses if item.name == container), None)
+
+
+def _previous(seen: Container | None, status: ContainerStatus | None) -> int:
+    """Which run of a container was the one before; negative when there was none.
+
+    One that has ended and is to run again is the previous one already, unless its end is its state for good.
+    """
+    if seen is None:
+        return -1
+    state = status.state if status is not None else None
+    for_good = state is not None and state.terminated is not None
+    restarts = seen.state == State.EXITED and not for_good
+    return seen.config.attempt - (0 if restarts else 1)
+
+
+def _waiting(status: ContainerStatus | None, container: str, name: str) -> str:
     """Why a container has no log. Source: pkg/kubelet/kubelet_pods.go validateContainerLogStatus."""
     subject = f'container "{container}" in pod "{name}"'
-    statuses = (
-        () if pod is None else (*pod.status.init_container_statuses, *pod.status.container_statuses)
-    )
-    status = next((item for item in statuses if item.name == container), None)
-    waiting = status.state.waiting if status is not None and status.state is not None else None
-    reason = waiting.reason if waiting is not None else "ContainerCreating"
-    if status is not None and status.state is not None and status.state.terminated is not None:
+    state = status.state if status is not None else None
+    if state is not None and state.terminated is not None:
         return f"{subject} is terminated"
+    waiting = state.waiting if state is not None else None
+    reason = waiting.reason if waiting is not None else "ContainerCreating"
     causes = {
         "ErrImagePull": "image can't be pulled",
         "ImagePullBackOff": "trying and failing to pull image",

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from netpod.client import upgrade
@@ -89,7 +90,11 @@ async def serve_ports(
     if _upgrade(request) == "websocket":
         known = {portforward.TUNNEL: None, **channels.PROTOCOLS}
         websocket, framing = await _websocket(request, known)
-        if framing is None:
+        if framing is not None and not ports:
+            await websocket.close(
+                code=aiohttp.WSCloseCode.UNSUPPORTED_DATA, message=b"port: required"
+            )
+        elif framing is None:
             await portforward.serve_spdy(WebSocketWire(websocket), name, pod, uid)
         else:
             await portforward.serve_channels(Channels(websocket, framing), ports, name, pod, uid)
