@@ -37,10 +37,9 @@ class NftablesProxier:
 
     async def full_sync(self, model: Model, *, zone: str = "") -> bool:
         """See Proxier.full_sync."""
-        self._compiled.rebuild(model, zone=zone)
-        observed = await asyncio.to_thread(observe, self._config.netns)
+        delta = await asyncio.to_thread(self._look, model, zone)
         self._stale.clear()
-        return await self._hand_over(self._compiled.against(observed))
+        return await self._hand_over(delta)
 
     async def sync(
         self, model: Model, changed: Collection[ServicePortName], *, zone: str = ""
@@ -78,6 +77,10 @@ class NftablesProxier:
     async def remove(self) -> None:
         """See Proxier.remove."""
         await asyncio.to_thread(remove, self._config.netns)
+
+    def _look(self, model: Model, zone: str) -> Delta:
+        self._compiled.rebuild(model, zone=zone)
+        return self._compiled.against(observe(self._config.netns))
 
     async def _hand_over(self, delta: Delta) -> bool:
         texts = transactions(delta)

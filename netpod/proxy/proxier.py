@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Proxier(Protocol):
-    """One proxy mode of one node."""
+    """One proxy mode of one node; the model given to a method must not change until it has returned."""
 
     async def full_sync(self, model: Model, *, zone: str = "") -> bool:
         """Read the kernel, adopt what is right, correct the difference; True when something was handed over."""
@@ -61,9 +61,7 @@ class IptablesProxier:
 
     async def full_sync(self, model: Model, *, zone: str = "") -> bool:
         """See Proxier.full_sync."""
-        self._compiled.rebuild(model, zone=zone)
-        saved = await asyncio.to_thread(iptables.save, self._config.netns)
-        return await self._hand_over(self._compiled.against(parse_save(saved)))
+        return await self._hand_over(await asyncio.to_thread(self._look, model, zone))
 
     async def sync(
         self, model: Model, changed: Collection[ServicePortName], *, zone: str = ""
@@ -89,6 +87,10 @@ class IptablesProxier:
     async def remove(self) -> None:
         """See Proxier.remove."""
         await asyncio.to_thread(remove, self._config.netns)
+
+    def _look(self, model: Model, zone: str) -> Delta:
+        self._compiled.rebuild(model, zone=zone)
+        return self._compiled.against(parse_save(iptables.save(self._config.netns)))
 
     async def _hand_over(self, delta: Delta) -> bool:
         text = restore_text(delta)

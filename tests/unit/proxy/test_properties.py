@@ -1,0 +1,140 @@
+"""Any way of changing Services and EndpointSlices ends with the rules of the final state, in every mode."""
+
+import dataclasses
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netpod.api.discovery import EndpointSlice
+from netpod.api.service import Service
+from netpod.proxy import iptables, nftables
+from netpod.proxy.changes import ChangeTracker
+from netpod.proxy.compiled import Compiled as IptablesCompiled
+from netpod.proxy.nftables_compiled import Compiled
+from netpod.proxy.nftables_table import Delta, Table, difference, parse_list
+from netpod.proxy.restore import Ruleset
+from tests.unit.proxy import builders
+
+NAMES = ("a", "b", "c")
+IPS = ("10.244.1.5", "10.244.1.6", "10.244.2.7")
+
+services = st.builds(
+    lambda name, local, sticky, node_port, external, ranges: builders.service(
+        name,
+        cluster_ip=f"10.96.0.{ord(name)}",
+        type="LoadBalancer" if node_port else "ClusterIP",
+        ports=(builders.port(80, "http", node_port=node_port),),
+        vips=("203.0.113.10",) if node_port else (),
+        external_ips=external,
+        external_traffic_policy="Local" if local else "Cluster",
+        session_affinity="ClientIP" if sticky else "None",
+        load_balancer_source_ranges=ranges,
+    ),
+    name=st.sampled_from(NAMES),
+    local=st.booleans(),
+    sticky=st.booleans(),
+    # Two Services may claim one node port or address.
+    node_port=st.sampled_from((0, 30001, 30002)),
+    external=st.sampled_from(((), ("198.51.100.7",))),
+    ranges=st.sampled_from(((), ("192.0.2.0/24",), ("172.18.0.0/16", "10.0.0.0/8"))),
+)
+slices = st.builds(
+    lambda name, ips, elsewhere, ready: builders.endpoint_slice(
+        [builders.entry(ip, "worker2" if elsewhere else "worker", ready=ready) for ip in ips],
+        name,
+        ports=(("http", 8080, "TCP"),),
+    ),
+    name=st.sampled_from(NAMES),
+    ips=st.lists(st.sampled_from(IPS), unique=True),
+    elsewhere=st.booleans(),
+    ready=st.booleans(),
+)
+steps = st.lists(st.one_of(services, slices, st.tuples(st.booleans(), st.sampled_from(NAMES))))
+
+
+def change(tracker: ChangeTracker, step: Service | EndpointSlice | tuple[bool, str]) -> None:
+    """Put an object, or delete one by kind and name."""
+    if isinstance(step, Service):
+        tracker.service_changed(None, step)
+    elif isinstance(step, EndpointSlice):
+        tracker.slice_changed(None, step)
+    elif step[0]:
+        tracker.service_changed(builders.service(step[1]), None)
+    else:
+        tracker.slice_changed(builders.endpoint_slice((), step[1]), None)
+
+
+def carried_out(table: Table, delta: Delta) -> Table:
+    """What the kernel has after a delta, stale chains deleted; refuses what the kernel would refuse."""
+    chains = {n: r for n, r in table.chains.items() if n not in delta.stale | delta.gone}
+    assert delta.new.isdisjoint(table.chains)
+    assert set(delta.chains) - delta.new <= set(table.chains)
+    chains |= delta.chains
+    elements = {name: dict(found) for name, found in table.elements.items()}
+    for name, keys in delta.remove.items():
+        for key in keys:
+            del elements[name][key]
+    for name, added in delta.add.items():
+        assert not set(added) & set(elements[name])
+        elements[name] |= added
+    assert delta.gone_sets <= set(table.affinity)
+    affinity = {n: s for n, s in table.affinity.items() if n not in delta.gone_sets}
+    assert not set(delta.affinity) & set(affinity)
+    after = dataclasses.replace(
+        table, chains=chains, elements=elements, affinity=affinity | delta.affinity
+    )
+    named = {
+        w[1:] for rules in chains.values() for r in rules for w in r.split(" ") if w[:1] == "@"
+    }
+    assert {name for name in named if "/" in name} <= set(after.affinity)
+    return after
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_nftables_differences_add_up(
+    changes: list[Service | EndpointSlice | tuple[bool, str]],
+) -> None:
+    """Partial syncs, one per change, lead to the table of one full sync; a restart then finds nothing to do."""
+    tracker = ChangeTracker("worker")
+    compiled = Compiled(builders.CONFIG)
+    kernel = nftables.base(builders.CONFIG)
+    for step in changes:
+        change(tracker, step)
+        compiled.update(tracker.take(), tracker.model)
+        kernel = carried_out(kernel, compiled.pending())
+        compiled.applied()
+        assert not compiled.pending()
+    final = nftables.compile(tracker.model, builders.CONFIG)
+    assert kernel == final == compiled.desired
+    assert not difference(final, kernel)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps)
+def test_iptables_differences_add_up(
+    changes: list[Service | EndpointSlice | tuple[bool, str]],
+) -> None:
+    """The same for iptables mode."""
+    tracker = ChangeTracker("worker")
+    compiled = IptablesCompiled(builders.CONFIG)
+    first = compiled.against({})
+    kernel: dict[str, dict[str, tuple[str, ...]]] = {t: dict(c) for t, c in first.changed.items()}
+    compiled.applied()
+    for step in changes:
+        change(tracker, step)
+        compiled.update(tracker.take(), tracker.model)
+        delta = compiled.pending()
+        for table, chains in delta.changed.items():
+            kernel[table] |= chains
+        for table, names in delta.stale.items():
+            for name in names:
+                del kernel[table][name]
+        compiled.applied()
+    final: Ruleset = iptables.compile(tracker.model, builders.CONFIG)
+    assert kernel == final
+
+
+def test_unknown_lines_of_a_list_do_no_harm() -> None:
+    """A table somebody else made parses to nothing of ours."""
+    assert parse_list("table ip kube-proxy {\n}\n") == Table()
