@@ -29,6 +29,7 @@ def test_down_leaves_nothing() -> None:
     finally:
         result = cluster.cli("down")
     assert result.stdout == "cluster/gone deleted\n"
+    assert not host.cgroups("gone")
     again = cluster.cli("down")
     assert (again.code, again.stderr) == (2, "error: no cluster gone is up\n")
 
@@ -55,6 +56,7 @@ def test_cleanup_after_everything_was_killed_leaves_nothing() -> None:
     finally:
         result = cluster.cli("cleanup")
     assert result.code == 0
+    assert not host.cgroups("crashed")
     assert cluster.cli("cleanup").stdout == "cluster/crashed cleaned up: 0 things removed\n"
 
 

@@ -245,3 +245,75 @@ def _drain(fd: int) -> None:
             pass
     except OSError:
         return
+
+
+@pytest.fixture
+def lone(cluster: Cluster) -> Iterator[str]:
+    """A pod of its own, which a test may kill."""
+    path = "/api/v1/namespaces/default/pods"
+    container = {"name": "web", "image": "netpod.dev/echo", "ports": [{"containerPort": 8080}]}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "lone", "labels": {"app": "lone"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+    }
+    cluster.request("POST", path, body=body)
+    wait.until(lambda: cluster.ready_pods("app=lone"), "the pod is ready")
+    yield "lone"
+    if cluster.try_get(f"{path}/lone"):
+        cluster.request("DELETE", f"{path}/lone")
+        wait.until(lambda: not cluster.try_get(f"{path}/lone"), "the pod is gone")
+
+
+def test_logs_of_a_pods_whole_life(lone: str, cluster: Cluster, tmp_path: Path) -> None:
+    """-f ends with the container; -p shows the run before the last; -f ends with the pod, too."""
+    paths = kubectl.found()
+    if not paths:
+        pytest.skip("no kubectl on this machine")
+    k = Kubectl(paths[0], cluster)
+    k.ok("exec", lone, "--", "curl", "-s", "localhost:8080/first-life")
+    with k.running(tmp_path / "first", "logs", "-f", lone) as pid:
+        pidfd = os.pidfd_open(pid)
+        wait.until(lambda: "/first-life" in (tmp_path / "first").read_text(), "the line is there")
+        os.kill(_container_pid(cluster, lone), 9)
+        assert process.wait(pidfd, 10), "logs -f ends with the container"
+        os.close(pidfd)
+    wait.until(lambda: _restarts(cluster, lone) == 1, "the container runs again")
+    wait.until(lambda: cluster.ready_pods("app=lone"), "the pod is ready again")
+    assert "/first-life" in k.ok("logs", "-p", lone)
+    assert "/first-life" not in k.ok("logs", lone)
+    with k.running(tmp_path / "second", "logs", "-f", lone) as pid:
+        pidfd = os.pidfd_open(pid)
+        k.ok("delete", "pod", lone)
+        assert process.wait(pidfd, 10), "logs -f ends with the pod"
+        os.close(pidfd)
+
+
+def _container_pid(cluster: Cluster, pod: str) -> int:
+    found = cluster.get(f"/api/v1/namespaces/default/pods/{pod}")
+    name = found["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    directory = cluster.paths.node(found["spec"]["nodeName"]) / "containers" / name
+    return int((directory / "pid").read_text().split()[0])
+
+
+def _restarts(cluster: Cluster, pod: str) -> int:
+    found = cluster.get(f"/api/v1/namespaces/default/pods/{pod}")
+    return int(found["status"]["containerStatuses"][0]["restartCount"])
+
+
+def test_a_kubelet_answers_the_api_server_only(cluster: Cluster) -> None:
+    """Without a certificate there is no connection; with another one of the cluster's there is a refusal."""
+    node = cluster.get("/api/v1/nodes/worker")["status"]["addresses"][0]["address"]
+    pki = cluster.paths.pki
+
+    def ask(*role: str) -> str:
+        argv = ["curl", "-s", "-m", "5", "--cacert", f"{pki}/ca.crt"]
+        for name in role:
+            argv += ["--cert", f"{pki}/{name}.crt", "--key", f"{pki}/{name}.key"]
+        netns = cluster.paths.netns_node("control-plane")
+        return kubectl.call(*argv, f"https://{node}:10250/healthz", netns=netns).stdout
+
+    assert ask() == ""
+    assert ask("dns").startswith("Forbidden")
+    assert ask("kube-apiserver-kubelet-client") == "ok"

@@ -210,6 +210,7 @@ def running(
         cluster.cli("cleanup")
     if check_leaks:
         host.assert_same(before, settled(session, before))
+        assert not host.cgroups(name)
 
 
 def settled(but: str, wanted: Mapping[str, str]) -> dict[str, str]:

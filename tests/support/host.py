@@ -18,7 +18,7 @@ _FOLDERS = ("net", "kernel", "fs")
 
 
 def snapshot(*, but: str = "") -> dict[str, str]:
-    """Return facts by name: iptables, nftables, routes, links, sysctls, netns, mounts, processes, files, cgroups.
+    """Return facts by name: iptables, nftables, routes, links, sysctls, netns, mounts, processes, files.
 
     Args:
         but: A cluster that may live on meanwhile; its namespaces, processes and files are left out.
@@ -36,7 +36,6 @@ def snapshot(*, but: str = "") -> dict[str, str]:
         "mounts": _mounts(but),
         "processes": "\n".join(f"{pid} {argv}" for pid, argv in processes(but=but).items()),
         "files": "\n".join(_files(but)),
-        "cgroups": "\n".join(str(p) for p in Path("/sys/fs/cgroup").rglob("*netpod*")),
     }
 
 
@@ -47,6 +46,11 @@ def assert_same(before: Mapping[str, str], after: Mapping[str, str]) -> None:
         gone = [line for line in was if line not in now]
         new = [line for line in now if line not in was]
         assert text == after[name], f"{name} changed: gone {gone[:10]}, new {new[:10]}"
+
+
+def cgroups(cluster: str) -> list[Path]:
+    """Return a cluster's control groups; the hierarchy is the whole machine's, also in private namespaces."""
+    return [p for p in Path("/sys/fs/cgroup").glob(f"**/netpod/{cluster}") if p.is_dir()]
 
 
 def processes(*, of: str = "", but: str = "") -> dict[int, str]:
