@@ -1,6 +1,7 @@
 """How fast the API server is: `python -m benchmarks.api [NAME ...]`, ratios to an echo handler of the same run.
 
     creates   durable creates of a typical Pod, 8 clients, against a plain aiohttp handler echoing the same body
+    distinct  the same, but no two pods have the same spec, so nothing about it is remembered
     gets      reads of such a Pod, likewise
     lists     5,000 pods as JSON and as Table, milliseconds
     fanout    one write to 1,000 watchers: milliseconds until the last one has it, p99 over 50 writes
@@ -177,16 +178,22 @@ async def rates(folder: Path, names: set[str]) -> None:
     body = pod("bench")
     async with process(echo, folder / "echo"), process(api, folder / "api"):
         made = await (await Connection.open(folder / "api")).ask("POST", PODS, body)
-        found: dict[str, list[tuple[float, float]]] = {"creates": [], "gets": []}
+        found: dict[str, list[tuple[float, float]]] = {"creates": [], "distinct": [], "gets": []}
         for turn in range(ROUNDS):
 
             def create(number: int, turn: int = turn) -> tuple[str, str, bytes]:
                 return ("POST", PODS, body.replace(b'"bench"', b'"b-%d-%d"' % (turn, number)))
 
+            def other(number: int, turn: int = turn) -> tuple[str, str, bytes]:
+                named = body.replace(b'"bench"', b'"d-%d-%d"' % (turn, number))
+                return ("POST", PODS, named.replace(b"production", b"%d-%d" % (turn, number)))
+
             base = await rate(folder / "echo", lambda _: ("POST", "/", body))
             back = await rate(folder / "echo", lambda _: ("POST", "/", made))
             if "creates" in names:
                 found["creates"].append((await rate(folder / "api", create), base))
+            if "distinct" in names:
+                found["distinct"].append((await rate(folder / "api", other), base))
             if "gets" in names:
                 gets = await rate(folder / "api", lambda _: ("GET", f"{PODS}/bench", b""))
                 found["gets"].append((gets, back))
@@ -271,10 +278,10 @@ def _cpu(pid: int) -> float:
 
 async def main(names: set[str]) -> None:
     """Measure what is named, or everything."""
-    names = names or {"creates", "gets", "lists", "fanout", "memory", "idle"}
+    names = names or {"creates", "distinct", "gets", "lists", "fanout", "memory", "idle"}
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     parts: list[tuple[set[str], Callable[[Path], Awaitable[None]]]] = [
-        ({"creates", "gets"}, lambda folder: rates(folder, names)),
+        ({"creates", "distinct", "gets"}, lambda folder: rates(folder, names)),
         ({"lists", "memory", "fanout"}, lambda folder: filled(folder, names)),
         ({"idle"}, idle),
     ]

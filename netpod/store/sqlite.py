@@ -10,6 +10,7 @@ import asyncio
 import bisect
 import functools
 import queue
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from netpod.store.store import Event, EventType, KeyValue, Page, Revision
 T = TypeVar("T")
 GROUP = 256
 """Most writes in one transaction."""
+
+SWITCH_SECONDS = 0.0005
+"""How long the loop may keep the interpreter when the writer, back from the disk, waits for it; Python's own 5 ms
+are many times a commit."""
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class SqliteStore:
             NetpodError: the file is damaged, not a store, of a newer netpod, or in use by another process.
         """
         store = cls(path, asyncio.get_running_loop())
+        sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
         store._thread.start()
         await store._opened
         return store
