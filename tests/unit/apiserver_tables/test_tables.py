@@ -37,6 +37,29 @@ COLUMNS = {
     "configmaps": "Name Data Age",
     "secrets": "Name Type Data Age",
     "serviceaccounts": "Name Secrets Age",
+    "replicationcontrollers": "Name Desired Current Ready Age Containers* Images* Selector*",
+    "podtemplates": "Name Containers Images Pod-Labels",
+    "persistentvolumes": "Name Capacity Access-Modes Reclaim-Policy Status Claim StorageClass "
+    "VolumeAttributesClass Reason Age VolumeMode*",
+    "persistentvolumeclaims": "Name Status Volume Capacity Access-Modes StorageClass "
+    "VolumeAttributesClass Age VolumeMode*",
+    "limitranges": "Name Created-At",
+    "resourcequotas": "Name Age Request Limit",
+    "daemonsets": "Name Desired Current Ready Up-to-date Available Node-Selector Age Containers* Images* Selector*",
+    "statefulsets": "Name Ready Age Containers* Images*",
+    "controllerrevisions": "Name Controller Revision Age",
+    "jobs": "Name Completions Duration Age Containers* Images* Selector*",
+    "cronjobs": "Name Schedule Timezone Suspend Active Last-Schedule Age Containers* Images* Selector*",
+    "horizontalpodautoscalers": "Name Reference Targets MinPods MaxPods Replicas Age",
+    "poddisruptionbudgets": "Name Min-Available Max-Unavailable Allowed-Disruptions Age",
+    "networkpolicies": "Name Pod-Selector Age",
+    "roles": "Name Created-At",
+    "clusterroles": "Name Created-At",
+    "rolebindings": "Name Role Age Users* Groups* ServiceAccounts*",
+    "clusterrolebindings": "Name Role Age Users* Groups* ServiceAccounts*",
+    "storageclasses": "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
+    "priorityclasses": "Name Value Global-Default Age",
+    "customresourcedefinitions": "Name Created-At",
 }  # fmt: skip
 
 
