@@ -30,6 +30,8 @@ from netpod.api.runtime import AppContext
 BODY_LIMIT = 64 << 20
 """Longest request body in bytes; it is read and dropped."""
 DELAY_LIMIT_MS = 600_000
+LEAVE_SECONDS = 0.5
+"""How long connections are accepted after SIGTERM: rules on all nodes follow an endpoint's end within this time."""
 DRAIN_SECONDS = 5.0
 """How long requests in work may take after SIGTERM."""
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
@@ -50,7 +52,9 @@ def main(context: AppContext) -> int:
         serve = echo.serve_udp if listener.type == socket.SOCK_DGRAM else echo.serve_tcp
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
     context.ready()
-    signal.sigwait(_SIGNALS)
+    if signal.sigwait(_SIGNALS) == signal.SIGTERM:
+        # Whoever has not heard yet that this endpoint is leaving is still served.
+        signal.sigtimedwait({signal.SIGUSR1}, LEAVE_SECONDS)
     for listener in listeners:
         try:
             listener.shutdown(socket.SHUT_RDWR)

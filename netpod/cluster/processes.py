@@ -243,6 +243,8 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         cluster_dns=(config.dns_ip,),
         control_plane=node.control_plane,
         dedicated=config.workers > 0,
+        # Four heartbeats to a lease, and a lease well within the grace.
+        lease_seconds=max(1, min(40, int(config.node_monitor_grace_seconds * 0.8))),
         stand_in=config.stand_in,
         pod_cidrs=IPv4Network(config.pod_cidr),
         tls=lambda: keys.kubelet_context(config, node.name),

@@ -189,7 +189,7 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 60s
     timeout client 60s
-    timeout connect 5s
+    timeout connect 1s
     timeout server 60s
     timeout tunnel 1h
     retries 1

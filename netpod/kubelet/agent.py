@@ -32,8 +32,7 @@ from netpod.kubelet.server import KubeletServer
 
 log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
-LEASE_SECONDS = 40
-HEARTBEAT_SECONDS = 10.0
+STATUS_SECONDS = 10.0
 STARTUP_GRACE_SECONDS = 5.0
 RETRY_SECONDS = 0.2
 ORPHAN_RETRY_SECONDS = 1.0
@@ -102,11 +101,11 @@ class Agent:
                 namespace=LEASE_NAMESPACE,
                 name=self._config.node,
                 holder=self._config.node,
-                duration=LEASE_SECONDS,
+                duration=self._config.lease_seconds,
                 owners=(owner,),
             )
             tasks.create_task(self._informers.run(), name="informers")
-            tasks.create_task(heartbeat.run(HEARTBEAT_SECONDS), name="heartbeat")
+            tasks.create_task(heartbeat.run(self._config.lease_seconds * 0.25), name="heartbeat")
             tasks.create_task(self._report_node(), name="node status")
             await self._make_network()
             self._networked.set()
@@ -142,7 +141,7 @@ class Agent:
         while True:
             self._status.clear()
             ready = self._sandboxes.networked and self._runtime.connected.is_set()
-            pause = HEARTBEAT_SECONDS
+            pause = STATUS_SECONDS
             try:
                 await nodes.report(self._client, self._config, ready=ready)
             except ApiError as error:

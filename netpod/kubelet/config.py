@@ -30,6 +30,7 @@ class KubeletConfig:
         stand_in: Run the stand-in for images that are not on this machine; else they are ErrImagePull.
         pod_cidrs: All pods' addresses, of which each node has a share.
         mtu: Of the pod network, in bytes.
+        lease_seconds: For how long a heartbeat counts; a quarter of it lies between two.
         max_pods: How many pods the node takes; a /24 has 253 addresses for them.
         tls: For the kubelet's own API; None serves none.
         allow_host_path: Directories of the machine that a hostPath volume may be below.
@@ -48,6 +49,7 @@ class KubeletConfig:
     stand_in: bool = True
     pod_cidrs: ipaddress.IPv4Network = POD_CIDRS
     mtu: int = 1500
+    lease_seconds: int = 40
     max_pods: int = 250
     tls: Callable[[], ssl.SSLContext] | None = None
     allow_host_path: tuple[Path, ...] = ()
