@@ -16,6 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Start a cluster, apply the example and trace one request."),
     "doctor": ("life", "Check what this machine has and lacks."),
     "cleanup": ("life", "Remove what a crash has left."),
+    "image": ("image", "Pull, load, list and remove images."),
     "kubeconfig": ("life", "Print the kubeconfig for kubectl."),
     "apply": ("apply", "Create or change objects from files."),
     "get": ("get", "List objects."),
@@ -29,15 +30,18 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "curl": ("curl", "Run curl from the outside, a node or a pod."),
     "trace": ("trace", "Send a request and show every hop it takes."),
     "proxy-mode": ("proxymode", "Change how Services become rules, while everything runs."),
+    "explain": ("explain", "Predict where a request would go, without sending it."),
+    "capture": ("capture", "Write packets of pods, nodes or the edge as pcapng."),
+    "conntrack": ("conntrack", "List tracked connections, with what they mean."),
     "rules": ("rules", "Show a Service's rules on a node, with counters."),
 }
 _SECTIONS = (
-    ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "kubeconfig")),
+    ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "image", "kubeconfig")),
     (
         "Objects",
         ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec", "port-forward"),
     ),
-    ("Data path", ("trace", "rules", "proxy-mode", "curl")),
+    ("Data path", ("trace", "explain", "capture", "conntrack", "rules", "proxy-mode", "curl")),
 )
 
 

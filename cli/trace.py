@@ -1,30 +1,130 @@
 """netpod trace."""
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from netpod.errors import UsageError
 from netpod_cli import context, waiting
 
+if TYPE_CHECKING:
+    from netpod.trace.session import Followed
 
-@click.command(
-    "trace", help="Send a request from the outside and show every hop: trace http://example.com/."
-)
-@click.argument("url")
-@click.option("-o", "--output", "form", type=click.Choice(["tree", "json"]), default="tree")
-@click.option("-v", "--verbose", is_flag=True, help="Every rule of every hop.")
+FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
+
+
+@click.command("trace", help="Send a request and show every hop: trace http://example.com/.")
+@click.argument("target", required=False, default="")
 @click.option(
-    "--timeout", default="5s", show_default=True, help="Silence after which the client gives up."
+    "--from", "source", default="outside", metavar="WHERE", help="outside, node/NAME or pod/NAME."
 )
-def trace_command(url: str, form: str, verbose: bool, timeout: str) -> int:
+@click.option("--tcp", is_flag=True, help="Only open a connection.")
+@click.option("--udp", default="", metavar="TARGET", help="Send a datagram there.")
+@click.option(
+    "--query", default="", metavar="NAME", help="With --udp: ask that DNS server for a name."
+)
+@click.option("--icmp", default="", metavar="TARGET", help="Send an echo request there.")
+@click.option("--sni", default="", metavar="NAME", help="Host name for HTTP and TLS.")
+@click.option("--size", default=0, help="Payload bytes of --udp and --icmp, not to be fragmented.")
+@click.option("--ttl", default=0, help="Hops the packets may take.")
+@click.option("-o", "--output", "form", default="tree", metavar="|".join(FORMS), help="Form.")
+@click.option(
+    "--pcap-view", type=click.Choice(["taps", "wire"]), default="taps", help="With pcapng."
+)
+@click.option("--all-packets", is_flag=True, help="Every packet, not only the first.")
+@click.option("-v", "--verbose", is_flag=True, help="Every rule of every hop.")
+@click.option("--timing", is_flag=True, help="Capture only: no rules, least delay.")
+@click.option("--repeat", default=1, type=click.IntRange(1, 1000), help="How often.")
+@click.option("--live", is_flag=True, help="Follow traffic that is there; send nothing.")
+@click.option(
+    "--filter", "only", default="", metavar="svc/NAME", help="With --live: what to follow."
+)
+@click.option("--count", default=1, type=click.IntRange(1, 1000), help="With --live: connections.")
+@click.option("--dropped", is_flag=True, help="With --live: only what does not arrive.")
+@click.option("--timeout", default="5s", show_default=True, help="Silence to give up after.")
+@context.namespace_options
+def trace_command(
+    target: str, source: str, tcp: bool, udp: str, query: str, icmp: str, sni: str, size: int,
+    ttl: int, form: str, pcap_view: str, all_packets: bool, verbose: bool, timing: bool,
+    repeat: int, live: bool, only: str, count: int, dropped: bool, timeout: str, namespace: str,
+) -> int:  # fmt: skip
     """Send a request and follow it."""
     from netpod.cluster import tracing
-    from netpod.trace import encode, render
     from netpod.trace.model import Verdict
+    from netpod.trace.request import Kind
+    from netpod.trace.run import Question
 
-    trace = tracing.trace_url(context.paths(), context.api(), url, timeout=waiting.seconds(timeout))
-    if form == "json":
-        click.echo(encode.to_json(trace))
+    if form.partition("=")[0] not in [f.partition("=")[0] for f in FORMS] or form == "pcapng":
+        raise UsageError(f"cannot write {form}: say one of {', '.join(FORMS)}")
+    seconds = waiting.seconds(timeout)
+    if live:
+        return _live(only or target, namespace, count, dropped, seconds)
+    chosen = [(k, t) for k, t in ((Kind.UDP, udp), (Kind.ICMP, icmp), (Kind.HTTP, target)) if t]
+    if len(chosen) != 1:
+        raise UsageError("cannot trace: name one target, e.g. http://example.com/ or svc/NAME")
+    kind, where = chosen[0]
+    if query:
+        kind = Kind.DNS
+    elif tcp:
+        kind = Kind.TCP
+    question = Question(
+        target=where, source=source, namespace=namespace, kind=kind, query=query, host=sni,
+        timeout=seconds, size=size, ttl=ttl,
+    )  # fmt: skip
+    good = True
+    for _ in range(repeat):
+        followed = tracing.follow(context.paths(), context.api(), question, timing=timing)
+        _print(followed, form, pcap_view == "wire", all_packets, verbose)
+        good &= followed.trace.verdict is Verdict.DELIVERED
+    return 0 if good else 3
+
+
+def _print(followed: "Followed", form: str, wire: bool, all_packets: bool, verbose: bool) -> None:
+    from netpod.trace import render
+    from netpod.trace.formats import html, mermaid, record, table
+
+    trace = followed.trace
+    if form.startswith("pcapng="):
+        data = record.to_pcapng(trace, followed.frames, followed.world, wire=wire)
+        _write(form.partition("=")[2], data)
+        click.echo(f"{trace.verdict}: {trace.sentence}", err=True)
+        return
+    makers = {
+        "json": render.to_json,
+        "table": table.to_table,
+        "mermaid": mermaid.to_mermaid,
+        "html": html.to_html,
+    }
+    if form in makers:
+        click.echo(makers[form](trace))
     else:
-        click.echo(render.to_text(trace, colour=sys.stdout.isatty(), verbose=verbose))
-    return 0 if trace.verdict is Verdict.DELIVERED else 3
+        colour = sys.stdout.isatty()
+        click.echo(render.to_text(trace, colour=colour, verbose=verbose, all_packets=all_packets))
+
+
+def _write(file: str, data: bytes) -> None:
+    if file == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(file).write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error
+
+
+def _live(only: str, namespace: str, count: int, dropped: bool, seconds: float) -> int:
+    from netpod.cluster import tracing
+    from netpod.trace import render
+
+    seen = 0
+    found = tracing.live_traces(
+        context.paths(), context.api(), only, namespace, count=count, dropped=dropped, limit=seconds
+    )
+    for trace in found:
+        seen += 1
+        click.echo(render.to_text(trace, colour=sys.stdout.isatty()))
+        click.echo("")
+    return 0 if seen else 3

@@ -1,5 +1,6 @@
 """Trace a request on a running cluster: its objects from the API server, the rest from the kernel."""
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 from netpod.api import codec, registry
@@ -11,9 +12,11 @@ from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.client.blocking import BlockingClient
 from netpod.paths import Paths
-from netpod.trace import run
+from netpod.trace import live, run
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects
+from netpod.trace.run import Question
+from netpod.trace.session import Followed
 
 T = TypeVar("T", bound=Object)
 
@@ -21,6 +24,29 @@ T = TypeVar("T", bound=Object)
 def trace_url(paths: Paths, api: BlockingClient, url: str, *, timeout: float) -> Trace:
     """Send `GET url` from the client outside the cluster and follow it; see trace.run.trace_url."""
     return run.trace_url(paths, url, objects(api), timeout=timeout)
+
+
+def follow(
+    paths: Paths, api: BlockingClient, question: Question, *, timing: bool = False
+) -> Followed:
+    """Send what was asked for and follow it; see trace.run.follow."""
+    return run.follow(paths, question, objects(api), timing=timing)
+
+
+def live_traces(
+    paths: Paths,
+    api: BlockingClient,
+    only: str,
+    namespace: str,
+    *,
+    count: int,
+    dropped: bool,
+    limit: float,
+) -> Iterator[Trace]:
+    """Follow connections that others make; see trace.live.follow."""
+    return live.follow(
+        paths, objects(api), only, namespace, count=count, dropped=dropped, limit=limit
+    )
 
 
 def objects(api: BlockingClient) -> ClusterObjects:

@@ -21,7 +21,7 @@ from netpod.trace.model import (
     Trace,
     Walk,
 )
-from netpod.trace.packet import flag_names
+from netpod.trace.packet import flag_names, label
 
 VERSION = 1
 Json = dict[str, object]
@@ -52,7 +52,7 @@ def to_dict(trace: Trace) -> Json:
             "error": trace.answer.error,
             "evidence": [_evidence(Evidence(source=Source.CLIENT))],
         },
-        "legs": [_leg(leg) for leg in trace.legs],
+        "legs": _legs(trace),
         "conntrack": [_entry(entry) for entry in trace.conntrack],
         "sources": [_report(report) for report in trace.sources],
         "timing_ns": dict(trace.timing_ns),
@@ -129,18 +129,29 @@ def _entry(entry: CtEntry) -> Json:
     }
 
 
-def _leg(leg: Leg) -> Json:
+def _legs(trace: Trace) -> list[Json]:
+    """Packets are numbered through all legs, from 1; pcapng files have the same numbers."""
+    found, number = [], 1
+    for leg in trace.legs:
+        found.append(_leg(leg, number))
+        number += len(leg.walks)
+    return found
+
+
+def _leg(leg: Leg, first: int) -> Json:
     return {
         "name": leg.name,
         "flows": [_flow(flow) for flow in leg.flows],
-        "packets": [_walk(walk) for walk in leg.walks],
+        "packets": [{"id": n} | _walk(walk) for n, walk in enumerate(leg.walks, first)],
         "evidence": [_evidence(e) for e in leg.evidence],
     }
 
 
 def _walk(walk: Walk) -> Json:
     return {
+        "protocol": walk.packet.protocol,
         "flags": flag_names(walk.packet.flags),
+        "label": label(walk.packet),
         "payload_bytes": walk.packet.length,
         "sightings": [
             _sighting(sighting, parent)

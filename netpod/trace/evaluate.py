@@ -95,6 +95,7 @@ def evaluate(
         id=request.id,
         method=request.method,
         url=request.url,
+        what=request.what,
         started_at_ns=record.started_at_ns,
         duration_ns=record.ended_at_ns - record.started_at_ns,
         steps=steps,

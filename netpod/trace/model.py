@@ -7,6 +7,7 @@ a `None` time means that the source carries no clock.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -364,6 +365,7 @@ class Trace:
     """One request, followed.
 
     Attributes:
+        what: The request in words, e.g. "GET http://example.com/".
         started_at_ns: Start of the request, nanoseconds since the Unix epoch.
         duration_ns: From start to the answer's last byte or the error.
         timing_ns: What tracing itself took, by act: arm, request, drain, disarm, rules, correlate.
@@ -372,6 +374,7 @@ class Trace:
     id: str
     method: str
     url: str
+    what: str = ""
     started_at_ns: int
     duration_ns: int
     steps: tuple[Step, ...]
@@ -382,3 +385,19 @@ class Trace:
     sentence: str
     answer: Answer
     timing_ns: Mapping[str, int]
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """All hops of all steps, in order."""
+        return tuple(hop for step in self.steps for hop in step.hops)
+
+    def hop(self, *, chain: str = "*", netns: str = "*") -> Hop | None:
+        """Return the first hop in a namespace at which a rule of a chain was met; both may have wildcards.
+
+        `path.hop(chain="KUBE-SVC-*")` is where kube-proxy chose an endpoint; None when nothing matches.
+        """
+        for hop in self.hops:
+            met = chain == "*" or any(fnmatchcase(rule.chain, chain) for rule in hop.rules)
+            if met and fnmatchcase(hop.netns, netns):
+                return hop
+        return None

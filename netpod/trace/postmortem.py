@@ -193,21 +193,22 @@ class Inspector:
         name = {6: "tcp", 17: "udp"}.get(stuck.protocol)
         if name is None:
             return
-        wanted = {_LISTEN} if name == "tcp" else {_UNCONNECTED, "01"}
         port = stuck.flow.destination.port
-        listening = {
-            p
-            for n in (name, f"{name}6")
-            for p, state in _sockets(stuck.netns, n)
-            if state in wanted
-        }
-        if port not in listening:
-            others = ", ".join(map(str, sorted(listening))) or "no port at all"
+        open_ports = listening(stuck.netns, name)
+        if port not in open_ports:
+            others = ", ".join(map(str, sorted(open_ports))) or "no port at all"
             yield Finding(
                 cause="no-listener",
                 words=f"nothing listens on {name} port {port} (it listens on {others})",
                 reference=f"/proc/net/{name}",
             )
+
+
+def listening(netns_name: str, protocol: str) -> set[int]:
+    """Return the TCP or UDP ports on which something listens in a namespace, on whatever address."""
+    wanted = {_LISTEN} if protocol == "tcp" else {_UNCONNECTED, "01"}
+    names = (protocol, f"{protocol}6")
+    return {port for name in names for port, state in _sockets(netns_name, name) if state in wanted}
 
 
 def _number(text: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from netpod.trace.encode import to_json
 from netpod.trace.model import Hop, RuleHit, Source, Step, Trace, Verdict
+from netpod.trace.packet import label
 
 __all__ = ["to_json", "to_text"]
 
@@ -19,21 +20,26 @@ _COLOURS = {
     Verdict.INCONCLUSIVE: "\x1b[33m",
     Verdict.NOT_REACHED: _DIM,
 }
-_WAY_BACK = 8
+_WAY_BACK = "the way back"
 
 
-def to_text(trace: Trace, *, colour: bool = False, verbose: bool = False) -> str:
+def to_text(
+    trace: Trace, *, colour: bool = False, verbose: bool = False, all_packets: bool = False
+) -> str:
     """Return the trace for people.
 
     Args:
         trace: What to show.
         colour: Use terminal colours; never in a pipe.
         verbose: Show every rule of every hop, not only those that decided where the packet goes.
+        all_packets: Show every packet's way, not only that of the first.
     """
     paint = _Paint(colour)
-    lines = [f"{paint.bold(f'{trace.method} {trace.url}')}   {paint.dim(f'trace {trace.id}')}"]
+    lines = [f"{paint.bold(trace.what)}   {paint.dim(f'trace {trace.id}')}"]
     for step in trace.steps:
         lines += _step(step, paint, verbose=verbose)
+    if all_packets:
+        lines += _packets(trace, paint)
     lines.append("")
     lines.append(
         f"{paint.verdict(trace.verdict)} in {_ms(trace.duration_ns)}: {trace.sentence}"
@@ -44,6 +50,26 @@ def to_text(trace: Trace, *, colour: bool = False, verbose: bool = False) -> str
     if trace.answer.body:
         lines += ["", trace.answer.body.decode(errors="replace").rstrip("\n")]
     return "\n".join(map(_printable, lines))
+
+
+def _packets(trace: Trace, paint: "_Paint") -> Iterator[str]:
+    """One line per packet and namespace."""
+    number = 0
+    for leg in trace.legs:
+        yield ""
+        yield paint.bold(f"packets of the {leg.name} connection")
+        for walk in leg.walks:
+            number += 1
+            way = "→" if leg.forward(walk) else "←"
+            yield f"  {number:>3} {way} +{_ms(walk.sightings[0].time_ns)}  {label(walk.packet)}"
+            before = None
+            for sighting in walk.path():
+                flow = sighting.packet.flow
+                note = "" if flow == before else f"  {flow}"
+                if before not in (None, flow):
+                    note += "  NAT by conntrack entry"
+                before = flow
+                yield paint.dim(f"        {sighting.tap}{note}")
 
 
 class _Paint:
@@ -73,7 +99,7 @@ def _step(step: Step, paint: _Paint, *, verbose: bool) -> Iterator[str]:
     yield f"  {step.sentence}"
     details: list[list[str]] = []
     if step.hops:
-        back = step.number == _WAY_BACK
+        back = step.name == _WAY_BACK
         details = [list(_hop(hop, step, paint, verbose=verbose, back=back)) for hop in step.hops]
     else:
         details += [[f"{name}: {value}"] for name, value in step.facts.items()]

@@ -48,6 +48,13 @@ def trace_url(paths: Paths, url: str, objects: ClusterObjects, *, timeout: float
 
 
 def trace(paths: Paths, question: Question, objects: ClusterObjects) -> Trace:
+    """Send what was asked for and follow it; see `follow`."""
+    return follow(paths, question, objects).trace
+
+
+def follow(
+    paths: Paths, question: Question, objects: ClusterObjects, *, timing: bool = False
+) -> session.Followed:
     """Send what was asked for and follow it.
 
     A name that the cluster's DNS does not know is a trace too: that of the DNS query.
@@ -56,9 +63,10 @@ def trace(paths: Paths, question: Question, objects: ClusterObjects) -> Trace:
         paths: Names of the cluster.
         question: What to send, from where, to where.
         objects: The cluster's Services, Ingresses, EndpointSlices, Pods and Nodes.
+        timing: Only capture, trace no rule.
 
     Returns:
-        The trace, whatever became of the request.
+        The trace, whatever became of the request, and its frames.
 
     Raises:
         UsageError: source or target cannot be read.
@@ -80,7 +88,7 @@ def trace(paths: Paths, question: Question, objects: ClusterObjects) -> Trace:
         )
         request = request_of(at, objects, place)
     world = world_of(paths, objects, place, request)
-    return session.trace_request(request, world)
+    return session.follow(request, world, timing=timing)
 
 
 def request_for(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from netpod.errors import KernelError, NetpodError
@@ -30,6 +31,7 @@ from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
 from netpod.trace.sources import afpacket, nftrace, procnet, skbdrop
 from netpod.trace.sources.ctnetlink import Conntrack
+from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.proxylog import ProxyLog
 from netpod.trace.topology import World, capture_ports, doors
 
@@ -46,12 +48,27 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A trace and the frames it was read from, of other flows too."""
+
+    trace: Trace
+    frames: tuple[Frame, ...]
+    world: World
+
+
 def trace_request(request: TraceRequest, world: World) -> Trace:
+    """Send one request and follow it; see `follow`."""
+    return follow(request, world).trace
+
+
+def follow(request: TraceRequest, world: World, *, timing: bool = False) -> Followed:
     """Send one request and follow it.
 
     Args:
         request: What to send, and from where.
         world: Where it may go.
+        timing: Only capture: no rule is traced, which costs the request least.
 
     Returns:
         The trace; a request that fails is a trace too, its verdict says how.
@@ -61,16 +78,17 @@ def trace_request(request: TraceRequest, world: World) -> Trace:
             another trace of this cluster does not end.
     """
     with ExitStack() as stack:
-        stack.enter_context(_alone(world.lock))
+        stack.enter_context(alone(world.lock))
         # Closing a packet socket waits for the kernel, so all are closed at once.
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=16))
-        record = _record(request, world, pool)
+        record = _record(request, world, pool, timing=timing)
         started = time.monotonic_ns()
         books = observe_rules(record.ruled, pool)
         topology = observe_links([*record.crossed, request.netns])
         record.timing["rules"] = time.monotonic_ns() - started
         examine = Examine(inspect=Inspector(world), name_function=skbdrop.name_function)
-        return evaluate.evaluate(request, world, record, books, topology, examine)
+        trace = evaluate.evaluate(request, world, record, books, topology, examine)
+        return Followed(trace=trace, frames=tuple(record.frames), world=world)
 
 
 def disarm_all(namespaces: Iterable[str]) -> None:
@@ -99,16 +117,18 @@ def _left_armed(name: str) -> bool:
         return False
 
 
-class _Ears:
+class Ears:
     """Every socket of a trace, open in all namespaces before the first packet leaves."""
 
     def __init__(
-        self, request: TraceRequest, world: World, client_port: int, pool: Executor
+        self, request: TraceRequest, world: World, own_ports: Iterable[int], pool: Executor
     ) -> None:
         self._pool = pool
         self.drops: skbdrop.SkbDrops | None = None
         ports = capture_ports(world.objects, request.connect)
-        program = afpacket.compile_filter((client_port, *ports), (request.reserved,))
+        program = afpacket.compile_filter(
+            tuple(dict.fromkeys((*own_ports, *ports))), (request.reserved,)
+        )
         self.captures: list[afpacket.Capture] = []
         self.rules: list[nftrace.RuleTrace] = []
         self.conntracks: list[Conntrack] = []
@@ -135,6 +155,7 @@ class _Ears:
         return bool(self._poll.poll(seconds * 1000))
 
     def close(self) -> None:
+        """Close them all, at once."""
         if self.drops is not None:
             self.drops.close()
         list(self._pool.map(lambda ear: ear.close(), self._all()))
@@ -143,21 +164,21 @@ class _Ears:
         return [*self.captures, *self.rules, *self.conntracks]
 
 
-def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
+def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool = False) -> Record:
     """Do all that must happen while tracing; joining what was heard needs no kernel and comes later."""
-    timing: dict[str, int] = {}
+    laps: dict[str, int] = {}
     clock = time.monotonic_ns()
 
     def lap(act: str) -> None:
         nonlocal clock
         now = time.monotonic_ns()
-        timing[act] = now - clock
+        laps[act] = now - clock
         clock = now
 
     with ExitStack() as stack:
         probe = Probe(request)
         stack.callback(probe.close)
-        ears = _Ears(request, world, probe.source.port, pool)
+        ears = Ears(request, world, (probe.source.port,), pool)
         stack.callback(ears.close)
         table = nftrace.compile_table(
             probe.source.port,
@@ -165,7 +186,7 @@ def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
             doors(world.objects, request.connect),
             protocol=request.protocol_name,
         )
-        with _armed(world.ruled(), table, pool):
+        with armed(() if timing else world.ruled(), table, pool):
             lap("arm")
             started_at = time.time_ns()
             answer = probe.send()
@@ -176,12 +197,13 @@ def _record(request: TraceRequest, world: World, pool: Executor) -> Record:
             lap("drain")
         lap("disarm")
     lap("close")
-    record.timing.update(timing)
+    record.timing.update(laps)
     return record
 
 
 @contextmanager
-def _armed(namespaces: Iterable[str], table: str, pool: Executor) -> Iterator[None]:
+def armed(namespaces: Iterable[str], table: str, pool: Executor) -> Iterator[None]:
+    """Trace rules in some namespaces, and disarm them however the block ends."""
     names = list(namespaces)
     try:
         # The barrier: every namespace says it is armed before anything is sent.
@@ -219,7 +241,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def _drain(
     request: TraceRequest,
-    ears: _Ears,
+    ears: Ears,
     flow: Flow,
     answer: Answer,
     started_at_ns: int,
@@ -282,7 +304,7 @@ def _ours(lines: Iterable[AccessLine], trace_id: str) -> list[AccessLine]:
 
 
 @contextmanager
-def _alone(lock: Path | None) -> Iterator[None]:
+def alone(lock: Path | None) -> Iterator[None]:
     """Hold the cluster's trace lock: two traces would arm over each other. A killed holder's lock is gone with it."""
     if lock is None:
         yield

@@ -1,6 +1,7 @@
 """A trace as a mermaid sequence diagram: namespaces as participants, the opening packet and what carries data."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from netpod.trace.model import Hop, Leg, Trace, Walk
 from netpod.trace.packet import label
@@ -36,7 +37,7 @@ def _chosen(leg: Leg) -> list[Walk]:
 def _walk(walk: Walk) -> Iterator[str]:
     path = walk.path()
     places = list(dict.fromkeys(s.tap.netns for s in path))
-    for here, there in zip(places, places[1:], strict=False):
+    for here, there in pairwise(places):
         flow = next(s.packet.flow for s in path if s.tap.netns == there)
         yield f"  {_id(here)}->>{_id(there)}: {_text(f'{label(walk.packet)} {flow}')}"
     if len(places) == 1:

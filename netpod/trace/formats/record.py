@@ -1,9 +1,10 @@
 """A trace's frames as a pcapng file: every tap, or one tap per packet as a wire would show it (`wire`)."""
 
 import io
+from ipaddress import IPv4Address
 
 from netpod.trace.formats import pcapng
-from netpod.trace.model import Direction, Hop, Trace
+from netpod.trace.model import Direction, Flow, Hop, Trace
 from netpod.trace.packet import HeaderKey, header_key, label, parse_frame
 from netpod.trace.sources.frames import Frame
 from netpod.trace.topology import World
@@ -14,7 +15,9 @@ HINT = (
 )
 
 
-def to_pcapng(trace: Trace, frames: tuple[Frame, ...], world: World, *, wire: bool = False) -> bytes:
+def to_pcapng(
+    trace: Trace, frames: tuple[Frame, ...], world: World, *, wire: bool = False
+) -> bytes:
     """Return the frames of a trace's own packets as a file.
 
     Args:
@@ -59,8 +62,10 @@ def _numbers(trace: Trace) -> dict[tuple[int, ...], int]:
     return {walk.packet.fingerprint: number for number, walk in enumerate(walks, 1)}
 
 
-def _names(trace: Trace, world: World) -> dict:  # type: ignore[type-arg]
-    ips = {a.ip for leg in trace.legs for w in leg.walks for s in w.sightings for a in s.packet.flow}
+def _names(trace: Trace, world: World) -> dict[IPv4Address, str]:
+    ips = {
+        a.ip for leg in trace.legs for w in leg.walks for s in w.sightings for a in s.packet.flow
+    }
     named = {ip: world.name_of(ip) for ip in ips}
     return {ip: name.replace(" ", "-") for ip, name in named.items() if name}
 
@@ -68,7 +73,7 @@ def _names(trace: Trace, world: World) -> dict:  # type: ignore[type-arg]
 def _comments(trace: Trace) -> dict[tuple[str, Direction, HeaderKey], list[str]]:
     """Rules go with the frame that comes in, NAT with the one that leaves."""
     found: dict[tuple[str, Direction, HeaderKey], list[str]] = {}
-    packets = {}
+    packets: dict[tuple[str, Flow], HeaderKey] = {}
     for leg in trace.legs:
         for walk in leg.walks:
             for s in walk.sightings:

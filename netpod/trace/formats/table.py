@@ -7,7 +7,7 @@ HEADINGS = ("STEP", "TIME", "WHERE", "IN", "OUT", "SOURCE", "DESTINATION", "NAT"
 
 def to_table(trace: Trace) -> str:
     """Return the hops in columns, then verdict and sentence."""
-    rows = [HEADINGS]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     for step in trace.steps:
         rows += [_row(step, hop) for hop in step.hops] or [_bare(step)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]

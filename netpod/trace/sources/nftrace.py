@@ -95,6 +95,20 @@ def compile_table(
     return _table(by_port, by_connection)
 
 
+def compile_doors(doors: Sequence[Address]) -> str:
+    """Compile an arming table for other people's connections: the first packets to some addresses, at DOOR_RATE."""
+    pairs = ", ".join(f"{door.ip} . {door.port}" for door in doors)
+    rule = (
+        f"meta l4proto {{ tcp, udp }} ip daddr . th dport {{ {pairs} }} ct state new"
+        f" limit rate {DOOR_RATE}/second burst {DOOR_BURST} packets meta nftrace set 1"
+    )
+    hooks = "".join(
+        f"  chain {hook} {{\n    type filter hook {hook} priority -190; policy accept;\n    {rule}\n  }}\n"
+        for hook in ("prerouting", "output")
+    )
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{hooks}}}\n"
+
+
 def _table(by_port: str, by_connection: str) -> str:
     chains = (
         ("prerouting", "prerouting", -450, by_port),

@@ -1,0 +1,49 @@
+"""netpod explain."""
+
+import click
+
+from netpod.errors import UsageError
+from netpod_cli import context
+
+
+@click.command(
+    "explain", help="Predict where a request would go: explain --from pod/NAME svc/NAME."
+)
+@click.argument("target", required=False, default="")
+@click.option(
+    "--from", "source", default="outside", metavar="WHERE", help="outside, node/NAME or pod/NAME."
+)
+@click.option("--udp", default="", metavar="TARGET", help="A datagram.")
+@click.option("--icmp", default="", metavar="TARGET", help="An echo request.")
+@click.option(
+    "--check", is_flag=True, help="Send it too, and say where prediction and trace differ."
+)
+@context.namespace_options
+def explain_command(
+    target: str, source: str, udp: str, icmp: str, check: bool, namespace: str
+) -> int:
+    """Predict, and compare when asked to."""
+    from netpod.cluster import tracing
+    from netpod.trace import explain, run
+    from netpod.trace.request import Kind
+
+    chosen = [(k, t) for k, t in ((Kind.UDP, udp), (Kind.ICMP, icmp), (Kind.HTTP, target)) if t]
+    if len(chosen) != 1:
+        raise UsageError("cannot explain: name one target, e.g. http://example.com/ or svc/NAME")
+    kind, where = chosen[0]
+    question = run.Question(
+        target=where, source=source, namespace=namespace, kind=kind, timeout=2.0
+    )
+    paths, objects = context.paths(), tracing.objects(context.api())
+    prediction = explain.explain(paths, question, objects)
+    click.echo(explain.to_text(prediction))
+    if not check:
+        return 0
+    trace = run.trace(paths, question, objects)
+    wrong = explain.disagreements(prediction, trace)
+    click.echo("")
+    click.echo(f"trace: {trace.verdict}: {trace.sentence}")
+    for line in wrong:
+        click.echo(f"differs: {line}")
+    click.echo("" if wrong else "the trace agrees")
+    return 3 if wrong else 0

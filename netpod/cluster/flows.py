@@ -1,0 +1,74 @@
+"""Connection tracking tables of a cluster, with the names of what the addresses mean."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netpod.api.meta import Key
+from netpod.errors import KernelError, NotFound
+from netpod.linux import conntrack, netns
+from netpod.paths import Paths
+from netpod.trace import where
+from netpod.trace.objects import ClusterObjects, load_balancer_ips
+from netpod.trace.topology import Place
+from netpod.trace.world import observe_world
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One entry on one node; `meaning` names the Service and the endpoint, or is ""."""
+
+    place: Place
+    flow: conntrack.Flow
+    meaning: str
+
+
+def of_cluster(paths: Paths, objects: ClusterObjects, target: str, namespace: str) -> list[Row]:
+    """Return the entries of all nodes and the edge, or of one node, or of one Service.
+
+    Args:
+        paths: The cluster's names.
+        objects: Its objects.
+        target: "", svc/NAME or node/NAME.
+        namespace: Of the Service.
+
+    Raises:
+        NotFound: there is no such object.
+    """
+    world = observe_world(paths, objects)
+    places = [world.place(name) for name in world.ruled()]
+    wanted: frozenset[str] | None = None
+    kind, _, name = target.partition("/")
+    if kind in ("svc", "service", "services"):
+        wanted = _addresses(objects, Key(namespace, name))
+    elif target:
+        places = [where.resolve(paths, objects, target, namespace)]
+    rows = []
+    for place in places:
+        for flow in _listed(place.netns):
+            ends = {str(flow.original.destination), str(flow.reply.source)}
+            if wanted is None or ends & wanted:
+                meaning = _meaning(
+                    world.name_of(flow.original.destination), world.name_of(flow.reply.source)
+                )
+                rows.append(Row(place=place, flow=flow, meaning=meaning))
+    return rows
+
+
+def _addresses(objects: ClusterObjects, key: Key) -> frozenset[str]:
+    service = objects.service(key)
+    if service is None:
+        raise NotFound(f'services "{key.name}" not found in namespace {key.namespace}')
+    found = {service.spec.cluster_ip, *load_balancer_ips(service), *service.spec.external_ips}
+    found |= {p.status.pod_ip for p in objects.endpoint_pods(key)}
+    return frozenset(found - {"", "None"})
+
+
+def _listed(name: str) -> Iterable[conntrack.Flow]:
+    try:
+        return conntrack.observe(name) if netns.exists(name) else ()
+    except KernelError:
+        return ()
+
+
+def _meaning(to: str, at: str) -> str:
+    return f"{to} → {at}" if to and at and to != at else to or at

@@ -1,0 +1,137 @@
+"""`netpod capture`: frames of some namespaces as they come, into one pcapng file."""
+
+import select
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from ipaddress import AddressValueError, IPv4Address
+from typing import BinaryIO
+
+from netpod.api.meta import Key
+from netpod.errors import NotFound, UsageError
+from netpod.linux import process
+from netpod.paths import Paths
+from netpod.trace import where
+from netpod.trace.formats import pcapng
+from netpod.trace.objects import ClusterObjects
+from netpod.trace.sources import afpacket
+from netpod.trace.topology import Place, World
+from netpod.trace.world import observe_world
+
+TURN = 0.2
+EVERYTHING: tuple[afpacket.Instruction, ...] = ((0x06, 0, 0, afpacket.SNAP_LENGTH),)
+
+
+def places(paths: Paths, objects: ClusterObjects, target: str, namespace: str) -> list[Place]:
+    """Return the namespaces that a capture's target means.
+
+    Args:
+        paths: The cluster's names.
+        objects: Its objects.
+        target: "all", "edge", "outside", node/NAME, pod/NAME or svc/NAME (the pods behind it).
+        namespace: Of pods and Services named without one.
+
+    Raises:
+        UsageError: it is none of these.
+        NotFound: there is no such object, or no pod behind the Service.
+    """
+    kind, _, name = target.partition("/")
+    if target == "all":
+        everything = [(s.metadata.namespace, s.metadata.name) for s in objects.services]
+        world = observe_world(paths, objects, services=[Key(*pair) for pair in everything])
+        return list(world.places.values())
+    if kind in ("svc", "service", "services") and name:
+        key = Key(namespace, name)
+        if objects.service(key) is None:
+            raise NotFound(f'services "{name}" not found in namespace {namespace}')
+        pods = [p for p in objects.endpoint_pods(key) if p.status.pod_ip]
+        if not pods:
+            raise NotFound(f"cannot capture {target}: no pod is behind it")
+        return [where.pod_place(paths, pod) for pod in pods]
+    try:
+        return [where.resolve(paths, objects, target, namespace)]
+    except UsageError:
+        raise UsageError(
+            f"cannot capture {target}: say all, edge, outside, node/NAME, pod/NAME or svc/NAME"
+        ) from None
+
+
+def compile_expression(expression: Sequence[str]) -> tuple[afpacket.Instruction, ...]:
+    """Compile a filter as tcpdump has them ("tcp port 80"); tcpdump does it, we have no compiler of our own.
+
+    Raises:
+        Unsupported: tcpdump is not installed.
+        CommandFailed: the expression does not parse.
+    """
+    if not expression:
+        return EVERYTHING
+    argv = ["tcpdump", "-y", "EN10MB", "-s", str(afpacket.SNAP_LENGTH), "-ddd", *expression]
+    lines = process.run(argv).stdout.decode().split("\n")[1:]
+    rows = [tuple(map(int, line.split())) for line in lines if line.strip()]
+    return tuple((row[0], row[1], row[2], row[3]) for row in rows)
+
+
+def capture(
+    found: Sequence[Place],
+    world: World,
+    file: BinaryIO,
+    *,
+    program: Sequence[afpacket.Instruction] = EVERYTHING,
+    stop: Callable[[], bool] = lambda: False,
+    count: int = 0,
+) -> tuple[int, int]:
+    """Write frames until told to stop.
+
+    Args:
+        found: Namespaces to listen in.
+        world: What addresses are called.
+        file: Where to; flushed after every turn, so a reader of a pipe sees them at once.
+        program: Which frames.
+        stop: Asked several times a second.
+        count: Frames after which to stop; 0 is never.
+
+    Returns:
+        Frames written, and frames that the kernel dropped because we were too slow.
+    """
+    written = 0
+    with ExitStack() as stack:
+        captures = []
+        for place in found:
+            item = afpacket.Capture(place.netns, program)
+            stack.callback(item.close)
+            captures.append((place, item))
+        writer = pcapng.Writer(file, comment="netpod capture")
+        writer.names(
+            {ip: world.name_of(ip).replace(" ", "-") for ip in _known(world) if world.name_of(ip)}
+        )
+        file.flush()
+        poll = select.poll()
+        for _, item in captures:
+            poll.register(item.fileno(), select.POLLIN)
+        while not stop() and not (count and written >= count):
+            poll.poll(TURN * 1000)
+            batch = [(place, frame) for place, item in captures for frame in item.read()]
+            for place, frame in sorted(batch, key=lambda pair: pair[1].time_ns):
+                writer.packet(
+                    (frame.netns, frame.interface),
+                    frame.time_ns,
+                    frame.data,
+                    description=f"{place}, {frame.interface}",
+                    direction=pcapng.OUTBOUND if frame.outgoing else pcapng.INBOUND,
+                )
+                written += 1
+                if count and written >= count:
+                    break
+            file.flush()
+        return written, sum(item.lost() for _, item in captures)
+
+
+def _known(world: World) -> Iterator[IPv4Address]:
+    objects = world.objects
+    texts = [p.status.pod_ip for p in objects.pods]
+    texts += [s.spec.cluster_ip for s in objects.services]
+    texts += [a.address for n in objects.nodes for a in n.status.addresses]
+    for text in dict.fromkeys(texts):
+        try:
+            yield IPv4Address(text)
+        except AddressValueError:
+            continue

@@ -1,0 +1,59 @@
+"""The packet that is followed in thought, and what a rule may do to it (values; pure)."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+
+class Fate(StrEnum):
+    """What a rule, chain or namespace decides."""
+
+    CONTINUE = "continue"
+    ACCEPT = "accept"
+    DROP = "drop"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mock:
+    """A packet that opens a connection, as it would be at one place.
+
+    Attributes:
+        protocol: "tcp", "udp" or "icmp".
+        inward: Link it came in by, "" when a local socket sends it.
+        outward: Link it goes out by, "" before routing.
+        masquerade: A rule said that its source becomes the node's own.
+        translated: A rule changed its destination; NAT is decided once.
+        met: Chains in which a rule matched, in order.
+        unsure: Texts of rules that could not be read and might have mattered.
+    """
+
+    source: IPv4Address
+    destination: IPv4Address
+    protocol: str
+    source_port: int
+    destination_port: int
+    inward: str = ""
+    outward: str = ""
+    mark: int = 0
+    masquerade: bool = False
+    translated: bool = False
+    met: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    stopped_by: str = ""
+
+
+Result = tuple[Fate, Mock]
+"""What became of it, and how it looks then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The namespace that a packet is in. `local` are its own addresses."""
+
+    netns: str
+    local: frozenset[IPv4Address] = field(default_factory=frozenset)
+
+    def is_local(self, ip: IPv4Address) -> bool:
+        """Whether an address is the namespace's own."""
+        return ip in self.local or ip.is_loopback

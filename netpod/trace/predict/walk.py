@@ -1,0 +1,249 @@
+"""From namespace to namespace: the hooks in their order, the kernel's own route decisions, the links between."""
+
+import json
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from netpod.errors import CommandFailed
+from netpod.linux import nft, process, sysctl
+from netpod.trace.links import observe_links
+from netpod.trace.model import Verdict
+from netpod.trace.postmortem import listening
+from netpod.trace.predict import nftrules, xtables
+from netpod.trace.predict.packet import Fate, Here, Mock, Result
+from netpod.trace.topology import Topology, World
+
+MAX_HOPS = 16
+_XTABLES = {
+    "prerouting": (("raw", -300), ("mangle", -150), ("nat", -100)),
+    "input": (("mangle", -150), ("filter", 0), ("nat", 100)),
+    "forward": (("mangle", -150), ("filter", 0)),
+    "output": (("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0)),
+    "postrouting": (("mangle", -150), ("nat", 100)),
+}
+"""Priority of each table's chain at each hook. Source: include/uapi/linux/netfilter_ipv4.h."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """What the packet was when it left, or ended in, one namespace."""
+
+    netns: str
+    packet: Mock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One way a request may go.
+
+    Attributes:
+        verdict: DELIVERED, REFUSED, DROPPED, or INCONCLUSIVE when a rule on the way could not be read.
+        why: In words.
+        stops: Namespaces in order, with the packet as it left each.
+    """
+
+    verdict: Verdict
+    why: str
+    stops: tuple[Stop, ...]
+
+    @property
+    def end(self) -> Mock:
+        """The packet where it ended."""
+        return self.stops[-1].packet
+
+
+class Rules:
+    """Live rules of one namespace, read once."""
+
+    def __init__(self, netns: str) -> None:
+        self.xtables: xtables.Tables = {}
+        self.native: list[nftrules.Table] = []
+        listed = nft.list_json(netns)
+        if any(item.get("table", {}).get("name") in nftrules.XTABLES for item in listed):
+            saved = process.run(["iptables-save"], netns=netns).stdout.decode()
+            self.xtables = xtables.parse_save(saved)
+        self.native = nftrules.parse_ruleset(listed)
+
+    def hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
+        """Pass a packet through all base chains of a hook, in order of priority."""
+        chains: list[tuple[int, int, object, str]] = []
+        for table, priority in _XTABLES[name]:
+            if name.upper() in self.xtables.get(table, {}):
+                chains.append((priority, len(chains), table, name.upper()))
+        for native in self.native:
+            for priority, chain, policy in native.hooks.get(name, []):
+                chains.append((priority, len(chains), (native, policy), chain))
+        results: list[Result] = [(Fate.CONTINUE, packet)]
+        for _, _, where, chain in sorted(chains, key=lambda c: (c[0], c[1])):
+            nxt: list[Result] = []
+            for fate, item in results:
+                if fate in (Fate.DROP, Fate.REJECT):
+                    nxt.append((fate, item))
+                elif isinstance(where, str):
+                    # NAT is decided once: a later nat chain of the same hook is passed over.
+                    if where == "nat" and item.translated and name in ("prerouting", "output"):
+                        nxt.append((Fate.CONTINUE, item))
+                    else:
+                        nxt += xtables.follow(self.xtables, where, chain, item, here)
+                else:
+                    assert isinstance(where, tuple), "a native chain comes with its policy"
+                    for end, after in nftrules.follow(where[0], chain, item, here):
+                        if end is Fate.CONTINUE and where[1] == "drop":
+                            by = f"policy of chain {chain}"
+                            nxt.append((Fate.DROP, replace(after, stopped_by=by)))
+                        else:
+                            nxt.append((end, after))
+            results = list(dict.fromkeys(nxt))
+        return results
+
+
+class Walker:
+    """Follows packets through one world in thought."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.topology: Topology = observe_links(world.places)
+        self._rules: dict[str, Rules] = {}
+
+    def walk(self, netns: str, packet: Mock) -> list[Outcome]:
+        """Return every way a packet from a socket in a namespace may go."""
+        return self._at(netns, packet, ())
+
+    def route(self, netns: str, ip: IPv4Address) -> IPv4Address | None:
+        """Return the source address that a socket in a namespace would use for a destination, or None."""
+        try:
+            argv = ["ip", "-j", "route", "get", str(ip)]
+            found = json.loads(process.run(argv, netns=netns).stdout)[0].get("prefsrc")
+        except CommandFailed:
+            return None
+        return IPv4Address(found) if found else None
+
+    def _at(self, netns: str, packet: Mock, stops: tuple[Stop, ...]) -> list[Outcome]:
+        here = Here(netns=netns, local=self.topology.addresses.get(netns, frozenset()))
+        if len(stops) >= MAX_HOPS:
+            return [_end(Verdict.DROPPED, "it goes in a circle", stops, here, packet)]
+        if self._dead_end(netns, packet):
+            return [_end(Verdict.DROPPED, f"link {packet.inward} is down", stops, here, packet)]
+        first = "prerouting" if packet.inward else "output"
+        found: list[Outcome] = []
+        for fate, item in self._hook(first, packet, here):
+            if fate in (Fate.DROP, Fate.REJECT):
+                found.append(self._stopped(fate, item, stops, here))
+            elif here.is_local(item.destination):
+                found += self._input(item, stops, here)
+            else:
+                found += self._onward(item, stops, here, forwarding=bool(packet.inward))
+        return found
+
+    def _input(self, packet: Mock, stops: tuple[Stop, ...], here: Here) -> list[Outcome]:
+        found = []
+        for fate, item in self._hook("input", packet, here):
+            if fate in (Fate.DROP, Fate.REJECT):
+                found.append(self._stopped(fate, item, stops, here))
+            elif item.protocol != "icmp" and not self._listens(here.netns, item):
+                why = f"nothing listens on port {item.destination_port}"
+                found.append(_end(Verdict.REFUSED, why, stops, here, item))
+            else:
+                found.append(_end(Verdict.DELIVERED, "it arrives", stops, here, item))
+        return found
+
+    def _onward(
+        self, packet: Mock, stops: tuple[Stop, ...], here: Here, *, forwarding: bool
+    ) -> list[Outcome]:
+        if forwarding and sysctl.read(here.netns, "net.ipv4.ip_forward") == "0":
+            why = "it does not forward (ip_forward is 0)"
+            return [_end(Verdict.DROPPED, why, stops, here, packet)]
+        route = self._route(here.netns, packet, forwarding)
+        if isinstance(route, str):
+            return [_end(Verdict.DROPPED, route, stops, here, packet)]
+        device, hop, source = route
+        packet = replace(packet, outward=device)
+        found: list[Outcome] = []
+        results = self._hook("forward", packet, here) if forwarding else [(Fate.ACCEPT, packet)]
+        for fate, item in results:
+            if fate in (Fate.DROP, Fate.REJECT):
+                found.append(self._stopped(fate, item, stops, here))
+                continue
+            for last, leaving in self._hook("postrouting", item, here):
+                if last in (Fate.DROP, Fate.REJECT):
+                    found.append(self._stopped(last, leaving, stops, here))
+                    continue
+                if leaving.masquerade:
+                    leaving = replace(leaving, source=source)
+                stop = Stop(netns=here.netns, packet=leaving)
+                target = self.topology.owner(hop)
+                if not target:
+                    why = f"nobody has the next hop's address {hop}"
+                    found.append(Outcome(verdict=Verdict.DROPPED, why=why, stops=(*stops, stop)))
+                    continue
+                inward = self._entry(target, hop)
+                fresh = replace(
+                    leaving,
+                    inward=inward,
+                    outward="",
+                    mark=0,
+                    masquerade=False,
+                    translated=False,
+                    met=(),
+                    unsure=(),
+                )
+                found += self._at(target, fresh, (*stops, stop))
+        return found
+
+    def _hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
+        if here.netns not in self._rules:
+            self._rules[here.netns] = Rules(here.netns)
+        return self._rules[here.netns].hook(name, packet, here)
+
+    def _route(
+        self, netns: str, packet: Mock, forwarding: bool
+    ) -> tuple[str, IPv4Address, IPv4Address] | str:
+        """Device, next hop and the node's own source address; or why there is no way."""
+        to = str(packet.destination)
+        try:
+            plain = json.loads(process.run(["ip", "-j", "route", "get", to], netns=netns).stdout)[0]
+            if forwarding:
+                argv = [
+                    "ip",
+                    "-j",
+                    "route",
+                    "get",
+                    to,
+                    "from",
+                    str(packet.source),
+                    "iif",
+                    packet.inward,
+                ]
+                route = json.loads(process.run(argv, netns=netns).stdout)[0]
+            else:
+                route = plain
+        except CommandFailed as error:
+            said = error.stderr.strip().splitlines()[-1:] or ["no route"]
+            return f"no route to {to} ({said[0].removeprefix('RTNETLINK answers: ').lower()})"
+        hop = IPv4Address(route.get("gateway", to))
+        return str(route["dev"]), hop, IPv4Address(plain.get("prefsrc", "0.0.0.0"))
+
+    def _entry(self, netns: str, ip: IPv4Address) -> str:
+        """The link through which packets for an address come into a namespace: the one that has it."""
+        argv = ["ip", "-j", "-4", "addr", "show", "to", f"{ip}/32"]
+        rows = json.loads(process.run(argv, netns=netns).stdout or b"[]")
+        names = [row["ifname"] for row in rows if row.get("ifname")]
+        return names[0] if names else "eth0"
+
+    def _dead_end(self, netns: str, packet: Mock) -> bool:
+        link = self.topology.links.get((netns, packet.inward))
+        return link is not None and not (link.up and link.carrier)
+
+    def _listens(self, netns: str, packet: Mock) -> bool:
+        return packet.destination_port in listening(netns, packet.protocol)
+
+    def _stopped(self, fate: Fate, packet: Mock, stops: tuple[Stop, ...], here: Here) -> Outcome:
+        verdict = Verdict.REFUSED if fate is Fate.REJECT else Verdict.DROPPED
+        return _end(verdict, packet.stopped_by, stops, here, packet)
+
+
+def _end(verdict: Verdict, why: str, stops: tuple[Stop, ...], here: Here, packet: Mock) -> Outcome:
+    unsure = [text for s in stops for text in s.packet.unsure] + list(packet.unsure)
+    if unsure:
+        verdict, why = Verdict.INCONCLUSIVE, f"{why}; not understood: {unsure[0]}"
+    return Outcome(verdict=verdict, why=why, stops=(*stops, Stop(netns=here.netns, packet=packet)))
