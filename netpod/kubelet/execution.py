@@ -15,7 +15,9 @@ from pathlib import Path
 from netpod.api import codec, cri
 from netpod.api.cri import ExecConfig, Op
 from netpod.errors import KernelError, Unavailable
+from netpod.kubelet import podlogs
 from netpod.kubelet.fdio import Descriptor
+from netpod.kubelet.podlogs import LogOptions
 from netpod.kubelet.session import Options, Outcome, Session
 
 QUIET_SECONDS = 0.25
@@ -46,6 +48,49 @@ async def run(shim_socket: Path, config: ExecConfig, options: Options, session: 
             descriptor.close()
         for fd in far:
             os.close(fd)
+
+
+async def attach(
+    log: Path, stdin: Path | None, running: Callable[[], bool], session: Session
+) -> Outcome:
+    """Show what a container writes from now on, until it ends, and pass on what the client types.
+
+    Args:
+        log: The container's; both its outputs go there, line by line.
+        stdin: FIFO that is its standard input; one without such a file has none, and what is typed is dropped.
+        running: Whether it still runs.
+        session: The client's streams.
+    """
+    into = _open_fifo(stdin) if stdin is not None else None
+    async with asyncio.TaskGroup() as tasks:
+        typing = tasks.create_task(_type(into, session)) if stdin is not None else None
+        try:
+            with contextlib.suppress(ConnectionError):
+                async for data in podlogs.stream(log, _FROM_NOW, running):
+                    await session.stdout(data)
+        finally:
+            if typing is not None:
+                typing.cancel()
+            if into is not None:
+                into.close()
+    return Outcome()
+
+
+_FROM_NOW = LogOptions(follow=True, tail=0)
+
+
+def _open_fifo(path: Path) -> Descriptor | None:
+    try:
+        return Descriptor(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return None
+
+
+async def _type(into: Descriptor | None, session: Session) -> None:
+    while data := await session.stdin():
+        if into is not None:
+            with contextlib.suppress(OSError):
+                await into.write(data)
 
 
 Pump = Callable[["Progress"], Awaitable[None]]

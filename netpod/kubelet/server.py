@@ -180,14 +180,15 @@ class KubeletServer:
     ) -> web.StreamResponse:
         seen = self._running(namespace, name, container)
 
-        async def program(session: Session) -> Outcome:
-            # Containers have no standard input, and one output, which is their log.
-            options = LogOptions(follow=True, tail=0)
-            async for data in podlogs.stream(Path(seen.config.log), options, self._runs(seen)):
-                await session.stdout(data)
-            return Outcome()
+        directory = self._config.paths.node(self._config.node) / "containers" / seen.config.id
+        options = _options(request)
 
-        return await streaming.serve_program(request, _options(request), program)
+        async def program(session: Session) -> Outcome:
+            stdin = directory / "stdin" if options.stdin else None
+            path = Path(seen.config.log)
+            return await execution.attach(path, stdin, self._runs(seen), session)
+
+        return await streaming.serve_program(request, options, program)
 
     async def _forward(
         self, request: web.BaseRequest, namespace: str, name: str
