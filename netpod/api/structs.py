@@ -75,9 +75,9 @@ def layout(cls: type[Struct]) -> Layout:
 
 def replace(obj: T, **changes: Any) -> T:
     """The object with some fields changed, as dataclasses.replace; itself when nothing does."""
-    plan = layout(type(obj))
-    before = plan.read(obj)
-    values = list(before)
+    cls = type(obj)
+    plan = _layouts.get(cls) or layout(cls)
+    values = list(plan.read(obj))
     same = True
     index = plan.index
     for name, value in changes.items():
