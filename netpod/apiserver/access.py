@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netpod import errors
-from netpod.api import registry
+from netpod.api import codec, registry
+from netpod.api.meta import Json
 from netpod.api.rbac import GROUP, ClusterRole, PolicyRule
-from netpod.apiserver import authentication, authorization, nodes
+from netpod.apiserver import authentication, authorization, negotiation, nodes, objects
 from netpod.apiserver.authentication import AUTHENTICATED, MASTERS, Certificate, User
 from netpod.apiserver.authorization import Attributes, Authorizer
+from netpod.apiserver.calls import Call
 from netpod.apiserver.routes import Route
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
@@ -196,53 +198,60 @@ class Access:
         if not await self.allowed(user, wanted):
             raise authorization.forbidden(user, wanted)
 
-    async def admit(self, user: User, route: Route, body: bytes) -> None:
+    async def admit(self, call: Call) -> None:
         """Let a write pass, knowing its body: nodes keep to themselves, nobody grants what he has not.
 
         Raises:
             Forbidden: it does not pass.
+            BadRequest, UnsupportedMediaType: the body cannot be read.
         """
-        if MASTERS in user.groups or route.verb in ("get", "list", "watch"):
+        user, route = call.user, call.route
+        if MASTERS in user.groups:
             return
         node = nodes.name_of(user)
+        rbac = route.resource.group == GROUP and route.resource.plural in _CHECKED
+        if not node and not rbac:
+            return
+        data = _body(call)
         if node:
-            await nodes.restrict(self._storage, node, authorization.of_route(route), body)
-        if route.resource.group == GROUP and route.resource.plural in _CHECKED:
-            await self._escalation(user, route, body)
+            wanted = authorization.of_route(route)
+            await nodes.restrict(self._storage, node, wanted, data, call.body)
+        if rbac and route.verb in ("create", "update", "patch"):
+            await self._escalation(call, data)
 
-    async def _escalation(self, user: User, route: Route, body: bytes) -> None:
+    async def _escalation(self, call: Call, data: dict[str, Json]) -> None:
         """A role may only be written or bound by who has its rules, or the verb escalate or bind.
+
+        What a patch makes of a role is not known here, so it needs every right, or the verb.
 
         Source: pkg/registry/rbac/{escalation_check.go,clusterrole/policybased/storage.go}.
         """
-        if route.verb in ("delete", "deletecollection"):
-            return
-        binds = route.resource.plural.endswith("bindings")
-        verb = "bind" if binds else "escalate"
-        plural, name = route.resource.plural, route.name
-        wished = nodes.parsed(body)
-        namespace = route.namespace
+        user, route = call.user, call.route
+        plural, name, namespace = route.resource.plural, route.name, route.namespace
+        verb = "escalate"
         rules: tuple[PolicyRule, ...] = (
             PolicyRule(verbs=("*",), api_groups=("*",), resources=("*",)),
         )
-        if binds:
-            ref = wished.get("roleRef")
+        if plural.endswith("bindings"):
+            verb = "bind"
+            ref = data.get("roleRef")
+            if route.verb == "patch":
+                kv = await self._storage.find(route.resource, namespace, name)
+                ref = objects.parsed(kv).get("roleRef") if kv is not None else ref
             ref = ref if isinstance(ref, dict) else {}
-            if route.verb == "patch" and not ref:
-                return
-            plural = "roles" if ref.get("kind") == "Role" else "clusterroles"
-            name = str(ref.get("name", ""))
-            rules = tuple(self.authorizer.referred(str(ref.get("kind", "")), name, namespace))
+            kind, name = str(ref.get("kind", "")), str(ref.get("name", ""))
+            plural = "roles" if kind == "Role" else "clusterroles"
+            rules = tuple(self.authorizer.referred(kind, name, namespace))
         elif route.verb != "patch":
-            given = wished.get("rules")
-            rules = tuple(map(nodes.rule_of, given)) if isinstance(given, list) else ()
+            rules = codec.decode(ClusterRole, data).rules
         wanted = Attributes(verb=verb, group=GROUP, resource=plural, namespace=namespace, name=name)
         if self.authorizer.allowed(user, wanted):
             return
-        missing = [r for r in rules if not self._covers(user, r, namespace)]
-        if missing:
+        if not all(self._covers(user, rule, namespace) for rule in rules):
+            metadata = data.get("metadata")
+            own = metadata.get("name", "") if isinstance(metadata, dict) else ""
             raise errors.Forbidden(
-                f'{route.resource.qualified} "{route.name or nodes.named(body)}" is forbidden: '
+                f'{route.resource.qualified} "{route.name or own}" is forbidden: '
                 f'user "{user.name}" (groups={sorted(user.groups)}) is attempting to grant RBAC '
                 f"permissions not currently held"
             )
@@ -267,3 +276,16 @@ class Access:
                         if not self.authorizer.allowed(user, wanted):
                             return False
         return True
+
+
+def _body(call: Call) -> dict[str, Json]:
+    """What a write says, as far as it is an object; a patch that is none says nothing."""
+    if not call.body or call.route.verb not in ("create", "update", "patch"):
+        return {}
+    if call.route.verb != "patch":
+        return negotiation.body(call.body, call.content_type)
+    try:
+        found = codec.load_manifests(call.body)
+    except errors.ApiError:
+        return {}
+    return found[0] if len(found) == 1 and isinstance(found[0], dict) else {}

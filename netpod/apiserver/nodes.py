@@ -8,13 +8,10 @@ Source: plugin/pkg/auth/authorizer/node/node_authorizer.go; plugin/pkg/admission
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-import orjson
-
 from netpod import errors
-from netpod.api import codec, registry
+from netpod.api import registry
 from netpod.api.meta import Json
 from netpod.api.pod import Pod
-from netpod.api.rbac import PolicyRule
 from netpod.apiserver import objects, rbac_policy
 from netpod.apiserver.authentication import User
 from netpod.apiserver.authorization import Attributes, matches
@@ -90,7 +87,9 @@ def _names(value: Json, resource: str) -> Iterable[str]:
             yield from _names(element, resource)
 
 
-async def restrict(storage: Storage, node: str, wanted: Attributes, body: bytes) -> None:
+async def restrict(
+    storage: Storage, node: str, wanted: Attributes, data: Mapping[str, Json], body: bytes
+) -> None:
     """Let a node's write pass.
 
     Raises:
@@ -99,23 +98,25 @@ async def restrict(storage: Storage, node: str, wanted: Attributes, body: bytes)
     if wanted.verb in ("get", "list", "watch"):
         return
     if wanted.resource == "nodes":
-        name = wanted.name or str(_metadata(body).get("name", ""))
-        if name and name != node:
+        name = wanted.name or str(_part(data, "metadata").get("name", ""))
+        if name != node:
             raise _refused(wanted, f"node {node!r} is not allowed to modify node {name!r}")
-        for label in cast(dict[str, Json], _metadata(body).get("labels") or {}):
+        if wanted.verb == "patch" and RESTRICTED.encode() in body:
+            raise _refused(wanted, f"is not allowed to modify labels: {RESTRICTED}")
+        for label in cast(dict[str, Json], _part(data, "metadata").get("labels") or {}):
             if RESTRICTED in label and wanted.verb in ("create", "update", "patch"):
                 await _label(storage, wanted, node, label)
     elif wanted.resource == "leases":
-        name = wanted.name or str(_metadata(body).get("name", ""))
+        name = wanted.name or str(_part(data, "metadata").get("name", ""))
         if name != node:
             raise _refused(
                 wanted, "can only access node lease with the same name as the requesting node"
             )
     elif wanted.resource == "pods" and wanted.verb == "create" and not wanted.subresource:
-        if MIRROR not in (_metadata(body).get("annotations") or {}):
+        if MIRROR not in (_part(data, "metadata").get("annotations") or {}):
             cause = f"pod does not have {MIRROR!r} annotation, node {node!r} can only create mirror pods"
             raise _refused(wanted, cause)
-        if _spec(body).get("nodeName") != node:
+        if _part(data, "spec").get("nodeName") != node:
             cause = f"node {node!r} can only create pods with spec.nodeName set to itself"
             raise _refused(wanted, cause)
     elif wanted.resource == "pods" and wanted.name:
@@ -139,33 +140,6 @@ def _refused(wanted: Attributes, cause: str) -> errors.Forbidden:
     return errors.Forbidden(f"{subject} is forbidden: {cause}")
 
 
-def parsed(body: bytes) -> dict[str, Json]:
-    """A body as plain values, empty where it is no JSON object."""
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _metadata(body: bytes) -> dict[str, Json]:
-    found = parsed(body).get("metadata")
-    return found if isinstance(found, dict) else {}
-
-
-def _spec(body: bytes) -> dict[str, Json]:
-    found = parsed(body).get("spec")
-    return found if isinstance(found, dict) else {}
-
-
-def named(body: bytes) -> str:
-    """The name in a body's metadata."""
-    return str(_metadata(body).get("name", ""))
-
-
-def rule_of(data: Json) -> PolicyRule:
-    """A rule of a body; what does not decode is refused later, and grants everything until then."""
-    try:
-        return codec.decode(PolicyRule, data)
-    except errors.BadRequest:
-        return PolicyRule(verbs=("*",), api_groups=("*",), resources=("*",))
+def _part(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    found = data.get(name)
+    return found if isinstance(found, Mapping) else {}

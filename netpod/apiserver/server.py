@@ -254,7 +254,7 @@ class ApiServer:
         negotiation.wanted(call.accept)
         if route.resource.verbs:
             return await reviews.answer(self._access, call)
-        await self._access.admit(call.user, route, call.body)
+        await self._access.admit(call)
         write = self._posts.get(route.subresource) or WRITES[route.verb]
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.

@@ -152,6 +152,26 @@ def test_nobody_grants_what_he_has_not(run: Run) -> None:
         }
         bindings = f"{RBAC}/namespaces/default/rolebindings"
         assert (await api("POST", bindings, binding, headers=acting("jane")))[0] == 403
+        yaml = {**acting("jane"), "Content-Type": "application/yaml"}
+        text = orjson.dumps(binding)
+        assert (await api("POST", bindings, text, headers=yaml))[0] == 403
+        other = {**binding, "subjects": [{"kind": "User", "name": "root"}]}
+        await api.create(bindings, other)
+        more_subjects = {"subjects": [{"kind": "User", "name": "jane"}]}
+        code, _ = await api("PATCH", f"{bindings}/all", more_subjects, headers=acting("jane"))
+        assert code == 403
+        applying = {**acting("jane"), "Content-Type": "application/apply-patch+yaml"}
+        fresh = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            **binding,
+            "metadata": {"name": "fresh"},
+        }
+        query = {"fieldManager": "m"}
+        code, _ = await api(
+            "PATCH", f"{bindings}/fresh", orjson.dumps(fresh), headers=applying, **query
+        )
+        assert code == 403
 
     run(body)
 
