@@ -13,12 +13,12 @@ from typing import Any, TypeVar, Union
 
 import orjson
 
-from netpod.api import memo, meta, registry, structs
+from netpod.api import codec_values, memo, meta, registry, structs
+from netpod.api.codec_values import Decoder
 from netpod.api.meta import Json, Object, Struct
 from netpod.errors import BadRequest
 
 T = TypeVar("T", bound=Struct)
-Decoder = Callable[[Json], Any]
 Encoder = Callable[[Any], Json]
 
 _ACRONYMS = {
@@ -36,92 +36,12 @@ SHARED_BYTES = 16_384
 _IRREGULAR = {"qos_class": "qosClass", "client_ip": "clientIP"}
 
 
-class _Mismatch(Exception):
-    """A value of the wrong type; collects the path on its way up."""
-
-    def __init__(self, expected: str, found: Json) -> None:
-        self.path: list[str] = []
-        self.expected = expected
-        self.found = found
-
-    def __str__(self) -> str:
-        where = "".join(reversed(self.path)).lstrip(".")
-        return f"{where or '.'}: expected {self.expected}, found {_describe(self.found)}"
-
-
-def _describe(value: Json) -> str:
-    if isinstance(value, bool):
-        return f"a boolean ({str(value).lower()})"
-    if isinstance(value, int | float):
-        return f"a number ({value})"
-    if isinstance(value, str):
-        return f'a string ("{value[:40]}")'
-    if isinstance(value, list):
-        return "a list"
-    return "null" if value is None else "an object"
-
-
 def json_name(attribute: str) -> str:
     """Return upstream's JSON name of an attribute: `cluster_ips` -> `clusterIPs`, `from_` -> `from`."""
     if attribute in _IRREGULAR:
         return _IRREGULAR[attribute]
     head, *tail = attribute.rstrip("_").split("_")
     return head + "".join(_ACRONYMS.get(part) or part.capitalize() for part in tail)
-
-
-def _scalar(kind: type, expected: str) -> Decoder:
-    def decode_scalar(value: Json) -> Any:
-        if type(value) is kind:
-            return value
-        raise _Mismatch(expected, value)
-
-    return decode_scalar
-
-
-def _int_or_string(value: Json) -> Any:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return value
-    raise _Mismatch("a number or a string", value)
-
-
-def _integer(value: Json) -> Any:
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer():
-        return int(value)
-    raise _Mismatch("an integer", value)
-
-
-def _list(item: Decoder) -> Decoder:
-    def decode_list(value: Json) -> Any:
-        if not isinstance(value, list):
-            raise _Mismatch("a list", value)
-        out = []
-        for index, element in enumerate(value):
-            try:
-                out.append(item(element))
-            except _Mismatch as error:
-                error.path.append(f"[{index}]")
-                raise
-        return tuple(out)
-
-    return decode_list
-
-
-def _mapping(item: Decoder) -> Decoder:
-    def decode_mapping(value: Json) -> Any:
-        if not isinstance(value, dict):
-            raise _Mismatch("an object", value)
-        out = {}
-        for key, element in value.items():
-            try:
-                out[key] = item(element)
-            except _Mismatch as error:
-                error.path.append(f"[{key}]")
-                raise
-        return out
-
-    return decode_mapping
 
 
 def _decoder(hint: Any) -> Decoder:
@@ -131,17 +51,17 @@ def _decoder(hint: Any) -> Decoder:
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         arms = [arm for arm in typing.get_args(hint) if arm is not type(None)]
-        return _int_or_string if set(arms) == {int, str} else _decoder(arms[0])
+        return codec_values.int_or_string if set(arms) == {int, str} else _decoder(arms[0])
     if origin is tuple:
-        return _list(_decoder(typing.get_args(hint)[0]))
+        return codec_values.list_of(_decoder(typing.get_args(hint)[0]))
     if origin is not None and issubclass(origin, Mapping):
-        return _mapping(_decoder(typing.get_args(hint)[1]))
+        return codec_values.mapping_of(_decoder(typing.get_args(hint)[1]))
     if hint is int:
-        return _integer
+        return codec_values.integer
     if hint is str:
-        return _scalar(str, "a string")
+        return codec_values.scalar(str, "a string")
     if hint is bool:
-        return _scalar(bool, "a boolean")
+        return codec_values.scalar(bool, "a boolean")
     if isinstance(hint, type) and issubclass(hint, Struct):
         cls = hint
         if cls.SHARED:
@@ -221,7 +141,7 @@ def _plan(cls: type[Struct]) -> _Plan:
 
 def _decode_struct(cls: type[T], data: Json) -> T:
     if not isinstance(data, dict):
-        raise _Mismatch("an object", data)
+        raise codec_values.Mismatch("an object", data)
     plan = _plans.get(cls) or _plan(cls)
     decoders = plan.decoders
     values = list(plan.layout.defaults)
@@ -236,7 +156,7 @@ def _decode_struct(cls: type[T], data: Json) -> T:
             place, decoder = found
             try:
                 values[place] = decoder(value)
-            except _Mismatch as error:
+            except codec_values.Mismatch as error:
                 error.path.append(f".{name}")
                 raise
     made: T = plan.layout.make(values)
@@ -267,7 +187,7 @@ def decode(cls: type[T], data: Mapping[str, Json]) -> T:
     """
     try:
         return _decode_struct(cls, data)
-    except _Mismatch as error:
+    except codec_values.Mismatch as error:
         raise BadRequest(f"cannot decode {cls.__name__}: {error}") from None
 
 
@@ -396,7 +316,7 @@ def load_manifests(text: str | bytes) -> list[dict[str, Json]]:
             continue
         if not isinstance(document, dict):
             raise BadRequest(
-                f"cannot parse document {number}: expected an object, found {_describe(document)}"
+                f"cannot parse document {number}: expected an object, found {codec_values.describe(document)}"
             )
         items = document.get("items")
         if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
