@@ -15,6 +15,7 @@ import orjson
 from netpod import errors
 from netpod.api import codec
 from netpod.api.meta import Json
+from netpod.apiserver import protobuf
 
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -82,6 +83,8 @@ def body(data: bytes, content_type: str) -> dict[str, Json]:
                 f"cannot parse YAML: expected one document, found {len(documents)}"
             )
         found = documents[0]
+    elif media == protobuf.MEDIA:
+        found = protobuf.decode(data)
     else:
         raise errors.UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: "
