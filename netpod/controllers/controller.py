@@ -6,6 +6,7 @@ safe after a restart and when run twice. One key is worked on by one worker at a
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -43,12 +44,24 @@ class Context:
     recorder: EventRecorder
     clock: Callable[[], datetime] = meta.now
     _views: dict[type[Object], View[Any]] = field(default_factory=dict)
+    _recorders: dict[str, EventRecorder] = field(default_factory=dict)
 
     def view(self, cls: type[T]) -> View[T]:
         """Return the process's one view of a kind."""
         if cls not in self._views:
             self._views[cls] = View(self.informers.of(cls))
         return self._views[cls]
+
+    def named(self, component: str) -> "Context":
+        """Return this context with events said as `component`; everything else is shared."""
+        recorder = self._recorders.get(component)
+        if recorder is None:
+            recorder = self._recorders[component] = EventRecorder(self.client, component)
+        return dataclasses.replace(self, recorder=recorder)
+
+    def recorders(self) -> list[EventRecorder]:
+        """Return every recorder that was asked for; somebody has to run them."""
+        return [self.recorder, *self._recorders.values()]
 
 
 class Controller(Generic[K]):

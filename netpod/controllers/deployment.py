@@ -25,7 +25,7 @@ class DeploymentController:
     """Keeps every Deployment's ReplicaSets as it wants them."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context = context.named("deployment-controller")
         self._deployments = context.view(Deployment)
         self._sets = context.view(ReplicaSet)
         self._pods = context.view(Pod)

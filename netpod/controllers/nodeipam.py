@@ -60,7 +60,7 @@ class NodeIpamController:
     """
 
     def __init__(self, context: Context, pools: Iterable[tuple[Network, int]]) -> None:
-        self._context = context
+        self._context = context.named("cidrAllocator")
         self._pools = tuple(pools)
         self._nodes = context.view(Node)
         # One worker: two nodes are never given a part at the same time.

@@ -47,7 +47,7 @@ class NodeLifecycleController:
     """Watches over nodes and what their failure means for pods."""
 
     def __init__(self, context: Context, periods: Periods | None = None) -> None:
-        self._context = context
+        self._context = context.named("node-controller")
         self._periods = periods or Periods()
         self._nodes = context.view(Node)
         self._pods = context.view(Pod)

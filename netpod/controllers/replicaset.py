@@ -32,7 +32,7 @@ class ReplicaSetController:
     """Keeps every ReplicaSet at its number of pods."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context = context.named("replicaset-controller")
         self._sets = context.view(ReplicaSet)
         self._pods = context.view(Pod)
         self._sets.index("owner", controller.by_owner)

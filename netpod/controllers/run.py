@@ -11,6 +11,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.controllers import nodelifecycle
 from netpod.controllers.controller import Context
+from netpod.controllers.daemonset import DaemonSetController
 from netpod.controllers.deployment import DeploymentController
 from netpod.controllers.endpoints import EndpointsController
 from netpod.controllers.endpointslice import EndpointSliceController
@@ -55,7 +56,8 @@ async def run(
         )
         for loop in loops(context, config):
             tasks.create_task(loop(), name=loop.__qualname__)
-        tasks.create_task(context.recorder.run(), name="controllers' events")
+        for recorder in context.recorders():
+            tasks.create_task(recorder.run(), name="controllers' events")
         if informers is None:
             tasks.create_task(shared.run(), name="controllers' informers")
 
@@ -70,6 +72,7 @@ def loops(
         NodeLifecycleController(context, config.nodes),
         ReplicaSetController(context),
         DeploymentController(context),
+        DaemonSetController(context),
         EndpointSliceController(context),
         EndpointsController(context),
         GarbageCollector(context),
