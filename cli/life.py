@@ -44,6 +44,11 @@ def _cluster() -> str:
     default=None,
     help="How Services become rules: iptables or nftables.  [default: iptables]",
 )
+@click.option(
+    "--iptables-variant",
+    default=None,
+    help="Which iptables: nft or legacy, through libiptc.  [default: nft]",
+)
 @click.option("--pod-cidr", default=None, help="Network of the pods.  [default: 10.244.0.0/16]")
 @click.option(
     "--service-cidr", default=None, help="Network of the Services.  [default: 10.96.0.0/16]"

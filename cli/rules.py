@@ -16,6 +16,7 @@ def rules_command(service: str, node: str, namespace: str) -> None:
     """Show a Service's rules."""
     from netpod.cluster import config as configuration
     from netpod.cluster import rules
+    from netpod.proxy.config import Variant
 
     api = context.api()
     (target,) = context.targets([service if "/" in service else f"svc/{service}"])
@@ -27,7 +28,9 @@ def rules_command(service: str, node: str, namespace: str) -> None:
     if node and node not in known:
         raise NotFound(f'nodes "{node}" not found; there are {", ".join(known)}')
     for item in [node] if node else known:
-        chains = rules.of_service(config.paths.netns_node(item), namespace, target.name)
+        netns = config.paths.netns_node(item)
+        variant = Variant(config.iptables_variant)
+        chains = rules.of_service(netns, namespace, target.name, variant=variant)
         click.echo(click.style(f"node {item}", bold=True))
         if not chains:
             click.echo("  no rules")

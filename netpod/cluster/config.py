@@ -16,7 +16,7 @@ import orjson
 from netpod.api import codec
 from netpod.errors import BadRequest, UsageError
 from netpod.paths import Paths
-from netpod.proxy.config import Mode
+from netpod.proxy.config import Mode, Variant
 
 MAX_WORKERS = 200
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -47,6 +47,7 @@ class ClusterConfig:
         workers: Number of worker nodes, 0..200; with 0 the control plane node takes pods.
         api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
         proxy_mode: How Services become rules: iptables or nftables; ConfigMap kube-system/kube-proxy may change it.
+        iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy mode iptables.
         stand_in: Whether an image that is not on this machine is stood in for.
         node_monitor_grace_seconds: After this silence a node is NotReady.
     """
@@ -61,6 +62,7 @@ class ClusterConfig:
     node_port_range: str = "30000-32767"
     api_port: int = 0
     proxy_mode: str = Mode.IPTABLES.value
+    iptables_variant: str = Variant.NFT.value
     stand_in: bool = True
     node_monitor_grace_seconds: float = 50.0
 
@@ -145,6 +147,11 @@ class ClusterConfig:
                 f"cannot use nodePortRange {self.node_port_range!r}: write FIRST-LAST within 1-65535"
             )
         check_proxy_mode(self.proxy_mode)
+        if self.iptables_variant not in list(Variant):
+            known = ", ".join(Variant)
+            raise UsageError(
+                f"cannot use iptables variant {self.iptables_variant!r}: there are {known}"
+            )
         self._check_networks(host_routes)
 
     def _check_networks(self, host_routes: Sequence[tuple[IPv4Network, str]]) -> None:

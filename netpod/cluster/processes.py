@@ -36,7 +36,7 @@ from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
 from netpod.linux import libc, netns
 from netpod.proxy import sync as proxy
-from netpod.proxy.config import Mode, ProxyConfig
+from netpod.proxy.config import Mode, ProxyConfig, Variant
 from netpod.scheduler import scheduler
 from netpod.shim import server as shim
 from netpod.shim.server import ShimConfig
@@ -256,6 +256,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         cluster_cidr=IPv4Network(config.pod_cidr),
         service_cidrs=(IPv4Network(config.service_cidr),),
         mode=Mode(config.proxy_mode),
+        iptables_variant=Variant(config.iptables_variant),
     )
     try:
         await rest.wait_ready(client, _READY_SECONDS)

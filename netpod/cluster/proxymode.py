@@ -1,17 +1,15 @@
 """Change the proxy mode of a running cluster, or of one node, and see that it happened."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from netpod.client.blocking import MERGE_PATCH, BlockingClient
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.ready import wait_a_little
 from netpod.errors import NetpodError, NotFound, Unsupported
-from netpod.linux import iptables, nft
-from netpod.proxy import configmap
+from netpod.proxy import configmap, nftables_proxier, variants
 from netpod.proxy import iptables as iptables_mode
-from netpod.proxy.config import Mode
-from netpod.proxy.nftables_names import TABLE
+from netpod.proxy.config import Mode, Variant
 
 _COLLECTION = f"/api/v1/namespaces/{configmap.NAMESPACE}/configmaps"
 _PATH = f"{_COLLECTION}/{configmap.NAME}"
@@ -37,7 +35,7 @@ def wait(config: ClusterConfig, nodes: Iterable[str], mode: Mode, *, timeout: fl
     """
     deadline = time.monotonic() + timeout
     for node in nodes:
-        while (found := observe(config.paths.netns_node(node))) != {mode}:
+        while (found := observe(config, node)) != {mode}:
             if time.monotonic() > deadline:
                 now = ", ".join(sorted(found)) or "no mode"
                 raise NetpodError(
@@ -47,22 +45,20 @@ def wait(config: ClusterConfig, nodes: Iterable[str], mode: Mode, *, timeout: fl
             wait_a_little()
 
 
-def observe(netns: str) -> set[Mode]:
+def observe(config: ClusterConfig, node: str) -> set[Mode]:
     """The modes that have rules in a node's kernel; two of them only while it changes."""
-    probes: dict[Mode, Callable[[str], bool]] = {
-        Mode.IPTABLES: _has_iptables,
-        Mode.NFTABLES: lambda name: TABLE in nft.list_text(name, "tables"),
-    }
+    netns = config.paths.netns_node(node)
     found = set()
-    for mode, probe in probes.items():
-        try:
-            if probe(netns):
-                found.add(mode)
-        except Unsupported:
-            continue  # its program is not installed, so it has no rules
+    if _has_iptables(netns, Variant(config.iptables_variant)):
+        found.add(Mode.IPTABLES)
+    if nftables_proxier.exists(netns):
+        found.add(Mode.NFTABLES)
     return found
 
 
-def _has_iptables(netns: str) -> bool:
-    saved = iptables.parse_save(iptables.save(netns))
-    return any(iptables_mode.is_mine(chain) for chains in saved.values() for chain in chains)
+def _has_iptables(netns: str, variant: Variant) -> bool:
+    try:
+        observed = variants.observe(variant, netns)
+    except Unsupported:
+        return False  # the program is not installed, so it has no rules
+    return any(iptables_mode.is_mine(chain) for chains in observed.values() for chain in chains)

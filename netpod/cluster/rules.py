@@ -8,6 +8,7 @@ from netpod.errors import Unsupported
 from netpod.linux import iptables
 from netpod.linux.iptables import Counted
 from netpod.proxy import names, nftables_names, nftables_proxier
+from netpod.proxy.config import Variant
 from netpod.proxy.nftables_table import Table
 
 _JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
@@ -34,25 +35,26 @@ class Chain:
     rules: tuple[Rule, ...]
 
 
-def of_service(netns: str, namespace: str, name: str) -> list[Chain]:
+def of_service(
+    netns: str, namespace: str, name: str, *, variant: Variant = Variant.NFT
+) -> list[Chain]:
     """Return a Service's chains as they are in the kernel now, of whatever mode the node is in.
 
     Args:
         netns: The node's namespace.
         namespace: Of the Service.
         name: Of the Service.
+        variant: Of the cluster's iptables.
 
     Returns:
         Dispatching chains first, each with this Service's rules only; then the Service's own chains whole, in
         the order in which they are jumped to. Empty when the node has no rule for it.
     """
-    found = []
-    for look in (_iptables, _nftables):
-        try:
-            found += look(netns, namespace, name)
-        except Unsupported:
-            continue  # its program is not installed, so there are no rules of it
-    return found
+    try:
+        found = _iptables(netns, namespace, name, variant)
+    except Unsupported:
+        found = []  # iptables is not installed, so there are no rules of it
+    return found + _nftables(netns, namespace, name)
 
 
 def _nftables(netns: str, namespace: str, name: str) -> list[Chain]:
@@ -111,8 +113,10 @@ def _leads_to(value: str, namespace: str, name: str) -> bool:
     return match is not None and match[1] == f"{namespace}/{name}"
 
 
-def _iptables(netns: str, namespace: str, name: str) -> list[Chain]:
-    counted = [rule for table in ("nat", "filter") for rule in iptables.list_counters(netns, table)]
+def _iptables(netns: str, namespace: str, name: str, variant: Variant) -> list[Chain]:
+    legacy = variant is Variant.LEGACY
+    every = iptables.list_counters(netns, legacy=legacy)
+    counted = [r for table in ("nat", "filter") for r in every if r.table == table]
     by_chain: dict[tuple[str, str], list[Counted]] = {}
     for rule in counted:
         by_chain.setdefault((rule.table, rule.chain), []).append(rule)

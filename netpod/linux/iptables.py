@@ -69,12 +69,21 @@ def restore(
         raise _explained(error, text) from error
 
 
-def save(netns: str, table: str = "", *, counters: bool = False) -> str:
-    """Rules of one table, or of all tables in use, as iptables-save prints them."""
-    argv = ["iptables-save"]
+def save(netns: str, table: str = "", *, counters: bool = False, legacy: bool = False) -> str:
+    """Rules of one table, or of all tables in use, as iptables-save prints them; legacy: those of the other variant."""
+    argv = ["iptables-legacy-save" if legacy else "iptables-save"]
     argv += ["-c"] if counters else []
     argv += ["-t", table] if table else []
     return process.run(argv, netns=netns).stdout.decode()
+
+
+def has_chain(netns: str, table: str, chain: str) -> bool:
+    """Whether a table has that chain."""
+    try:
+        process.run(["iptables", "-w", "5", "-t", table, "-S", chain], netns=netns)
+    except CommandFailed:
+        return False
+    return True
 
 
 def parse_save(text: str) -> dict[str, dict[str, list[str]]]:
@@ -95,12 +104,12 @@ def parse_save(text: str) -> dict[str, dict[str, list[str]]]:
     return tables
 
 
-def list_counters(netns: str, table: str = "") -> list[Counted]:
+def list_counters(netns: str, table: str = "", *, legacy: bool = False) -> list[Counted]:
     """Every rule with its packet and byte counters, in order."""
     found: list[Counted] = []
     positions: dict[tuple[str, str], int] = {}
     current = ""
-    for line in save(netns, table, counters=True).splitlines():
+    for line in save(netns, table, counters=True, legacy=legacy).splitlines():
         if line.startswith("*"):
             current = line[1:]
         elif match := _SAVED.match(line):

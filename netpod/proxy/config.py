@@ -12,6 +12,13 @@ class Mode(StrEnum):
     NFTABLES = "nftables"
 
 
+class Variant(StrEnum):
+    """Which of the kernel's two interfaces iptables mode writes to."""
+
+    NFT = "nft"
+    LEGACY = "legacy"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
     """Settings of one node's proxy, in the words of KubeProxyConfiguration.
@@ -23,6 +30,7 @@ class ProxyConfig:
         cluster_cidr: Addresses of all pods; whatever comes from elsewhere to a cluster IP is masqueraded
             (detectLocalMode ClusterCIDR). None: no such rule.
         mode: The mode until ConfigMap kube-system/kube-proxy names one.
+        iptables_variant: nft is the distribution's `iptables`, legacy is libiptc's.
         netns: Network namespace the rules belong to; "" is the one this process is in.
         masquerade_all: Masquerade every connection to a cluster IP, also those of pods.
         masquerade_bit: Bit of the packet mark that asks for masquerading, 0..31.
@@ -44,6 +52,7 @@ class ProxyConfig:
     node_ip: IPv4Address
     cluster_cidr: IPv4Network | None = None
     mode: Mode = Mode.IPTABLES
+    iptables_variant: Variant = Variant.NFT
     netns: str = ""
     masquerade_all: bool = False
     masquerade_bit: int = 14

@@ -9,14 +9,14 @@ import logging
 from collections.abc import Collection
 from typing import Protocol
 
-from netpod.errors import CommandFailed
-from netpod.linux import iptables, process
+from netpod.linux import iptables
 from netpod.proxy import iptables as iptables_mode
+from netpod.proxy import variants
 from netpod.proxy.compiled import Compiled
-from netpod.proxy.config import ProxyConfig
+from netpod.proxy.config import ProxyConfig, Variant
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.names import Chain
-from netpod.proxy.restore import TABLES, Delta, parse_save, removal_text, restore_text
+from netpod.proxy.restore import TABLES, Delta, removal
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Proxier(Protocol):
 
 
 class IptablesProxier:
-    """Iptables mode.
+    """Iptables mode, in either variant.
 
     Raises from every method:
         CommandFailed: iptables refused; each table is as before or as wanted, so a full sync repairs it.
@@ -72,13 +72,7 @@ class IptablesProxier:
 
     async def intact(self) -> bool:
         """See Proxier.intact: the canary chain of every table is still there."""
-        for table in TABLES:
-            argv = ["iptables", "-w", "5", "-t", table, "-S", str(Chain.CANARY)]
-            try:
-                await process.arun(argv, netns=self._config.netns)
-            except CommandFailed:
-                return False
-        return True
+        return await asyncio.to_thread(self._has_canaries)
 
     async def tidy(self) -> float:
         """See Proxier.tidy: nothing ever waits."""
@@ -86,23 +80,31 @@ class IptablesProxier:
 
     async def remove(self) -> None:
         """See Proxier.remove."""
-        await asyncio.to_thread(remove, self._config.netns)
+        await asyncio.to_thread(self._remove)
 
     def _look(self, model: Model, zone: str) -> Delta:
         self._compiled.rebuild(model, zone=zone)
-        return self._compiled.against(parse_save(iptables.save(self._config.netns)))
+        config = self._config
+        return self._compiled.against(variants.observe(config.iptables_variant, config.netns))
 
     async def _hand_over(self, delta: Delta) -> bool:
-        text = restore_text(delta)
-        if text:
-            log.debug("iptables-restore of %d bytes", len(text))
-            await asyncio.to_thread(iptables.restore, self._config.netns, text)
+        config = self._config
+        if delta:
+            await asyncio.to_thread(
+                variants.hand_over, config.iptables_variant, config.netns, delta
+            )
         self._compiled.applied()
-        return bool(text)
+        return bool(delta)
 
+    def _has_canaries(self) -> bool:
+        config = self._config
+        if config.iptables_variant is Variant.NFT:
+            return all(iptables.has_chain(config.netns, t, Chain.CANARY) for t in TABLES)
+        observed = variants.observe(config.iptables_variant, config.netns)
+        return all(Chain.CANARY in observed.get(table, {}) for table in TABLES)
 
-def remove(netns: str) -> None:
-    """Delete the jumps to our chains, and the chains."""
-    text = removal_text(parse_save(iptables.save(netns)), iptables_mode.is_mine)
-    if text:
-        iptables.restore(netns, text)
+    def _remove(self) -> None:
+        config = self._config
+        observed = variants.observe(config.iptables_variant, config.netns)
+        doomed, jumps = removal(observed, iptables_mode.is_mine)
+        variants.remove(config.iptables_variant, config.netns, doomed, jumps)

@@ -114,28 +114,25 @@ def difference(
     )
 
 
-def removal_text(observed: Ruleset, mine: Callable[[str], bool]) -> str:
-    """Input of `iptables-restore --noflush` that deletes chains and every rule that leads to them.
+def removal(
+    observed: Ruleset, mine: Callable[[str], bool]
+) -> tuple[dict[str, dict[str, Rules]], dict[str, dict[str, Rules]]]:
+    """Chains to delete, and the rules of other chains that lead to them, both by chain by table.
 
     Args:
         observed: What the kernel has.
         mine: Whether a chain of that name is to go.
     """
-    out: list[str] = []
-    for table in TABLES:
-        chains = observed.get(table, {})
-        doomed = sorted(filter(mine, chains))
-        if not doomed:
-            continue
-        out.append(f"*{table}")
-        out.extend(f":{chain} - [0:0]" for chain in doomed)
-        for chain, rules in chains.items():
-            if not mine(chain):
-                jumps = (rule for rule in rules if mine(_target(rule)))
-                out.extend(f"-D {rule.removeprefix('-A ')}" for rule in jumps)
-        out.extend(f"-X {chain}" for chain in doomed)
-        out.append("COMMIT")
-    return "\n".join(out) + "\n" if out else ""
+    doomed: dict[str, dict[str, Rules]] = {}
+    jumps: dict[str, dict[str, Rules]] = {}
+    for table, chains in observed.items():
+        doomed[table] = {chain: rules for chain, rules in chains.items() if mine(chain)}
+        jumps[table] = {
+            chain: tuple(rule for rule in rules if mine(_target(rule)))
+            for chain, rules in chains.items()
+            if not mine(chain)
+        }
+    return doomed, jumps
 
 
 def save_text(ruleset: Ruleset) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from netpod.linux import netns
-from netpod.proxy.config import Mode
+from netpod.proxy.config import Mode, Variant
 from tests.kernel.proxy import lab
 
 
@@ -41,7 +41,14 @@ def mode(request: pytest.FixtureRequest) -> Mode:
     return Mode(request.param)
 
 
-@pytest.fixture
-def apply(node: str, mode: Mode) -> lab.Apply:
-    """Hand a model's rules to the node's kernel in this mode."""
-    return functools.partial(lab.apply, mode=mode)
+WAYS: dict[str, dict[str, object]] = {
+    "iptables-nft": {"mode": Mode.IPTABLES},
+    "iptables-legacy": {"mode": Mode.IPTABLES, "iptables_variant": Variant.LEGACY},
+    "nftables": {"mode": Mode.NFTABLES},
+}
+
+
+@pytest.fixture(params=WAYS)
+def apply(node: str, request: pytest.FixtureRequest) -> lab.Apply:
+    """Hand a model's rules to the node's kernel, in every mode and variant, one after the other."""
+    return functools.partial(lab.apply, **WAYS[request.param])

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from netpod.linux import nft, process
-from netpod.proxy import nftables_proxier, nftables_table
+from netpod.proxy import model, nftables_proxier, nftables_table
 from netpod.proxy.config import Mode
 from netpod.proxy.model import Model
 from netpod.proxy.nftables_proxier import NftablesProxier
@@ -141,7 +141,7 @@ def test_flushed_ruleset_is_noticed_and_repaired(empty_node: str) -> None:
 
 def test_changed_timeout_makes_the_affinity_set_again(empty_node: str) -> None:
     """A set's timeout cannot be changed in place."""
-    build = builders.model.build
+    build = model.build
     slices = (builders.endpoint_slice(builders.WEB),)
 
     def sticky(seconds: int) -> Model:

@@ -6,6 +6,7 @@ import pytest
 
 from netpod.linux import iptables, process
 from netpod.proxy import restore
+from netpod.proxy.config import Variant
 from netpod.proxy.proxier import IptablesProxier, Proxier
 from tests.kernel.proxy import lab
 from tests.unit.proxy import builders
@@ -86,6 +87,21 @@ def test_incremental_sync_equals_a_full_one(empty_node: str) -> None:
             assert normalised(iptables.save(empty_node)) == golden
 
     lab.run(walk(lab.new_proxier()))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_legacy_has_the_pinned_rules_too(empty_node: str, name: str) -> None:
+    """Rules built with libiptc's API print as those that iptables-restore loaded; a restart adopts them."""
+    lab.apply(CASES["affinity"], iptables_variant=Variant.LEGACY)
+    lab.apply(CASES[name], iptables_variant=Variant.LEGACY)
+    golden = (builders.GOLDEN / f"{name}.iptables").read_text()
+    assert normalised(iptables.save(empty_node, legacy=True)) == golden
+    proxier = lab.new_proxier(iptables_variant=Variant.LEGACY)
+    assert lab.run(proxier.full_sync(CASES[name])) is False
+    assert lab.run(proxier.intact())
+    lab.run(proxier.remove())
+    assert "KUBE" not in iptables.save(empty_node, legacy=True)
+    assert not lab.run(proxier.intact())
 
 
 def test_remove_leaves_other_peoples_rules_alone(empty_node: str) -> None:

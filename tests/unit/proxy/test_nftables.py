@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netpod.proxy import nftables, nftables_names, nftables_port, nftables_table
+from netpod.proxy import model, nftables, nftables_names, nftables_port, nftables_table
 from netpod.proxy.model import Endpoint, ServicePortName
 from netpod.proxy.nftables_compiled import Compiled
 from netpod.proxy.nftables_table import Table
@@ -121,7 +121,7 @@ def test_ranges_that_touch_become_one() -> None:
 
 def test_first_service_by_name_has_a_contested_address() -> None:
     """When the winner goes, the other one gets the element; the table never lacks it meanwhile."""
-    build = builders.model.build
+    build = model.build
     ip: dict[str, Any] = {"external_ips": ("198.51.100.7",)}
     one = builders.service("a", cluster_ip="10.96.0.1", **ip)
     two = builders.service("b", cluster_ip="10.96.0.2", **ip)

@@ -81,7 +81,7 @@ def carried_out(table: Table, delta: Delta) -> Table:
     affinity = {n: s for n, s in table.affinity.items() if n not in delta.gone_sets}
     assert not set(delta.affinity) & set(affinity)
     after = dataclasses.replace(
-        table, chains=chains, elements=elements, affinity=affinity | delta.affinity
+        table, chains=chains, elements=elements, affinity={**affinity, **delta.affinity}
     )
     named = {
         w[1:] for rules in chains.values() for r in rules for w in r.split(" ") if w[:1] == "@"

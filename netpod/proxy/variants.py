@@ -1,0 +1,45 @@
+"""The two ways in which iptables mode reads and writes rules: the distribution's programs, and libiptc."""
+
+from netpod.linux import iptables, legacy
+from netpod.proxy.config import Variant
+from netpod.proxy.restore import TABLES, Delta, Ruleset, parse_save, restore_text
+
+
+def observe(variant: Variant, netns: str, table: str = "") -> dict[str, dict[str, tuple[str, ...]]]:
+    """Chains and rules as the kernel has them, of one table or of all in use."""
+    return parse_save(iptables.save(netns, table, legacy=variant is Variant.LEGACY))
+
+
+def hand_over(variant: Variant, netns: str, delta: Delta) -> None:
+    """Carry out a delta: each table in one step, or not at all."""
+    if variant is Variant.NFT:
+        iptables.restore(netns, restore_text(delta))
+        return
+    for table in TABLES:
+        changed = delta.changed.get(table, {})
+        stale, jumps = delta.stale.get(table, ()), delta.jumps.get(table, ())
+        if changed or stale or jumps:
+            legacy.change(netns, table, changed=changed, stale=stale, insert=jumps)
+
+
+def remove(variant: Variant, netns: str, doomed: Ruleset, jumps: Ruleset) -> None:
+    """Delete chains, and the rules of other chains that lead to them.
+
+    Args:
+        variant: Of the rules.
+        netns: Where they are.
+        doomed: The chains, by table.
+        jumps: The rules to delete first, by chain by table.
+    """
+    for table in TABLES:
+        chains = tuple(sorted(doomed.get(table, {})))
+        rules = [rule for found in jumps.get(table, {}).values() for rule in found]
+        if not chains:
+            continue
+        if variant is Variant.LEGACY:
+            legacy.change(netns, table, changed={}, stale=chains, delete=rules)
+            continue
+        lines = [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
+        lines += [f"-D {rule.removeprefix('-A ')}" for rule in rules]
+        lines += [f"-X {chain}" for chain in chains]
+        iptables.restore(netns, "\n".join([*lines, "COMMIT"]) + "\n")
