@@ -1,24 +1,14 @@
 """Trace a request on a running cluster: its objects from the API server, the rest from the kernel."""
 
 from collections.abc import Iterator
-from typing import TypeVar
 
-from netpod.api import codec, registry
-from netpod.api.discovery import EndpointSlice
-from netpod.api.meta import Object
-from netpod.api.networking import Ingress, IngressClass
-from netpod.api.node import Node
-from netpod.api.pod import Pod
-from netpod.api.service import Service
 from netpod.client.blocking import BlockingClient
 from netpod.paths import Paths
-from netpod.trace import live, run
+from netpod.trace import awaitable, live, run
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.run import Question
 from netpod.trace.session import Followed
-
-T = TypeVar("T", bound=Object)
 
 
 def trace_url(paths: Paths, api: BlockingClient, url: str, *, timeout: float) -> Trace:
@@ -51,16 +41,4 @@ def live_traces(
 
 def objects(api: BlockingClient) -> ClusterObjects:
     """List what a trace reads meaning from."""
-    return ClusterObjects(
-        nodes=_list(api, Node),
-        pods=_list(api, Pod),
-        services=_list(api, Service),
-        endpoint_slices=_list(api, EndpointSlice),
-        ingresses=_list(api, Ingress),
-        ingress_classes=_list(api, IngressClass),
-    )
-
-
-def _list(api: BlockingClient, cls: type[T]) -> tuple[T, ...]:
-    items = api.request("GET", registry.of(cls).path())["items"]
-    return tuple(codec.decode(cls, item) for item in items)
+    return awaitable.observe_objects(api)

@@ -11,3 +11,40 @@ without touching the kernel: fingerprints make walks, tuples seen on one walk ma
 
 Sources: Linux net/packet/af_packet.c, net/netfilter/nf_tables_trace.c, net/netfilter/nf_conntrack_netlink.c.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netpod.trace.awaitable import explain_request, trace_request
+    from netpod.trace.explain import Prediction, disagreements
+    from netpod.trace.model import Hop, Leg, RuleHit, Step, Trace, Verdict
+    from netpod.trace.request import Kind
+
+__all__ = [
+    "Hop",
+    "Kind",
+    "Leg",
+    "Prediction",
+    "RuleHit",
+    "Step",
+    "Trace",
+    "Verdict",
+    "disagreements",
+    "explain_request",
+    "trace_request",
+]
+_HOMES = {
+    "awaitable": ("explain_request", "trace_request"),
+    "explain": ("Prediction", "disagreements"),
+    "model": ("Hop", "Leg", "RuleHit", "Step", "Trace", "Verdict"),
+    "request": ("Kind",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: the command line must not pay for what it does not use."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"netpod.trace.{home}"), name)
+    raise AttributeError(f"module netpod.trace has no attribute {name}")

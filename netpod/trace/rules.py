@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from netpod.errors import CommandFailed, Unsupported
 from netpod.linux import process
 from netpod.proxy import names
+from netpod.trace import nftmeaning
 
 ChainKey = tuple[str, str, str]
 """Family, table, chain."""
@@ -123,6 +124,8 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
     kube-proxy writes the Service's name into the rule's comment, e.g. "default/web:http -> 10.244.1.5:8080". The load
     balancer's rules at the edge are the only ones in nft's own words that choose a destination.
     """
+    if words := nftmeaning.meaning(chain, target, text):
+        return words
     comment = next((a or b for a, b in _COMMENT.findall(text)), "")
     to, port = _TO.search(text), _PORT.search(text)
     choosing = (names.Prefix.SERVICE, names.Prefix.LOCAL)

@@ -154,7 +154,9 @@ class Reader:
             port = 0
         elif not port and not ports:
             raise UsageError(f"cannot trace {text}: the pod declares no port; say {text}:PORT")
-        address = Address(IPv4Address(pod.status.pod_ip), port or (ports[0] if ports else 0))
+        if not port and kind is not Kind.ICMP:
+            port = ports[0]
+        address = Address(IPv4Address(pod.status.pod_ip), port)
         return Target(connect=address, kind=kind, host=_host(pod.status.pod_ip, address.port))
 
     def _node(self, text: str, name: str, port: int, kind: Kind) -> Target:

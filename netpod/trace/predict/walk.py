@@ -176,6 +176,12 @@ class Walker:
                     why = f"nobody has the next hop's address {hop}"
                     found.append(Outcome(verdict=Verdict.DROPPED, why=why, stops=(*stops, stop)))
                     continue
+                if stops and target == stops[-1].netns and self._one_way(here.netns, target):
+                    why = (
+                        "the bridge does not send it back where it came from (hairpin mode is off)"
+                    )
+                    found.append(Outcome(verdict=Verdict.DROPPED, why=why, stops=(*stops, stop)))
+                    continue
                 inward = self._entry(target, hop)
                 fresh = replace(
                     leaving,
@@ -233,6 +239,14 @@ class Walker:
     def _dead_end(self, netns: str, packet: Mock) -> bool:
         link = self.topology.links.get((netns, packet.inward))
         return link is not None and not (link.up and link.carrier)
+
+    def _one_way(self, netns: str, target: str) -> bool:
+        """Whether the bridge port that leads to a namespace does not send back what came from there."""
+        return any(
+            link.hairpin is False and any(p.netns == target for p in self.topology.peers(*key))
+            for key, link in self.topology.links.items()
+            if key[0] == netns
+        )
 
     def _listens(self, netns: str, packet: Mock) -> bool:
         return packet.destination_port in listening(netns, packet.protocol)

@@ -1,0 +1,96 @@
+"""Traces of a running cluster for programs: one awaitable call, typed answers."""
+
+import asyncio
+from typing import TypeVar
+
+from netpod.api import codec, registry
+from netpod.api.discovery import EndpointSlice
+from netpod.api.meta import Object
+from netpod.api.networking import Ingress, IngressClass
+from netpod.api.node import Node
+from netpod.api.pod import Pod
+from netpod.api.service import Service
+from netpod.client.blocking import BlockingClient
+from netpod.paths import Paths
+from netpod.trace import explain, run
+from netpod.trace.model import Trace
+from netpod.trace.objects import ClusterObjects
+from netpod.trace.request import Kind
+
+T = TypeVar("T", bound=Object)
+
+
+def observe_objects(api: BlockingClient) -> ClusterObjects:
+    """List what a trace reads meaning from."""
+    return ClusterObjects(
+        nodes=_list(api, Node),
+        pods=_list(api, Pod),
+        services=_list(api, Service),
+        endpoint_slices=_list(api, EndpointSlice),
+        ingresses=_list(api, Ingress),
+        ingress_classes=_list(api, IngressClass),
+    )
+
+
+async def trace_request(
+    target: str,
+    *,
+    source: str = "outside",
+    namespace: str = "default",
+    kind: Kind = Kind.HTTP,
+    query: str = "",
+    timeout: float = 5.0,
+    cluster: str = "netpod",
+) -> Trace:
+    """Send a request on a running cluster and follow it.
+
+    Args:
+        target: URL, svc/NAME[:PORT], pod/NAME[:PORT], node/NAME:PORT or ADDRESS:PORT.
+        source: outside, node/NAME or pod/NAME.
+        namespace: Of pods and Services named without one.
+        kind: What is sent; a URL says it itself.
+        query: Name that a DNS query asks for.
+        timeout: Seconds of silence after which the client gives up.
+        cluster: Which cluster.
+
+    Returns:
+        The trace, whatever became of the request.
+
+    Raises:
+        UsageError: source or target cannot be read.
+        NotFound: they name something that is not there.
+        NetpodError: the cluster is not up.
+    """
+    question = run.Question(
+        target=target, source=source, namespace=namespace, kind=kind, query=query, timeout=timeout
+    )
+
+    def work() -> Trace:
+        paths = Paths(cluster)
+        return run.trace(paths, question, observe_objects(BlockingClient(paths.api_socket)))
+
+    return await asyncio.to_thread(work)
+
+
+async def explain_request(
+    target: str,
+    *,
+    source: str = "outside",
+    namespace: str = "default",
+    kind: Kind = Kind.HTTP,
+    cluster: str = "netpod",
+) -> explain.Prediction:
+    """Predict what would become of a request; arguments and errors as of `trace_request`."""
+    question = run.Question(target=target, source=source, namespace=namespace, kind=kind)
+
+    def work() -> explain.Prediction:
+        paths = Paths(cluster)
+        objects = observe_objects(BlockingClient(paths.api_socket))
+        return explain.explain(paths, question, objects)
+
+    return await asyncio.to_thread(work)
+
+
+def _list(api: BlockingClient, cls: type[T]) -> tuple[T, ...]:
+    items = api.request("GET", registry.of(cls).path())["items"]
+    return tuple(codec.decode(cls, item) for item in items)

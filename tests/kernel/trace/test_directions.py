@@ -1,0 +1,244 @@
+"""From anywhere to anything: what is sent, what arrives, and that the trace says which."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from io import BytesIO
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from netpod.errors import NotFound, UsageError
+from netpod.linux import netns, process
+from netpod.trace import explain, listen, live, render, run
+from netpod.trace.formats import html, mermaid, record, table
+from netpod.trace.model import Trace, Verdict
+from netpod.trace.request import Kind
+from netpod.trace.run import Question
+from netpod.trace.world import observe_world
+from tests.kernel.trace import lab as world
+from tests.kernel.trace.lab import Lab
+
+POD1 = world.PATHS.netns_pod("worker2", "default", "web-1")
+
+
+def ask(lab: Lab, target: str, source: str = "pod/web-0", **more: object) -> Trace:
+    """Trace with a short patience."""
+    question = replace(Question(target=target, source=source, timeout=0.8), **more)  # type: ignore[arg-type]
+    return run.trace(world.PATHS, question, lab.objects)
+
+
+@contextmanager
+def udp_echo(port: int) -> Iterator[None]:
+    """A datagram server in web-1 that answers once."""
+    server = netns.socket_in(POD1, socket.AF_INET, socket.SOCK_DGRAM, 0)
+    server.settimeout(2)
+    server.bind(("0.0.0.0", port))
+
+    def serve() -> None:
+        data, peer = server.recvfrom(65535)
+        server.sendto(b"you said " + data, peer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "names"),
+    [
+        ("pod/web-0", "pod/web-1:8080", ["client", "container", "the way back"]),
+        ("node/worker", "10.244.2.6:8080", ["client", "container", "the way back"]),
+        ("node/worker2", "svc/example-service", ["client", "Service", "kube-proxy", "container", "the way back"]),
+        ("outside", "node/worker:30080", ["client", "Service", "kube-proxy", "container", "the way back"]),
+    ],
+)  # fmt: skip
+def test_only_the_steps_that_apply_are_shown(
+    lab: Lab, source: str, target: str, names: list[str]
+) -> None:
+    """Without a Service there is no kube-proxy step; without an ingress no rule of it."""
+    found = ask(lab, target, source, kind=Kind.TCP)
+    assert found.verdict is Verdict.DELIVERED, render.to_text(found)
+    assert [s.name for s in found.steps] == names
+    assert [s.number for s in found.steps] == list(range(1, len(names) + 1))
+
+
+def test_nodes_own_packets_begin_at_their_socket(lab: Lab) -> None:
+    """A node rewrites its own packets before any tap sees them: conntrack and OUTPUT's rules tell the beginning."""
+    found = ask(lab, "svc/example-service", "node/worker")
+    assert found.verdict is Verdict.DELIVERED, render.to_text(found)
+    hop = found.hop(chain="KUBE-SVC-*")
+    assert hop is not None
+    assert str(hop.before.destination) == "10.96.0.20:80"
+    assert hop.nat is not None
+    assert hop.nat.conntrack is not None
+    assert "OUTPUT" in {r.chain for r in hop.rules}
+    answered = found.answer.body.decode().split()[0].removeprefix("pod=")
+    assert answered in found.sentence
+
+
+def test_datagram_and_its_answer(lab: Lab) -> None:
+    """UDP has no handshake: the datagram opens, the answer closes."""
+    with udp_echo(5000):
+        found = ask(lab, "10.244.2.6:5000", kind=Kind.UDP)
+    assert found.verdict is Verdict.DELIVERED, render.to_text(found)
+    assert found.answer.body.startswith(b"you said netpod trace")
+
+
+def test_echo_request_across_nodes(lab: Lab) -> None:
+    """ICMP has an id in place of ports; each node's rules see it."""
+    found = ask(lab, "pod/web-1", kind=Kind.ICMP)
+    assert found.verdict is Verdict.DELIVERED, render.to_text(found)
+    nodes = {h.netns for h in found.hops if h.rules}
+    assert nodes == {world.PATHS.netns_node(n) for n in ("worker", "worker2")}
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "error"),
+    [
+        ("svc/none", "pod/web-0", NotFound),
+        ("pod/none", "pod/web-0", NotFound),
+        ("svc/example-service", "pod/none", NotFound),
+        ("svc/example-service", "outside", UsageError),
+        ("svc/example-service", "moon", UsageError),
+        ("svc/example-service:x", "pod/web-0", UsageError),
+        ("ship/one", "pod/web-0", UsageError),
+    ],
+)
+def test_what_cannot_be_traced_is_said(
+    lab: Lab, target: str, source: str, error: type[Exception]
+) -> None:
+    """Nothing is sent for a target or source that means nothing."""
+    with pytest.raises(error):
+        ask(lab, target, source)
+
+
+SOURCES = ("outside", "node/worker", "node/worker2", "pod/web-0", "pod/web-1")
+TARGETS = ("http://example.com/", "svc/example-service", "svc/ingress", "10.244.1.6:8080", "pod/web-1:8080",
+           "10.244.2.6:9", "node/worker:30080", "node/worker2:30080", "172.18.0.3:9")  # fmt: skip
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_prediction_and_trace_agree(lab: Lab, source: str) -> None:
+    """What rules and routes predict is what happens: for every target, and with and without endpoints."""
+    checked = 0
+    for target in TARGETS:
+        kube_system = target == "svc/ingress"
+        question = Question(
+            target=target,
+            source=source,
+            timeout=0.3,
+            namespace="kube-system" if kube_system else "default",
+            kind=Kind.TCP,
+        )
+        if kube_system and source.startswith("pod/"):
+            question = replace(question, source=f"pod/default/{source[4:]}")
+        try:
+            prediction = explain.explain(world.PATHS, question, lab.objects)
+        except UsageError:
+            continue  # a cluster IP from outside
+        found = run.trace(world.PATHS, question, lab.objects)
+        wrong = explain.disagreements(prediction, found)
+        text = explain.to_text(prediction) + "\n\n" + render.to_text(found, verbose=True)
+        assert not wrong, f"{source} {target}: {wrong}\n{text}"
+        assert Verdict.INCONCLUSIVE not in prediction.verdicts, text
+        checked += 1
+    assert checked >= 8
+
+
+def test_capture_file_opens_in_tshark(lab: Lab, tmp_path: Path) -> None:
+    """Interfaces are named, packets numbered and commented, names resolved; tshark has nothing to complain of."""
+    question = Question(target="http://example.com/", timeout=1.5)
+    followed = run.follow(world.PATHS, question, lab.objects)
+    whole = record.to_pcapng(followed.trace, followed.frames, followed.world)
+    wire = record.to_pcapng(followed.trace, followed.frames, followed.world, wire=True)
+    file = tmp_path / "t.pcapng"
+    file.write_bytes(whole)
+    fields = ["frame.interface_name", "frame.packet_id", "frame.comment", "frame.time_epoch"]
+    argv = ["tshark", "-r", str(file), "-T", "fields"]
+    done = process.run([*argv, *(w for f in fields for w in ("-e", f))])
+    rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    assert len(rows) > 60
+    assert f"{world.PATHS.netns_node('worker')}/eth0" in {row[0] for row in rows}
+    assert any("rule: nat -A KUBE-SVC" in row[2] for row in rows)
+    assert any("DNAT: " in row[2] for row in rows)
+    assert all(len(row[3].partition(".")[2]) == 9 for row in rows)
+    named = process.run(["tshark", "-r", str(file), "-N", "n"]).stdout.decode()
+    assert "pod-default/web-" in named
+    file.write_bytes(wire)
+    quiet = process.run(["tshark", "-r", str(file), "-Y", "tcp.analysis.retransmission"]).stdout
+    assert quiet == b""
+    ids = {
+        p["id"] for g in json.loads(render.to_json(followed.trace))["legs"] for p in g["packets"]
+    }
+    assert {int(row[1]) for row in rows if row[1]} <= ids
+
+
+def test_other_forms_say_the_same(lab: Lab) -> None:
+    """Table, diagram and page carry the verdict; the page asks nobody for anything."""
+    found = ask(lab, "svc/example-service", "node/worker")
+    assert "kube-proxy" in table.to_table(found)
+    assert mermaid.to_mermaid(found).startswith("sequenceDiagram\n")
+    page = html.to_html(found)
+    assert "DELIVERED" in page
+    assert not any(word in page for word in ("src=", "href=", "@import", "url(", "fetch("))
+    everything = render.to_text(found, all_packets=True)
+    assert "NAT by conntrack entry" in everything
+
+
+def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:
+    """Somebody else's connection to the Service is told when it has ended."""
+    stop = threading.Event()
+    pod0 = world.PATHS.netns_pod("worker", "default", "web-0")
+
+    def send() -> None:
+        while not stop.wait(0.1):
+            with netns.socket_in(pod0, socket.AF_INET, socket.SOCK_STREAM, 0) as sock:
+                sock.settimeout(2)
+                sock.connect((world.WEB_IP, 80))
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                while sock.recv(65536):
+                    pass
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        found = list(
+            live.follow(world.PATHS, lab.objects, "svc/example-service", "default", count=2)
+        )
+    finally:
+        stop.set()
+        thread.join()
+    assert [t.verdict for t in found] == [Verdict.DELIVERED] * 2, render.to_text(found[0])
+    assert all(t.hop(chain="KUBE-SVC-*") is not None for t in found)
+
+
+def test_capture_of_a_service_holds_its_pods_frames(lab: Lab) -> None:
+    """Every frame comes from one of the pods behind the Service; lost ones are counted."""
+    places = listen.places(world.PATHS, lab.objects, "svc/example-service", "default")
+    assert {p.netns for p in places} == {
+        world.PATHS.netns_pod(n, "default", w)
+        for w, n in (("web-0", "worker"), ("web-1", "worker2"))
+    }
+    out = BytesIO()
+    turns: list[int] = []
+
+    def stop() -> bool:
+        turns.append(1)
+        if len(turns) == 1:
+            ask(lab, "pod/web-1:8080")
+        return len(turns) > 3
+
+    written, lost = listen.capture(places, observe_world(world.PATHS, lab.objects), out, stop=stop)
+    assert written > 10
+    assert lost == 0
+    assert out.getvalue()[:4] == b"\n\r\r\n"
+    assert IPv4Address("10.244.2.6").packed in out.getvalue()
