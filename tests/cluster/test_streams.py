@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import struct
 import termios
 from collections.abc import Iterator
@@ -153,10 +154,45 @@ def test_cp_brings_files_out(k: Kubectl, pod: str, tmp_path: Path) -> None:
     assert pod in (tmp_path / "hosts").read_text()
 
 
-def test_cp_takes_files_in(k: Kubectl, pod: str, tmp_path: Path) -> None:
-    """The program on the other end gets the whole archive and accepts it."""
-    (tmp_path / "file").write_bytes(os.urandom(MIB))
-    k.ok("cp", str(tmp_path / "file"), f"{pod}:/tmp/file")
+@pytest.fixture(scope="module")
+def program(cluster: Cluster) -> Iterator[str]:
+    """A pod with files and a standard input of its own: a program of this machine under an OCI runtime."""
+    if not (shutil.which("crun") or shutil.which("runc")):
+        pytest.skip("no OCI runtime on this machine")
+    path = "/api/v1/namespaces/default/pods"
+    script = "while read word; do echo got $word; done"
+    container = {"name": "sh", "image": "netpod.dev/host", "stdin": True}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "program", "labels": {"app": "program"}},
+        "spec": {
+            "containers": [{**container, "command": ["sh", "-c", script]}],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+    cluster.request("POST", path, body=body)
+    wait.until(lambda: cluster.ready_pods("app=program"), "the pod is ready")
+    yield "program"
+    cluster.request("DELETE", f"{path}/program")
+    wait.until(lambda: not cluster.try_get(f"{path}/program"), "the pod is gone")
+
+
+def test_cp_takes_files_in_and_out(k: Kubectl, program: str, tmp_path: Path) -> None:
+    """What is copied in is there for every later exec, and comes back the same."""
+    data = os.urandom(MIB)
+    (tmp_path / "file").write_bytes(data)
+    k.ok("cp", str(tmp_path / "file"), f"{program}:/tmp/file")
+    inside = k.ok("exec", program, "--", "sha256sum", "/tmp/file").split()[0]
+    assert inside == hashlib.sha256(data).hexdigest()
+    k.ok("cp", f"{program}:/tmp/file", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == data
+
+
+def test_attach_passes_input_on(k: Kubectl, program: str) -> None:
+    """`attach -i` types at the container's own program, and shows what that answers."""
+    script = '(sleep 1; echo word-$$; sleep 2) | timeout 4 "$K" attach -i "$1"'
+    assert re.search(r"got word-\d+", k.shell(script, program).stdout)
 
 
 @pytest.fixture
