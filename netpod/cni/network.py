@@ -9,7 +9,7 @@ Source: CNI specification 1.0.0, section 4 (ADD, DEL, CHECK).
 import contextlib
 import errno
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,9 +121,15 @@ def add(config: NetworkConfig, pod: PodNetwork) -> Result:
 
 def delete(config: NetworkConfig, pod: PodNetwork) -> None:
     """Take a pod's wire and address away; what is absent already is well. The namespace is its maker's to delete."""
-    veth.delete(config.netns, pod.link)
+    delete_all(config, [pod])
+
+
+def delete_all(config: NetworkConfig, pods: Sequence[PodNetwork]) -> None:
+    """`delete` for several pods at once, for little more than one costs."""
+    veth.delete_all(config.netns, [pod.link for pod in pods])
     # Last: nobody else may get the address while the wire still carries it.
-    ipam.release(config.reservations, pod.owner)
+    for pod in pods:
+        ipam.release(config.reservations, pod.owner)
 
 
 def collect_garbage(config: NetworkConfig, pods: Iterable[PodNetwork]) -> list[str]:

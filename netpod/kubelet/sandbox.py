@@ -20,7 +20,7 @@ from netpod.api.pod import Pod
 from netpod.cni import network, portmap
 from netpod.cni.network import NetworkConfig, PodNetwork
 from netpod.cni.portmap import PortMapping
-from netpod.errors import KernelError, NetpodError
+from netpod.errors import KernelError, NetpodError, Unavailable
 from netpod.kubelet import resolvconf
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.runtime import Runtime
@@ -45,6 +45,8 @@ class Sandboxes:
         self._runtime = runtime
         self._worker = worker
         self._network: NetworkConfig | None = None
+        self._leaving: list[tuple[PodNetwork, asyncio.Future[None]]] = []
+        self._disconnecting = asyncio.Lock()
         self._mappings: dict[str, list[PortMapping]] = {}
 
     def use(self, network_config: NetworkConfig) -> None:
@@ -112,8 +114,36 @@ class Sandboxes:
         if self._mappings.pop(config.uid, []):
             await self._publish()
         if not config.host_network and self._network is not None:
-            await self.in_worker(lambda: network.delete(self._config_of(), _network_of(sandbox)))
+            await self._disconnect(_network_of(sandbox))
         return await self._runtime.stop_sandbox(config.id)
+
+    async def _disconnect(self, pod: PodNetwork) -> None:
+        """Take a pod's network away, together with those of all pods that wait for the same."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leaving.append((pod, done))
+        async with self._disconnecting:
+            batch, self._leaving = self._leaving, []
+            if batch:  # else somebody before us took ours along
+                await self._disconnect_all(batch)
+        await done
+
+    async def _disconnect_all(self, batch: list[tuple[PodNetwork, asyncio.Future[None]]]) -> None:
+        pods = [pod for pod, _ in batch]
+        failure: Exception | None = Unavailable("cannot disconnect pods: interrupted")
+        try:
+            await self.in_worker(lambda: network.delete_all(self._config_of(), pods))
+            failure = None
+        except NetpodError as error:
+            failure = error
+        finally:
+            for _, done in batch:
+                if done.done():
+                    continue
+                if failure is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failure)
+                    done.exception()
 
     def forget(self, uid: str) -> None:
         """Remove the pod's files."""

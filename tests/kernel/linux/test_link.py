@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from netpod.errors import KernelError
-from netpod.linux import link, netlink, process, route
+from netpod.linux import link, linkgroup, netlink, process, route
 
 MakeNetns = Callable[[], str]
 Pair = tuple[str, str]
@@ -123,3 +123,16 @@ def test_a_permanent_neighbour_is_kept(pair: Pair) -> None:
     for _ in range(2):
         route.delete_neighbour(left, "eth0", address)
     assert route.observe_neighbours(left) == []
+
+
+def test_links_are_deleted_together(make_netns: MakeNetns) -> None:
+    """Those named and no others; absent ones are fine."""
+    name = make_netns()
+    for number in range(3):
+        ends = link.End(name=f"a{number}"), link.End(name=f"b{number}")
+        link.create_veth(name, ends[0], name, ends[1])
+    linkgroup.delete(name, ["a0", "absent", "a2"])
+    assert {it.name for it in link.observe_links(name)} == {"lo", "a1", "b1"}
+    linkgroup.delete(name, ["absent", "gone"])
+    linkgroup.delete(name, ["a1"])
+    assert {it.name for it in link.observe_links(name)} == {"lo"}
