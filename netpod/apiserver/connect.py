@@ -10,6 +10,7 @@ pkg/registry/core/service/storage/storage.go ResourceLocation, pkg/registry/core
 """
 
 import dataclasses
+import ipaddress
 import random
 from collections.abc import Sequence
 from typing import cast
@@ -225,8 +226,7 @@ async def _pod_target(storage: Storage, route: Route, scheme: str, port: str) ->
     else:
         named = [p.container_port for p in declared if p.name == port]
         number = named[0] if named else _number(port)
-    secure = "any" if scheme == "https" else ""
-    return Target(address=pod.status.pod_ip, port=number, secure=secure)
+    return outside(pod.status.pod_ip, number, scheme)
 
 
 async def _service_target(storage: Storage, route: Route, scheme: str, port: str) -> Target:
@@ -241,14 +241,13 @@ async def _service_target(storage: Storage, route: Route, scheme: str, port: str
     if not chosen:
         cause = f'no service port "{port}" found for service "{route.name}"'
         raise errors.Unavailable(cause)
-    secure = "any" if scheme == "https" else ""
     try:
         kv = await storage.get(registry.of(Endpoints), route.namespace, route.name)
     except errors.NotFound:
         raise _no_endpoints(route.name) from None
     found = cast(Endpoints, objects.unpack(registry.of(Endpoints), kv))
     targets = [
-        Target(address=address.ip, port=p.port, secure=secure)
+        (address.ip, p.port)
         for subset in found.subsets
         for p in subset.ports
         if p.name == chosen[0]
@@ -256,7 +255,24 @@ async def _service_target(storage: Storage, route: Route, scheme: str, port: str
     ]
     if not targets:
         raise _no_endpoints(route.name)
-    return random.choice(targets)
+    return outside(*random.choice(targets), scheme)
+
+
+def outside(address: str, port: int, scheme: str) -> Target:
+    """An address that users can choose, so it must not be one where only the control plane itself is.
+
+    Source: k8s.io/kubernetes pkg/proxy/util IsProxyableIP.
+
+    Raises:
+        BadRequest: it is a loopback, link-local or multicast address, or none at all.
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise errors.BadRequest(f'address not allowed: "{address}"') from error
+    if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+        raise errors.BadRequest("address not allowed")
+    return Target(address=address, port=port, secure="any" if scheme == "https" else "")
 
 
 def _no_endpoints(service: str) -> errors.Unavailable:
