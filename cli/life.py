@@ -72,6 +72,12 @@ def _cluster() -> str:
     "--stand-in/--no-stand-in", default=None, help="Stand in for images that are not here."
 )
 @click.option(
+    "--allow-host-path",
+    default=None,
+    metavar="DIRECTORY[:DIRECTORY...]",
+    help="What hostPath volumes may be below.  [default: nothing]",
+)
+@click.option(
     "--wait/--no-wait", default=True, help="Wait until DNS, ingress and load balancer answer."
 )
 @click.option("--timeout", default="60s", help="How long to wait.", show_default=True)

@@ -49,6 +49,7 @@ class ClusterConfig:
         proxy_mode: How Services become rules: iptables or nftables; ConfigMap kube-system/kube-proxy may change it.
         iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy mode iptables.
         stand_in: Whether an image that is not on this machine is stood in for.
+        allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
         node_monitor_grace_seconds: After this silence a node is NotReady.
     """
 
@@ -64,6 +65,7 @@ class ClusterConfig:
     proxy_mode: str = Mode.IPTABLES.value
     iptables_variant: str = Variant.NFT.value
     stand_in: bool = True
+    allow_host_path: str = ""
     node_monitor_grace_seconds: float = 50.0
 
     @property
@@ -136,6 +138,9 @@ class ClusterConfig:
             raise UsageError(
                 f"cannot use nodes: {self.workers} workers; allowed are 0 to {MAX_WORKERS}"
             )
+        for item in filter(None, self.allow_host_path.split(":")):
+            if not item.startswith("/"):
+                raise UsageError(f"cannot use allowHostPath: {item!r} does not begin with /")
         if not 0 <= self.api_port <= 65535:
             raise UsageError(f"cannot use apiPort: {self.api_port}; allowed are 0 (any) to 65535")
         try:

@@ -246,6 +246,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         # Four heartbeats to a lease, and a lease well within the grace.
         lease_seconds=max(1, min(40, int(config.node_monitor_grace_seconds * 0.8))),
         stand_in=config.stand_in,
+        allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
         pod_cidrs=IPv4Network(config.pod_cidr),
         tls=lambda: keys.kubelet_context(config, node.name),
     )
