@@ -7,7 +7,8 @@ from netpod.client.blocking import MERGE_PATCH, BlockingClient
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.ready import wait_a_little
 from netpod.errors import NetpodError, NotFound, Unsupported
-from netpod.proxy import configmap, nftables_proxier, variants
+from netpod.linux import nftwire
+from netpod.proxy import configmap, nftables_names, variants
 from netpod.proxy import iptables as iptables_mode
 from netpod.proxy.config import Mode, Variant
 
@@ -51,7 +52,7 @@ def observe(config: ClusterConfig, node: str) -> set[Mode]:
     found = set()
     if _has_iptables(netns, Variant(config.iptables_variant)):
         found.add(Mode.IPTABLES)
-    if nftables_proxier.exists(netns):
+    if nftwire.exists(netns, nftables_names.NAME):
         found.add(Mode.NFTABLES)
     return found
 

@@ -12,7 +12,7 @@ import re
 import secrets
 import socket
 import struct
-from errno import EINTR, ENOBUFS
+from errno import EINTR, ENOBUFS, ENOENT
 from functools import lru_cache
 
 from netpod.errors import KernelError
@@ -20,6 +20,7 @@ from netpod.linux import netns as namespaces
 
 _REQUEST, _ACK, _CREATE, _APPEND = 0x1, 0x4, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END, _SUBSYSTEM = 16, 17, 10
+_GETTABLE, _GETCHAIN, _ERROR = 1, 4, 2
 _NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE, _NEWSET, _DELSET = 3, 5, 6, 8, 9, 11
 _NEWSETELEM, _DELSETELEM = 12, 14
 _NESTED = 0x8000
@@ -61,6 +62,28 @@ def apply(netns: str, text: str) -> bool:
     if messages:
         _send(netns, messages)
     return True
+
+
+def exists(netns: str, table: str, chain: str = "") -> bool:
+    """Whether there is a table of family ip, or a chain in it; `nft list tables` would read every set to say so.
+
+    Raises:
+        KernelError: the kernel cannot say.
+    """
+    kind, body = (
+        (_GETCHAIN, _text(1, table) + _text(3, chain)) if chain else (_GETTABLE, _text(1, table))
+    )
+    with namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, 12) as channel:
+        channel.settimeout(30)
+        try:
+            channel.send(_message(kind, _ACK, body))
+            failed = _answers(channel, 0)
+        except OSError as error:
+            number = error.errno or 0
+            raise KernelError("cannot read nftables", errno=number, netns=netns) from error
+    if failed and failed != ENOENT:
+        raise KernelError("cannot read nftables", errno=failed, netns=netns)
+    return not failed
 
 
 def encode(text: str) -> list[bytes]:
@@ -131,12 +154,13 @@ def _answers(channel: socket.socket, last: int) -> int:
             return error.errno or ENOBUFS
         offset = 0
         while offset < len(data):
-            length, _, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
-            code = struct.unpack_from("=i", data, offset + 16)[0]
-            if code:
-                return -int(code)
-            if sequence == last:
-                return 0
+            length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
+            if kind == _ERROR:
+                code = struct.unpack_from("=i", data, offset + 16)[0]
+                if code:
+                    return -int(code)
+                if sequence == last:
+                    return 0
             offset += (length + 3) & ~3
 
 

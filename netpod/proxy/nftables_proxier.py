@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Collection
 
-from netpod.errors import CommandFailed, KernelError
-from netpod.linux import nft, nftwire, process
+from netpod.errors import KernelError
+from netpod.linux import nft, nftwire
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.nftables_compiled import Compiled
@@ -50,12 +50,8 @@ class NftablesProxier:
 
     async def intact(self) -> bool:
         """See Proxier.intact: the chain that dispatches is still there."""
-        argv = ["nft", "list", "chain", FAMILY, NAME, str(Chain.SERVICES)]
-        try:
-            await process.arun(argv, netns=self._config.netns)
-        except CommandFailed:
-            return False
-        return True
+        where = self._config.netns
+        return await asyncio.to_thread(nftwire.exists, where, NAME, str(Chain.SERVICES))
 
     async def tidy(self) -> float:
         """See Proxier.tidy: delete the chains that were emptied long enough ago."""
@@ -110,17 +106,12 @@ def hand_over(netns: str, text: str) -> None:
 
 def observe(netns: str) -> Table | None:
     """The table as the kernel has it; None when there is none."""
-    if not exists(netns):
+    if not nftwire.exists(netns, NAME):
         return None
     return parse_list(nft.list_text(netns, "table", FAMILY, NAME, stateless=True))
 
 
-def exists(netns: str) -> bool:
-    """Whether the table is there."""
-    return f"table {FAMILY} {NAME}\n" in nft.list_text(netns, "tables") + "\n"
-
-
 def remove(netns: str) -> None:
     """Delete the table with all that is in it; absent is fine."""
-    if exists(netns):
+    if nftwire.exists(netns, NAME):
         nft.apply(netns, f"delete table {FAMILY} {NAME}\n")

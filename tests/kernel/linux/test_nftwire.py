@@ -101,3 +101,13 @@ def test_long_texts_are_left_to_nft(node: str) -> None:
     text = "".join(f"add chain ip t chain-{i:030}\n" for i in range(4000))
     assert nftwire.apply(node, text) is False
     assert nftwire.apply(node, text[: nftwire.MAX_BYTES // 2].rsplit("\n", 1)[0] + "\n") is True
+
+
+def test_existence_is_asked_by_name(node: str) -> None:
+    """Of a table, and of a chain in it; a namespace without any nftables has neither."""
+    assert nftwire.exists(node, "t")
+    assert nftwire.exists(node, "t", "to")
+    assert not nftwire.exists(node, "t", "absent")
+    assert not nftwire.exists(node, "absent", "to")
+    nft.apply(node, "flush ruleset\n")
+    assert not nftwire.exists(node, "t")
