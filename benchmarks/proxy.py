@@ -10,6 +10,19 @@ Everything happens in private namespaces, which go with the program.
 - adopt: a proxy that knows nothing starts over rules that are right already.
 
 Both sides of a pair are measured in turn; wall time, and CPU time of this process and its children.
+
+Found on Linux 6.18, nft 1.0.6, iptables 1.8.9, 2 busy cores, three endpoints each (CPU time; wall time was up to
+twice that):
+
+    mode      Services   full     bare full   flip     bare flip   adopt
+    nftables     1,000   0.44 s    0.53 s      7 ms      23 ms      0.6 s
+    nftables     5,000   3.4 s    19.1 s      39 ms     102 ms      3.9 s
+    iptables     1,000   0.46 s    0.37 s     11 ms      12 ms      0.3 s
+    iptables     5,000   5.6 s     5.0 s      55 ms      57 ms      4.5 s
+
+A flip's floor is the kernel: whenever a rule with a jump, lookup or NAT is added, it walks everything that the table's
+base chains lead to, looking for loops (nft_table_validate), once from prerouting and once from output: at 5,000 x 3
+that is 32 of the 39 ms; a transaction it need not validate takes 2 ms.
 """
 
 import argparse
