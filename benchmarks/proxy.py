@@ -16,7 +16,7 @@ twice that):
 
     mode      Services   full     bare full   flip     bare flip   adopt
     nftables     1,000   0.44 s    0.53 s      7 ms      23 ms      0.6 s
-    nftables     5,000   3.4 s    19.1 s      39 ms     102 ms      3.9 s
+    nftables     5,000   3.4 s    19.1 s      39 ms     102 ms      2.6 s
     iptables     1,000   0.46 s    0.37 s     11 ms      12 ms      0.3 s
     iptables     5,000   5.6 s     5.0 s      55 ms      57 ms      4.5 s
 
