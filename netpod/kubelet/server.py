@@ -24,6 +24,7 @@ from aiohttp import web
 
 from netpod.api import codec, meta
 from netpod.api.cri import Container, ExecConfig, Sandbox, State
+from netpod.api.meta import ObjectMeta
 from netpod.api.pod import Pod
 from netpod.api.pod_status import ContainerStatus
 from netpod.errors import ApiError, BadRequest, Forbidden, NotFound
@@ -215,10 +216,13 @@ class KubeletServer:
                 cause = f'previous terminated container "{container}" in pod "{name}" not found'
                 raise BadRequest(cause)
             path, runs = Path(seen.config.log).with_name(f"{attempt}.log"), _never
-        elif seen is None:
-            raise BadRequest(_waiting(status, container, name))
-        else:
+        elif seen is not None:
             path, runs = Path(seen.config.log), self._runs(seen)
+        else:
+            # A finished pod's sandbox is gone; what its containers wrote stays until the pod goes.
+            path, runs = self._kept(found.pod, status), _never
+            if not path.exists():
+                raise BadRequest(_waiting(status, container, name))
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -226,6 +230,13 @@ class KubeletServer:
             await response.write(data)
         await response.write_eof()
         return response
+
+    def _kept(self, pod: Pod | None, status: ContainerStatus | None) -> Path:
+        """Where the log of a container is that nobody but the API server remembers."""
+        names = pod.metadata if pod is not None else ObjectMeta()
+        item = status or ContainerStatus()
+        folder = self._config.paths.pod_logs(names.namespace, names.name, names.uid)
+        return folder / item.name / f"{item.restart_count}.log"
 
     def _runs(self, seen: Container) -> Callable[[], bool]:
         """Whether a container may still write."""
