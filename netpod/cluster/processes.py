@@ -117,6 +117,7 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
         service_cidr=IPv4Network(config.service_cidr),
         node_ports=range(first, last + 1),
         control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
+        pki=config.paths.pki,
         dialer=Dialer(
             open_socket=lambda: netns.socket_in(node, socket.AF_INET, socket.SOCK_STREAM),
             kubelet_tls=lambda: keys.kubelet_client_context(config),
