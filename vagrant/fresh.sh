@@ -42,6 +42,7 @@ inside() {
   unshare --mount --pid --fork --kill-child bash -c '
     tree=$1; shift
     mount --make-rprivate /
+    mount --bind "$tree" "$tree"
     mount --rbind /proc "$tree/proc" && mount -t proc proc "$tree/proc"
     mount -t sysfs sysfs "$tree/sys" 2>/dev/null || mount --rbind /sys "$tree/sys"
     mount --rbind /dev "$tree/dev"
