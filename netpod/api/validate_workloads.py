@@ -6,6 +6,7 @@ Source: pkg/apis/apps/validation, pkg/apis/core/validation, pkg/apis/storage/val
 import dataclasses
 
 from netpod.api import quantity, validate_apps, validate_meta, validate_names, validate_policy
+from netpod.api.pod import PodTemplateSpec, Volume
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from netpod.api.validate_errors import Errors, index
 from netpod.api.workloads import (
@@ -14,6 +15,7 @@ from netpod.api.workloads import (
     PodTemplate,
     ReplicationController,
     StatefulSet,
+    StatefulSetSpec,
 )
 
 ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
@@ -96,7 +98,18 @@ def stateful_set(errors: Errors, obj: StatefulSet) -> None:
     if spec.ordinals is not None:
         errors.non_negative("spec.ordinals.start", spec.ordinals.start)
     validate_apps.selector(errors, spec.selector, spec.template, "statefulset")
-    validate_apps.template(errors, spec.template, "StatefulSet")
+    validate_apps.template(errors, _with_claims(spec), "StatefulSet")
+
+
+def _with_claims(spec: StatefulSetSpec) -> PodTemplateSpec:
+    """Return the template as its pods will have it: the claims are volumes that may be mounted."""
+    claims = [claim.metadata.name for claim in spec.volume_claim_templates]
+    inner = spec.template.spec
+    own = (volume for volume in inner.volumes if volume.name not in claims)
+    added = (Volume(name=name, unknown={"emptyDir": {}}) for name in claims)
+    return dataclasses.replace(
+        spec.template, spec=dataclasses.replace(inner, volumes=(*own, *added))
+    )
 
 
 def stateful_set_update(errors: Errors, new: StatefulSet, old: StatefulSet) -> None:

@@ -22,6 +22,7 @@ from netpod.controllers.nodelifecycle import NodeLifecycleController
 from netpod.controllers.podgc import PodGarbageCollector
 from netpod.controllers.replicaset import ReplicaSetController
 from netpod.controllers.serviceaccount import ServiceAccountController
+from netpod.controllers.statefulset import StatefulSetController
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ def loops(
         ReplicaSetController(context),
         DeploymentController(context),
         DaemonSetController(context),
+        StatefulSetController(context),
         EndpointSliceController(context),
         EndpointsController(context),
         GarbageCollector(context),
