@@ -8,7 +8,7 @@ import ipaddress
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from netpod.api.meta import OwnerReference, key_of
+from netpod.api.meta import Key, OwnerReference, key_of
 from netpod.api.node import Node, internal_ip
 from netpod.api.pod import Pod
 from netpod.client.events import EventRecorder
@@ -251,7 +251,8 @@ class Agent:
         while (sandbox := self._runtime.sandboxes.get(name)) is not None:
             try:
                 await self._sandboxes.delete(sandbox)
-                self._sandboxes.forget(sandbox.config.uid)
+                config = sandbox.config
+                self._sandboxes.forget(Key(config.namespace, config.name), config.uid)
             except NetpodError as error:
                 log.info("cannot remove orphan %s: %s", sandbox.config.name, error)
                 await asyncio.sleep(ORPHAN_RETRY_SECONDS)

@@ -145,8 +145,10 @@ class Sandboxes:
                     done.set_exception(failure)
                     done.exception()
 
-    def forget(self, uid: str) -> None:
-        """Remove the pod's files."""
+    def forget(self, pod: Key, uid: str) -> None:
+        """Remove the pod's files, its logs too."""
+        logs = self._config.paths.pod_logs(pod.namespace, pod.name, uid)
+        shutil.rmtree(logs, ignore_errors=True)
         shutil.rmtree(self._etc(uid), ignore_errors=True)
         shutil.rmtree(self.files(uid), ignore_errors=True)
 

@@ -45,7 +45,7 @@ class Termination:
         worker = self._worker
         if worker.sandbox is not None:
             await worker.delete_sandbox(worker.sandbox)
-        worker.node.sandboxes.forget(worker.pod.metadata.uid)
+        worker.node.sandboxes.forget(key_of(worker.pod), worker.pod.metadata.uid)
         if not worker.gone:
             await self._delete_object()
         return True

@@ -220,20 +220,25 @@ def test_a_command_that_is_not_there(lab: Lab) -> None:
     asyncio.run(main())
 
 
-def test_hooks(lab: Lab) -> None:
+def test_hooks(lab: Lab, tmp_path: Path) -> None:
     """postStart and preStop run inside the container; the pod is not Running before postStart is done."""
 
     async def main() -> None:
+        lab.allow_host_path = (tmp_path,)
         async with lab.running():
             after = {"exec": {"command": ["sh", "-c", "sleep 0.2; echo after > /tmp/a"]}}
             before = {"exec": {"command": ["sh", "-c", "echo stop > /tmp/stop; sleep 0.3"]}}
-            script = "trap 'cat /tmp/a /tmp/stop; exit 0' TERM; while :; do sleep 0.05; done"
+            script = (
+                "trap 'cat /tmp/a /tmp/stop > /out/said; exit 0' TERM; while :; do sleep 0.05; done"
+            )
             item = host(script, lifecycle={"postStart": after, "preStop": before})
-            await lab.create("p", containers=[item])
-            pod = await lab.ready("p")
+            item["volumeMounts"] = [{"name": "out", "mountPath": "/out"}]
+            volumes = [{"name": "out", "hostPath": {"path": str(tmp_path)}}]
+            await lab.create("p", containers=[item], volumes=volumes)
+            await lab.ready("p")
             await lab.client.delete(Pod, "p", "default")
             await lab.gone("p")
-            assert said(pod).split() == ["after", "stop"]
+            assert (tmp_path / "said").read_text().split() == ["after", "stop"]
 
     asyncio.run(main())
 
