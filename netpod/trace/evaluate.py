@@ -22,7 +22,8 @@ from netpod.trace.model import (
 from netpod.trace.packet import HeaderKey, parse_error
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
-from netpod.trace.rules import EMPTY, RuleBook, meaning
+from netpod.trace.rules import EMPTY, RuleBook, legacy_verdict, meaning
+from netpod.trace.sources import nflog
 from netpod.trace.sources.nftrace import RuleEvent
 from netpod.trace.topology import Topology, World
 
@@ -57,6 +58,7 @@ def evaluate(
     upstream = correlate.find_upstream_leg(
         legs, client, trace_id=request.id, access=access, reserved=request.reserved
     )
+    record.events[:] = [_judged(event, books) for event in record.events]
     mine = tuple(leg for leg in (client, upstream) if leg is not None)
     entries = _entries(record.entries, mine)
     witness = Witness(
@@ -151,12 +153,23 @@ def _hits(
     return {key: tuple(rules) for key, rules in hits.items()}
 
 
+def _judged(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleEvent:
+    """Give an event of iptables-legacy its verdict: from the rule, where else."""
+    if event.family != nflog.FAMILY or event.verdict:
+        return event
+    book = books.get(event.netns, EMPTY)
+    text = book.text(event.family, event.table, event.chain, event.handle)
+    verdict, target = legacy_verdict(text) if text else ("accept", "")
+    return replace(event, verdict=verdict, target=target)
+
+
 def _hit(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleHit:
     book = books.get(event.netns, EMPTY)
     text = book.text(event.family, event.table, event.chain, event.handle)
     reference = f"{event.family} {event.table} {event.chain}"
     reference += f" handle {event.handle}" if event.handle else " policy"
-    evidence = [Evidence(source=Source.NFTRACE, netns=event.netns, reference=reference)]
+    heard = Source.NFLOG if event.family == nflog.FAMILY else Source.NFTRACE
+    evidence = [Evidence(source=heard, netns=event.netns, reference=reference)]
     if text:
         evidence.append(Evidence(source=Source.RULES, netns=event.netns, reference=text))
     return RuleHit(

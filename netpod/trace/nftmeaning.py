@@ -1,7 +1,7 @@
 """What the rules of kube-proxy's nftables mode mean, by the names of its chains, maps and sets (pure).
 
-A Service's chains are called PREFIX-HASH-namespace/name/protocol/port, an endpoint's the same with __IP/port at the end; a
-rule that looks an address up in a map has the chain it found as its target.
+A Service's chains are called PREFIX-HASH-namespace/name/protocol/port, an endpoint's with __IP/port behind; a rule
+that looks an address up in a map has the chain it found as its target.
 
 Source: kubernetes pkg/proxy/nftables/README.md and proxier.go.
 """
@@ -30,7 +30,7 @@ _CHAINS = (
 
 
 def service_of(chain: str) -> tuple[str, str, str] | None:
-    """Read a chain's name: kind, service port as "namespace/name:port", endpoint as "IP:port" or ""; None for others."""
+    """Read a chain's name: kind, service port as "namespace/name:port", endpoint as "IP:port" or ""."""
     match = _SERVICE.match(chain)
     if match is None:
         return None

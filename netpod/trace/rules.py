@@ -13,6 +13,7 @@ from netpod.errors import CommandFailed, Unsupported
 from netpod.linux import process
 from netpod.proxy import names
 from netpod.trace import nftmeaning
+from netpod.trace.sources import nflog
 
 ChainKey = tuple[str, str, str]
 """Family, table, chain."""
@@ -22,6 +23,7 @@ _CHAIN = re.compile(r"^\tchain (\S+) \{")
 _HANDLE = re.compile(r"^(.*?)\s*# handle (\d+)$")
 _COUNTER = re.compile(r"counter packets \d+ bytes \d+")
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
+_JUMP = re.compile(r"(-[jg]) (\S+)")
 _PROBABILITY = re.compile(r"--probability ([0-9.]+)")
 _TO = re.compile(r"--to-destination (\S+)")
 _PORT = re.compile(r"--dport (\S+)")
@@ -55,13 +57,16 @@ def observe_rules(namespaces: Iterable[str], executor: Executor) -> dict[str, Ru
     """Read the rules of some namespaces, all at once; one that cannot be read is empty and not complete."""
     listings = [
         (name, executor.submit(_list, name, ["nft", "-a", "list", "ruleset"]),
-         executor.submit(_list, name, ["iptables-save"]))
+         executor.submit(_list, name, ["iptables-save"]),
+         executor.submit(_list, name, ["iptables-legacy-save"]) if nflog.in_use(name) else None)
         for name in namespaces
     ]  # fmt: skip
     books = {}
-    for name, nft, iptables in listings:
+    for name, nft, iptables, legacy in listings:
         ruleset, saved = nft.result(), iptables.result()
-        books[name] = EMPTY if ruleset is None else compile_book(ruleset, saved)
+        book = EMPTY if ruleset is None else compile_book(ruleset, saved)
+        old = legacy.result() if legacy is not None else None
+        books[name] = with_legacy(book, old) if old is not None else book
     return books
 
 
@@ -83,6 +88,37 @@ def compile_book(ruleset: str, saved: str | None) -> RuleBook:
         else:
             complete = False
     return RuleBook(texts=texts, complete=complete)
+
+
+def with_legacy(book: RuleBook, saved: str) -> RuleBook:
+    """Add `iptables-legacy-save`: a rule's handle is its number in its chain; 0 is the chain's policy (pure)."""
+    texts = dict(book.texts)
+    for (_, table, chain), rules in parse_saved(saved).items():
+        texts[(nflog.FAMILY, table, chain)] = dict(enumerate(rules, 1))
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":") and line.split()[1] == "DROP":
+            key = (nflog.FAMILY, table, line[1:].split()[0])
+            texts[key] = {0: "policy DROP", **texts.get(key, {})}
+    return RuleBook(texts=texts, complete=book.complete)
+
+
+def legacy_verdict(text: str) -> tuple[str, str]:
+    """Verdict and target of a rule as iptables prints it: TRACE does not say them (pure)."""
+    if text == "policy DROP":
+        return "drop", ""
+    match = _JUMP.search(text)
+    if match is None:
+        return "continue", ""
+    kind, target = match[1], match[2]
+    known = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "RETURN": "return",
+             "DNAT": "accept", "SNAT": "accept", "MASQUERADE": "accept", "MARK": "continue",
+             "LOG": "continue", "CT": "continue", "TRACE": "continue"}  # fmt: skip
+    if target in known:
+        return known[target], ""
+    return ("goto" if kind == "-g" else "jump"), target
 
 
 def parse_ruleset(ruleset: str) -> dict[ChainKey, dict[int, str]]:
@@ -170,7 +206,8 @@ def _choice(book: RuleBook, chain: str, target: str, comment: str) -> str:
 
     The n-th of n rules is met only when all before it were not taken, so every endpoint's chance is 1/n.
     """
-    choices = [r for r in book.chain("ip", "nat", chain) if f"-j {names.Prefix.ENDPOINT}" in r]
+    rules = book.chain("ip", "nat", chain) or book.chain(nflog.FAMILY, "nat", chain)
+    choices = [r for r in rules if f"-j {names.Prefix.ENDPOINT}" in r]
     service, _, endpoint = comment.partition(" -> ")
     count = len(choices)
     if not count:

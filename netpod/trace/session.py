@@ -29,7 +29,7 @@ from netpod.trace.probe import Probe
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import afpacket, nftrace, procnet, skbdrop
+from netpod.trace.sources import afpacket, nflog, nftrace, procnet, skbdrop
 from netpod.trace.sources.ctnetlink import Conntrack
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.proxylog import ProxyLog
@@ -104,7 +104,7 @@ def disarm_all(namespaces: Iterable[str]) -> None:
         _disarm([name for name in namespaces if _left_armed(name)], pool)
 
 
-_Ear = afpacket.Capture | nftrace.RuleTrace | Conntrack
+_Ear = afpacket.Capture | nftrace.RuleTrace | nflog.LegacyTrace | Conntrack
 
 
 def _left_armed(name: str) -> bool:
@@ -130,7 +130,7 @@ class Ears:
             tuple(dict.fromkeys((*own_ports, *ports))), (request.reserved,)
         )
         self.captures: list[afpacket.Capture] = []
-        self.rules: list[nftrace.RuleTrace] = []
+        self.rules: list[nftrace.RuleTrace | nflog.LegacyTrace] = []
         self.conntracks: list[Conntrack] = []
         try:
             for place in world.places.values():
@@ -139,6 +139,8 @@ class Ears:
                     self.captures.append(afpacket.Capture(place.netns, program))
             for name in world.ruled():
                 self.rules.append(nftrace.RuleTrace(name))
+                if nflog.in_use(name):
+                    self.rules.append(nflog.LegacyTrace(name))
                 self.conntracks.append(Conntrack(name))
             self.log = ProxyLog(world.logs)
             self.drops, self.drop_note = _open_drops(world)
@@ -221,6 +223,7 @@ def _disarm(names: list[str], pool: Executor) -> None:
     def disarm(name: str) -> None:
         try:
             nftrace.disarm(name)
+            nflog.restore(name)
         except KernelError as error:
             if netns.exists(name):
                 failures.append(error)

@@ -7,10 +7,11 @@ from ipaddress import IPv4Address
 from netpod.errors import CommandFailed
 from netpod.linux import nft, process, sysctl
 from netpod.trace.links import observe_links
-from netpod.trace.model import Verdict
+from netpod.trace.model import Role, Verdict
 from netpod.trace.postmortem import listening
 from netpod.trace.predict import nftrules, xtables
 from netpod.trace.predict.packet import Fate, Here, Mock, Result
+from netpod.trace.sources import nflog
 from netpod.trace.topology import Topology, World
 
 MAX_HOPS = 16
@@ -52,24 +53,32 @@ class Outcome:
         return self.stops[-1].packet
 
 
+_Base = tuple[nftrules.Table, str] | tuple[xtables.Tables, str]
+"""Where a base chain is: a native table and the chain's policy, or iptables' tables and the name of one."""
+
+
 class Rules:
     """Live rules of one namespace, read once."""
 
     def __init__(self, netns: str) -> None:
-        self.xtables: xtables.Tables = {}
+        self.xtables: list[xtables.Tables] = []
         self.native: list[nftrules.Table] = []
         listed = nft.list_json(netns)
         if any(item.get("table", {}).get("name") in nftrules.XTABLES for item in listed):
             saved = process.run(["iptables-save"], netns=netns).stdout.decode()
-            self.xtables = xtables.parse_save(saved)
+            self.xtables.append(xtables.parse_save(saved))
+        if nflog.in_use(netns):
+            saved = process.run(["iptables-legacy-save"], netns=netns).stdout.decode()
+            self.xtables.append(xtables.parse_save(saved))
         self.native = nftrules.parse_ruleset(listed)
 
     def hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
         """Pass a packet through all base chains of a hook, in order of priority."""
-        chains: list[tuple[int, int, object, str]] = []
+        chains: list[tuple[int, int, _Base, str]] = []
         for table, priority in _XTABLES[name]:
-            if name.upper() in self.xtables.get(table, {}):
-                chains.append((priority, len(chains), table, name.upper()))
+            for tables in self.xtables:
+                if name.upper() in tables.get(table, {}):
+                    chains.append((priority, len(chains), (tables, table), name.upper()))
         for native in self.native:
             for priority, chain, policy in native.hooks.get(name, []):
                 chains.append((priority, len(chains), (native, policy), chain))
@@ -79,20 +88,18 @@ class Rules:
             for fate, item in results:
                 if fate in (Fate.DROP, Fate.REJECT):
                     nxt.append((fate, item))
-                elif isinstance(where, str):
-                    # NAT is decided once: a later nat chain of the same hook is passed over.
-                    if where == "nat" and item.translated and name in ("prerouting", "output"):
-                        nxt.append((Fate.CONTINUE, item))
-                    else:
-                        nxt += xtables.follow(self.xtables, where, chain, item, here)
-                else:
-                    assert isinstance(where, tuple), "a native chain comes with its policy"
+                elif isinstance(where[0], nftrules.Table):
                     for end, after in nftrules.follow(where[0], chain, item, here):
                         if end is Fate.CONTINUE and where[1] == "drop":
                             by = f"policy of chain {chain}"
                             nxt.append((Fate.DROP, replace(after, stopped_by=by)))
                         else:
                             nxt.append((end, after))
+                elif where[1] == "nat" and item.translated and name in ("prerouting", "output"):
+                    # NAT is decided once: a later nat chain of the same hook is passed over.
+                    nxt.append((Fate.CONTINUE, item))
+                else:
+                    nxt += xtables.follow(where[0], where[1], chain, item, here)
             results = list(dict.fromkeys(nxt))
         return results
 
@@ -176,7 +183,11 @@ class Walker:
                     why = f"nobody has the next hop's address {hop}"
                     found.append(Outcome(verdict=Verdict.DROPPED, why=why, stops=(*stops, stop)))
                     continue
-                if stops and target == stops[-1].netns and self._one_way(here.netns, target):
+                if (
+                    stops
+                    and target == stops[-1].netns
+                    and self._one_way(here.netns, device, target)
+                ):
                     why = (
                         "the bridge does not send it back where it came from (hairpin mode is off)"
                     )
@@ -240,10 +251,15 @@ class Walker:
         link = self.topology.links.get((netns, packet.inward))
         return link is not None and not (link.up and link.carrier)
 
-    def _one_way(self, netns: str, target: str) -> bool:
-        """Whether the bridge port that leads to a namespace does not send back what came from there."""
+    def _one_way(self, netns: str, bridge: str, target: str) -> bool:
+        """Whether the bridge port that leads to a pod does not send back what came from there."""
+        way = self.topology.links.get((netns, bridge))
+        if way is None or self._world.place(target).role is not Role.POD:
+            return False
         return any(
-            link.hairpin is False and any(p.netns == target for p in self.topology.peers(*key))
+            link.hairpin is False
+            and link.master == way.index
+            and any(p.netns == target for p in self.topology.peers(*key))
             for key, link in self.topology.links.items()
             if key[0] == netns
         )

@@ -196,6 +196,8 @@ def test_other_forms_say_the_same(lab: Lab) -> None:
 
 def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:
     """Somebody else's connection to the Service is told when it has ended."""
+    objects = world.objects(endpoints=world.WEB[1:])
+    lab.program(objects)
     stop = threading.Event()
     pod0 = world.PATHS.netns_pod("worker", "default", "web-0")
 
@@ -211,9 +213,7 @@ def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        found = list(
-            live.follow(world.PATHS, lab.objects, "svc/example-service", "default", count=2)
-        )
+        found = list(live.follow(world.PATHS, objects, "svc/example-service", "default", count=2))
     finally:
         stop.set()
         thread.join()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netpod.trace.model import Address, Flow
-from netpod.trace.packet import header_key, parse_frame, header_of
+from netpod.trace.packet import header_key, header_of, parse_frame
 from netpod.trace.sources import afpacket, ctnetlink, netlink, nftrace
 from netpod.trace.sources.proxylog import ProxyLog, parse_line
 from tests.unit.trace.builders import A, B, frame
