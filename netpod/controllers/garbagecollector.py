@@ -22,6 +22,18 @@ from netpod.errors import Conflict, NotFound
 log = logging.getLogger(__name__)
 
 Uid = str
+_NO_DEPENDENTS = frozenset(
+    {
+        "Event",
+        "LimitRange",
+        "PersistentVolume",
+        "PodTemplate",
+        "PriorityClass",
+        "ResourceQuota",
+        "StorageClass",
+    }
+)
+"""Kinds nobody owns and that own nothing; a watch of each would cost memory for nothing."""
 _REMEMBERED = 10_000
 
 
@@ -31,7 +43,7 @@ class GarbageCollector:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._views: list[View[Any]] = [
-            context.view(r.cls) for r in registry.RESOURCES if r.cls is not Event
+            context.view(r.cls) for r in registry.RESOURCES if r.kind not in _NO_DEPENDENTS
         ]
         self._absent: dict[Uid, None] = {}
         self._loop: Controller[Uid] = Controller(
