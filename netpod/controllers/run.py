@@ -9,13 +9,14 @@ from typing import Any
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
-from netpod.controllers import nodelifecycle
+from netpod.controllers import jobs, nodelifecycle
 from netpod.controllers.controller import Context
 from netpod.controllers.daemonset import DaemonSetController
 from netpod.controllers.deployment import DeploymentController
 from netpod.controllers.endpoints import EndpointsController
 from netpod.controllers.endpointslice import EndpointSliceController
 from netpod.controllers.garbagecollector import GarbageCollector
+from netpod.controllers.job import JobController
 from netpod.controllers.namespace import NamespaceController
 from netpod.controllers.nodeipam import Network, NodeIpamController
 from netpod.controllers.nodelifecycle import NodeLifecycleController
@@ -23,6 +24,7 @@ from netpod.controllers.podgc import PodGarbageCollector
 from netpod.controllers.replicaset import ReplicaSetController
 from netpod.controllers.serviceaccount import ServiceAccountController
 from netpod.controllers.statefulset import StatefulSetController
+from netpod.controllers.ttlafterfinished import TtlAfterFinishedController
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +35,13 @@ class ControllersConfig:
         pod_cidrs: The cluster's pod networks, one per family, each with the prefix length of a node's part.
         nodes: How long a node may be silent.
         pod_gc_quarantine: Seconds until the pods of a deleted node are given up.
+        job_backoff: Seconds until the first failed pod of a Job is replaced.
     """
 
     pod_cidrs: tuple[tuple[Network, int], ...] = ((ipaddress.IPv4Network("10.244.0.0/16"), 24),)
     nodes: nodelifecycle.Periods = field(default_factory=nodelifecycle.Periods)
     pod_gc_quarantine: float = 40.0
+    job_backoff: float = jobs.BACKOFF_FIRST
 
 
 async def run(
@@ -75,6 +79,8 @@ def loops(
         DeploymentController(context),
         DaemonSetController(context),
         StatefulSetController(context),
+        JobController(context, config.job_backoff),
+        TtlAfterFinishedController(context),
         EndpointSliceController(context),
         EndpointsController(context),
         GarbageCollector(context),
