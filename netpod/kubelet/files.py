@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netpod.api.core import ConfigMap, Secret
 from netpod.client.informer import Informers
+from netpod.errors import ApiError
 from netpod.kubelet import sources, starting
 from netpod.kubelet.refusal import CannotStart
 
@@ -85,9 +86,12 @@ class Files:
         self._stale = False
         try:
             worker.volumes = await starting.volumes(worker.node, worker.pod, worker.pod_ip)
-        except CannotStart as error:
+        except (CannotStart, ApiError) as error:
             self._stale = True
-            worker.event("Warning", error.reason, str(error))
+            if isinstance(error, CannotStart):
+                worker.event("Warning", error.reason, str(error))
+            else:
+                log.info("cannot prepare volumes of pod %s: %s", worker.pod.metadata.name, error)
             self._retry_at = now + self._pause
             self._pause = min(self._pause * 2, RETRY_SECONDS[1])
             worker.wake_in(self._retry_at - now)

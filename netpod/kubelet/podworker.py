@@ -178,10 +178,12 @@ class PodWorker:
             return False
         if not self.node.sandboxes.networked and not self.pod.spec.host_network:
             return False  # the agent pokes when the node has its pod CIDR
-        if not await self._files.sync():
+        complete = await self._files.sync()
+        if not complete and self.sandbox is None:
             return False
+        # One that runs already, and that this kubelet took over, keeps its address whatever its volumes lack now.
         await self._ensure_sandbox()
-        if await self._initialize():
+        if complete and await self._initialize():
             for item in self.pod.spec.containers:
                 await self._instances.ensure(item, self.units[item.name])
         return False

@@ -84,7 +84,7 @@ def test_its_environment(lab: Lab) -> None:
             await lab.client.create(
                 Secret(metadata=ObjectMeta(name="s", namespace="default"), data={"p": "c2VjcmV0"})
             )
-            web = {"apiVersion": "v1", "kind": "Service"}
+            web: dict[str, Any] = {"apiVersion": "v1", "kind": "Service"}
             web |= {"metadata": {"name": "web", "namespace": "default"}}
             web |= {"spec": {"ports": [{"port": 81}]}}
             await lab.client.create(codec.decode(Service, web))
@@ -338,5 +338,28 @@ def test_exec_from_outside(lab: Lab) -> None:
                 ),
             )
             assert code == 5
+
+    asyncio.run(main())
+
+
+def test_a_program_and_its_volumes_survive_the_kubelet(lab: Lab) -> None:
+    """A new kubelet adopts a pod as it is, even when the source of its volume is gone meanwhile."""
+
+    async def main() -> None:
+        async with lab.running():
+            names = ObjectMeta(name="cm", namespace="default")
+            await lab.client.create(ConfigMap(metadata=names, data={"k": "v"}))
+            volumes = [{"name": "v", "configMap": {"name": "cm"}}]
+            mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+            await lab.create("p", containers=[host("exec sleep 60", **mounts)], volumes=volumes)
+            before = await lab.ready("p")
+            lab.kill("kubelet")
+            await lab.client.delete(ConfigMap, "cm", "default")
+            lab.start_kubelet()
+            await lab.create("later")
+            await lab.ready("later")
+            after = await lab.ready("p")
+            assert first(after).container_id == first(before).container_id
+            assert after.status.pod_ip == before.status.pod_ip
 
     asyncio.run(main())
