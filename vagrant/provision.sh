@@ -17,12 +17,15 @@ die() { printf 'provision: %s\n' "$*" >&2; exit "${2:-1}"; }
 # Program (or file), and the package it comes from. A result is looked for, not an action repeated.
 readonly -a runtime=(
   ip:iproute2 iptables-restore:iptables nft:nftables haproxy:haproxy catatonit:catatonit conntrack:conntrack
-  unshare:util-linux modprobe:kmod ping:iputils-ping curl:curl ps:procps
+  crun:crun unshare:util-linux setpriv:util-linux modprobe:kmod ping:iputils-ping curl:curl ps:procps
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 # python-iptables compiles a C helper; the rest comes as wheels.
 readonly -a build=(python3:python3 gcc:gcc /usr/include/stdlib.h:libc6-dev)
-readonly -a testing=(git:git openssl:openssl)
+# Real servers and tools that the tests hold netpod against.
+readonly -a testing=(
+  git:git openssl:openssl ipset:ipset skopeo:skopeo umoci:umoci nginx:nginx-light etcd:etcd-server etcdctl:etcd-client
+)
 
 installed() {
   local what=$1
@@ -44,19 +47,22 @@ install_packages() {
   mapfile -t packages < <(missing_packages "$@" | sort -u)
   if [ ${#packages[@]} -eq 0 ]; then say "packages: all there"; return; fi
   say "packages: installing ${packages[*]}"
-  # Installing haproxy must not start a service on the machine: netpod runs its own, inside a pod.
-  local masked=
-  if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" haproxy "* ]]; then
-    systemctl mask --runtime --quiet haproxy.service && masked=yes
-  fi
+  # Installing a server must not start it on the machine: netpod runs its own, inside pods.
+  local -a masked=()
+  local service
+  for service in haproxy nginx etcd; do
+    if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" $service"* ]]; then
+      systemctl mask --runtime --quiet "$service.service" && masked+=("$service.service")
+    fi
+  done
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q >/dev/null || die "cannot update the package lists; see apt-get update"
   apt-get install -y -q --no-install-recommends "${packages[@]}" >"$log" 2>&1 ||
     { tail -20 "$log" >&2; die "cannot install ${packages[*]}"; }
-  if [ -n "$masked" ]; then
-    systemctl unmask --runtime --quiet haproxy.service
-    systemctl disable --quiet haproxy.service 2>/dev/null || true
-  fi
+  for service in "${masked[@]}"; do
+    systemctl unmask --runtime --quiet "$service"
+    systemctl disable --quiet "$service" 2>/dev/null || true
+  done
 }
 
 check_python() {

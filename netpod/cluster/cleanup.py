@@ -26,7 +26,7 @@ def clusters() -> list[str]:
     found: set[str] = set()
     for root in (Path("/run/netpod"), Path("/var/lib/netpod")):
         with contextlib.suppress(FileNotFoundError):
-            found |= {entry.name for entry in root.iterdir() if entry.is_dir()}
+            found |= {it.name for it in root.iterdir() if it.is_dir() and it.name[0] != "."}
     return sorted(found)
 
 

@@ -53,4 +53,4 @@ class KubeletConfig:
     max_pods: int = 250
     tls: Callable[[], ssl.SSLContext] | None = None
     allow_host_path: tuple[Path, ...] = ()
-    images: Path = Path("/var/lib/netpod-images")
+    images: Path = Path("/var/lib/netpod/.images")

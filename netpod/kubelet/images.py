@@ -29,7 +29,7 @@ from netpod.kubelet.image import Image
 from netpod.kubelet.refusal import CannotStart
 from netpod.linux import process
 
-STORE = Path("/var/lib/netpod-images")
+STORE = Path("/var/lib/netpod/.images")
 PULL_SECONDS = 600.0
 _LOCAL = ("docker-archive:", "oci-archive:", "oci:", "dir:", "docker:")
 
