@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from netpod.api import codec, meta, registry
-from netpod.api.core import Event
 from netpod.api.meta import Object, OwnerReference
 from netpod.controllers import controller, ownership
 from netpod.controllers.controller import Context, Controller

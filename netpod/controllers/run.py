@@ -11,6 +11,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.controllers import jobs, nodelifecycle
 from netpod.controllers.controller import Context
+from netpod.controllers.cronjob import CronJobController
 from netpod.controllers.daemonset import DaemonSetController
 from netpod.controllers.deployment import DeploymentController
 from netpod.controllers.endpoints import EndpointsController
@@ -81,6 +82,7 @@ def loops(
         StatefulSetController(context),
         JobController(context, config.job_backoff),
         TtlAfterFinishedController(context),
+        CronJobController(context),
         EndpointSliceController(context),
         EndpointsController(context),
         GarbageCollector(context),
