@@ -1,6 +1,7 @@
 """The ingress container: HAProxy and its controller, as an ordinary pod.
 
-Environment: KUBECONFIG, how to reach the API server. HTTP listens on the declared port named `http`, else on 80;
+Environment: KUBECONFIG, how to reach the API server; DEFAULT_CERTIFICATE, a PEM file for hosts without one of their
+own. HTTP listens on the declared port named `http`, else on 80; HTTPS on the one named `https`, if there is one.
 GET /healthz answers on the declared port named `health`, if there is one.
 """
 
@@ -52,10 +53,14 @@ def _complain(group: BaseExceptionGroup[NetpodError]) -> None:
 async def _serve(context: AppContext) -> None:
     ports = {port.name: port.container_port for port in context.ports}
     health = ports.get("health")
+    https = ports.get("https")
+    certificate = context.env.get("DEFAULT_CERTIFICATE", "")
     client = Client.kubeconfig(Path(context.env["KUBECONFIG"]))
     haproxy = Haproxy(
         Paths(context.cluster).run / "ingress" / f"{context.uid[:8]}-{os.getpid()}",
         listen=("0.0.0.0", ports.get("http", HTTP_PORT)),
+        tls=("0.0.0.0", https) if https and certificate else None,
+        certificate=Path(certificate).read_text() if certificate else "",
         source=context.pod_ip,
         health=f"0.0.0.0:{health}" if health else "",
     )

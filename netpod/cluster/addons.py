@@ -84,11 +84,18 @@ def _ingress(config: ClusterConfig) -> tuple[Object, ...]:
         spec=ServiceSpec(
             type="LoadBalancer",
             selector=labels,
-            ports=(ServicePort(name="http", port=80, protocol="TCP", target_port="http"),),
+            ports=(
+                ServicePort(name="http", port=80, protocol="TCP", target_port="http"),
+                ServicePort(name="https", port=443, protocol="TCP", target_port="https"),
+            ),
         ),
     )
-    ports = (ContainerPort(name="http", container_port=80, protocol="TCP"),)
-    deployment = _deployment(config, "ingress", labels, "netpod.dev/ingress", ports)
+    ports = (
+        ContainerPort(name="http", container_port=80, protocol="TCP"),
+        ContainerPort(name="https", container_port=443, protocol="TCP"),
+    )
+    certificate = EnvVar(name="DEFAULT_CERTIFICATE", value=str(keys.default_certificate(config)))
+    deployment = _deployment(config, "ingress", labels, "netpod.dev/ingress", ports, certificate)
     return ingress_class, service, deployment
 
 
@@ -98,12 +105,13 @@ def _deployment(
     labels: dict[str, str],
     image: str,
     ports: tuple[ContainerPort, ...],
+    *env: EnvVar,
 ) -> Deployment:
     container = Container(
         name=name,
         image=image,
         ports=ports,
-        env=(EnvVar(name="KUBECONFIG", value=str(keys.kubeconfig(config, name))),),
+        env=(EnvVar(name="KUBECONFIG", value=str(keys.kubeconfig(config, name))), *env),
     )
     # The add-ons belong to the cluster, not to its users: they may stand on the control plane node.
     toleration = Toleration(key=CONTROL_PLANE_TAINT, operator="Exists", effect="NoSchedule")

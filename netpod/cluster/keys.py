@@ -13,6 +13,7 @@ from netpod.cluster.config import ClusterConfig
 ADDONS = ("dns", "ingress")
 ADDONS_GROUP = "system:serviceaccounts:kube-system"
 KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+DEFAULT_NAME = "netpod ingress default certificate"
 _FRESH = "made"
 
 
@@ -20,6 +21,7 @@ def ensure(config: ClusterConfig) -> None:
     """Make the authority, the certificates and the kubeconfigs, where they are missing or near their end."""
     from netpod.api import meta
     from netpod.apiserver import pki
+    from netpod.cluster import selfsigned
 
     authority = pki.Authority(config.paths.pki, meta.now())
     authority.server(pki.server_names([config.control_plane_ip, config.kubernetes_ip]))
@@ -42,12 +44,19 @@ def ensure(config: ClusterConfig) -> None:
             client=authority.client(role, user, [group]),
         )
         _write_private(file, text)
+    # Beside the kubeconfigs, made anew with them: it vouches for nothing, so none has to outlive the other.
+    _write_private(default_certificate(config), selfsigned.pem(DEFAULT_NAME, meta.now()))
     _write_private(config.paths.pki / _FRESH, "")
 
 
 def kubeconfig(config: ClusterConfig, addon: str) -> Path:
     """Where an add-on's kubeconfig lies."""
     return config.paths.run / f"{addon}.kubeconfig"
+
+
+def default_certificate(config: ClusterConfig) -> Path:
+    """Where the ingress' certificate for hosts without one of their own lies, with its key."""
+    return config.paths.run / "ingress.pem"
 
 
 def server_context(config: ClusterConfig) -> ssl.SSLContext:

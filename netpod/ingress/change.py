@@ -4,8 +4,8 @@ New targets, or more addresses than a target has servers, need a reload. Everyth
 names any more, is carried by the runtime API: such a target stays, without address, until the next reload.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from netpod.ingress import haproxy
 from netpod.ingress.haproxy import Config, Maps, Slots
@@ -29,14 +29,15 @@ def plan(running: Config | None, wanted: Config) -> Plan:
     """
     if running is None or not _fits(running.slots, wanted.slots):
         slots = {target: _roomy(target, addresses) for target, addresses in wanted.slots.items()}
-        return Plan(config=Config(slots=slots, maps=wanted.maps), reload=True)
+        return Plan(config=replace(wanted, slots=slots), reload=True)
     slots = {t: assign(old, wanted.slots.get(t, ())) for t, old in running.slots.items()}
     commands = (
+        *_certificates(running.certificates, wanted.certificates),
         *_servers(running.slots, slots, giving=True),
         *_maps(running.maps, wanted.maps),
         *_servers(running.slots, slots, giving=False),
     )
-    return Plan(config=Config(slots=slots, maps=wanted.maps), commands=commands)
+    return Plan(config=replace(wanted, slots=slots), commands=commands)
 
 
 def assign(
@@ -80,6 +81,27 @@ def _servers(old: Slots, new: Slots, *, giving: bool) -> Iterable[str]:
                 yield f"set server {server} addr {after.ip} port {after.port}"
                 if before is None:
                     yield f"set server {server} state ready"
+
+
+def _certificates(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[str]:
+    """Certificates are changed in one transaction each; a payload ends with an empty line.
+
+    Source: HAProxy management guide, "set ssl cert", "add ssl crt-list".
+    """
+    for host, pem in sorted(new.items()):
+        file = haproxy.certificate_file(host)
+        if old.get(host) == pem:
+            continue
+        if host not in old:
+            yield f"new ssl cert {file}"
+        yield f"set ssl cert {file} <<\n{pem}"
+        yield f"commit ssl cert {file}"
+        if host not in old:
+            yield f"add ssl crt-list {haproxy.CERTIFICATES} <<\n{file} {host}\n"
+    for host in sorted(old.keys() - new.keys()):
+        file = haproxy.certificate_file(host)
+        yield f"del ssl crt-list {haproxy.CERTIFICATES} {file}"
+        yield f"del ssl cert {file}"
 
 
 def _maps(old: Maps, new: Maps) -> Iterable[str]:

@@ -7,9 +7,11 @@ Ingress status and events are written beside it, so a slow API server never dela
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
-from netpod.api import codec
+from netpod.api import codec, meta
+from netpod.api.core import Secret
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Key, Object, key_of
 from netpod.api.networking import Ingress, IngressClass
@@ -32,6 +34,8 @@ OWN_SERVICE = Key("kube-system", "ingress")
 GATHER_SECONDS = 0.002
 """How long changes are gathered, so that one `kubectl apply` is one change of HAProxy."""
 RETRY_SECONDS = 1.0
+LONGEST_WAIT = 86400.0
+"""Timers are set for a day at most; a certificate's end may be years away."""
 
 
 class Controller:
@@ -61,11 +65,14 @@ class Controller:
         self._classes = self._informers.of(IngressClass)
         self._services = self._informers.of(Service)
         self._slices = self._informers.of(EndpointSlice)
+        self._secrets = self._informers.of(Secret)
         self._recorder = EventRecorder(client, COMPONENT)
         self._stale = asyncio.Event()
         self._said: set[Problem] = set()
         self._status: WorkQueue[Key] = WorkQueue("ingress status")
         self._needed: frozenset[Key] = frozenset()
+        self._needed_secrets: frozenset[Key] = frozenset()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -81,6 +88,7 @@ class Controller:
             self._classes.subscribe(lambda old, new: self._on_all())
             self._services.subscribe(self._on_service)
             self._slices.subscribe(self._on_slice)
+            self._secrets.subscribe(self._on_secret)
             tasks.create_task(self._status.run(self._write_status), name="ingress status")
             await self._serve()
 
@@ -111,10 +119,23 @@ class Controller:
             self._classes.values(),
             self._services.values(),
             self._slices.values(),
+            self._secrets.values(),
         )
         self._needed = frozenset(Key(t.namespace, t.service) for t in routing.backends)
+        self._needed_secrets = routing.secrets
+        self._wake_at(routing.changes)
         await self._haproxy.apply(compiler.compile(routing))
         self._tell(routing.problems)
+
+    def _wake_at(self, moment: datetime | None) -> None:
+        """Look again when a certificate begins or ends to be valid."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if moment is not None:
+            wait = max(0.0, (moment - meta.now()).total_seconds()) + 0.001
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(wait, LONGEST_WAIT), self._stale.set)
 
     def _tell(self, problems: Iterable[Problem]) -> None:
         """Write an event for each problem that was not there before."""
@@ -152,6 +173,10 @@ class Controller:
                 name = piece.metadata.labels.get(upstream.SERVICE_NAME, "")
                 if Key(key.namespace, name) in self._needed:
                     self._stale.set()
+
+    def _on_secret(self, old: Secret | None, new: Secret | None) -> None:
+        if _key(old, new) in self._needed_secrets:
+            self._stale.set()
 
     async def _write_status(self, key: Key) -> None:
         """Give an Ingress of ours the address of our Service's load balancer."""

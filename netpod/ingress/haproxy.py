@@ -24,6 +24,8 @@ EVERY_HOST = "*"
 """The site of rules without host."""
 HOSTS, EXACT, PREFIX, WHY = "hosts.map", "exact.map", "prefix.map", "why.map"
 MAPS = (HOSTS, EXACT, PREFIX, WHY)
+CERTIFICATES, DEFAULT_CERTIFICATE = "certificates.list", "default.pem"
+"""Which certificate for which name a client asks for (SNI); the one for all others."""
 
 Slots = Mapping[str, tuple[Address | None, ...]]
 """Servers by target id. A server without address is in maintenance, ready to be given one at run time."""
@@ -37,6 +39,7 @@ class Settings:
 
     Attributes:
         bind: Arguments of `bind` in the HTTP frontend, e.g. "0.0.0.0:80" or "fd@7".
+        tls: The same for HTTPS; none leaves certificates aside.
         health: Where GET /healthz says 200 while HAProxy lives, e.g. "0.0.0.0:10254"; "" for nowhere.
         source: Address of this pod, which traced requests come from.
         socket: Path of the runtime API's unix socket.
@@ -44,6 +47,7 @@ class Settings:
     """
 
     bind: tuple[str, ...]
+    tls: tuple[str, ...] = ()
     health: str = ""
     source: str
     socket: str
@@ -56,6 +60,8 @@ class Config:
 
     slots: Slots = field(default_factory=dict)
     maps: Maps = field(default_factory=lambda: {name: {} for name in MAPS})
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    """PEM by host, each in a file of its own, so that changing one is one transaction."""
 
 
 def compile(routing: Routing) -> Config:
@@ -76,7 +82,18 @@ def compile(routing: Routing) -> Config:
     for target, backend in sorted(routing.backends.items()):
         maps[WHY][target.id] = _why(backend)
     slots = {target.id: backend.addresses for target, backend in sorted(routing.backends.items())}
-    return Config(slots=slots, maps=maps)
+    return Config(slots=slots, maps=maps, certificates=dict(sorted(routing.certificates.items())))
+
+
+def certificate_file(host: str) -> str:
+    """Name of a host's certificate file, below the configuration's folder."""
+    return f"certificates/{host.replace('*', '_')}.pem"
+
+
+def certificates_text(hosts: Iterable[str]) -> str:
+    """Return the list of certificates; the first is for whoever asks for none of the others."""
+    lines = [f"{DEFAULT_CERTIFICATE} !*", *(f"{certificate_file(h)} {h}" for h in sorted(hosts))]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _why(backend: Backend) -> str:
@@ -109,7 +126,8 @@ def text(config: Config, settings: Settings) -> str:
     parts = [_HEAD.format(socket=settings.socket, maxconn=settings.maxconn, log=_log_format())]
     if settings.health:
         parts.append(_HEALTH.format(health=settings.health))
-    binds = "\n".join(f"    bind {bind}" for bind in settings.bind)
+    https = [f"{bind} ssl crt-list {CERTIFICATES} alpn h2,http/1.1" for bind in settings.tls]
+    binds = "\n".join(f"    bind {bind}" for bind in (*settings.bind, *https))
     parts.append(_FRONTEND.format(binds=binds, trace=TRACE_HEADER))
     for target, addresses in sorted(config.slots.items()):
         parts.append(_backend(f"svc-{target}", addresses, "", ""))
@@ -144,7 +162,8 @@ def _log_format() -> str:
         "id": '"%ID"',
         "request_id": escaped("var(txn.request)"),
         "client": '"%ci:%cp"',
-        "frontend": '"%ft"',
+        "frontend": '"%f"',
+        "tls": '"%sslv"',
         "local": '"%fi:%fp"',
         "method": '"%HM"',
         "host": escaped("var(txn.host)"),
@@ -182,6 +201,8 @@ global
     default-path config
     stats socket {socket} mode 600 level admin
     stats timeout 1h
+    tune.ssl.cachesize 1000
+    ssl-default-bind-options ssl-min-ver TLSv1.2
     log stdout len 8192 format raw local0
 
 defaults
@@ -233,7 +254,7 @@ frontend http
     http-request set-header X-Request-ID %[unique-id] unless {{ req.hdr(X-Request-ID) -m found }}
     http-request set-var(txn.request) req.hdr(X-Request-ID)
     http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
     http-request set-header X-Forwarded-Host %[req.hdr(Host)]
     http-request set-header X-Forwarded-Port %[dst_port]
     http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \

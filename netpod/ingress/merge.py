@@ -7,13 +7,16 @@ oldest wins, so nobody takes a path away from somebody who has it.
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from netpod.api import meta
+from netpod.api.core import Secret
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Key, key_of
 from netpod.api.networking import HTTPIngressPath, Ingress, IngressBackend, IngressClass
 from netpod.api.service import Service
 from netpod.ingress import classes as ingress_classes
-from netpod.ingress import upstream
+from netpod.ingress import tls, upstream
 from netpod.ingress.model import (
     DEFAULT_BACKEND,
     Backend,
@@ -35,8 +38,13 @@ def merge(
     classes: Iterable[IngressClass],
     services: Iterable[Service],
     slices: Iterable[EndpointSlice],
+    secrets: Iterable[Secret] = (),
+    now: datetime | None = None,
 ) -> Routing:
-    """Merge the Ingresses that are ours into what is served, and say what is wrong with them."""
+    """Merge the Ingresses that are ours into what is served, and say what is wrong with them.
+
+    Certificates that are not valid `now` (UTC; by default the present moment) are not served.
+    """
     known = list(classes)
     ours = [i for i in ingresses if ingress_classes.served(i, known)]
     ours.sort(key=lambda i: (i.metadata.creation_timestamp, key_of(i)))
@@ -53,6 +61,8 @@ def merge(
         backend = backends.get(target)
         if backend is not None and backend.why and not backend.addresses:
             merging.warn(key, "BackendNotFound", backend.why)
+    secret_by_key = {key_of(s): s for s in secrets}
+    served = tls.certificates(ours, secret_by_key, now or meta.now(), merging.warn)
     return Routing(
         sites={
             host: Site(exact=site.exact, prefix=site.prefix, default=site.default)
@@ -61,6 +71,9 @@ def merge(
         default=merging.default,
         backends={target: backends[target] for target in sorted(backends)},
         problems=tuple(dict.fromkeys(merging.problems)),
+        certificates=served.by_host,
+        secrets=frozenset(served.secrets),
+        changes=served.changes,
     )
 
 

@@ -17,6 +17,7 @@ Source: Kubernetes Ingress concept page, "Path types", "Hostname wildcards", "De
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from netpod.api.meta import Key
@@ -114,12 +115,18 @@ class Routing:
         default: The controller's default backend.
         backends: By target, each target that a rule of `sites` or `default` names.
         problems: What is wrong, ordered.
+        certificates: PEM of chain and key by TLS host: `example.com` or `*.foo.com`.
+        secrets: Secrets that are named, whether they exist or not.
+        changes: When a certificate begins or ends to be valid next.
     """
 
     sites: Mapping[str, Site] = field(default_factory=dict)
     default: Rule | None = None
     backends: Mapping[Target, Backend] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    secrets: frozenset[Key] = frozenset()
+    changes: datetime | None = None
 
 
 def normalize_host(header: str) -> str:

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netpod.errors import CommandFailed, KernelError
@@ -41,6 +41,8 @@ class Haproxy:
     Args:
         directory: Where its configuration, maps and runtime socket lie; made, and removed by `run`.
         listen: Address and port of HTTP, e.g. ("0.0.0.0", 80). Port 0 takes a free one, see `port`.
+        tls: Address and port of HTTPS; None serves none.
+        certificate: PEM of the default certificate and its key; needed for HTTPS.
         source: Address of this pod, which traced requests come from.
         health: Where GET /healthz says 200, e.g. "0.0.0.0:10254"; "" for nowhere.
         stdout: File descriptor of the access log; None is this process's stdout.
@@ -51,6 +53,8 @@ class Haproxy:
         directory: Path,
         *,
         listen: tuple[str, int],
+        tls: tuple[str, int] | None = None,
+        certificate: str = "",
         source: str,
         health: str = "",
         stdout: int | None = None,
@@ -58,9 +62,13 @@ class Haproxy:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._stdout = stdout
+        self._certificate = certificate
         self._listener = _listen(*listen)
+        self._tls = _listen(*tls) if tls is not None else None
+        self._listeners = [each for each in (self._listener, self._tls) if each is not None]
         self._settings = Settings(
             bind=(f"fd@{self._listener.fileno()}",),
+            tls=(f"fd@{self._tls.fileno()}",) if self._tls is not None else (),
             health=health,
             source=source,
             socket=str(directory / "haproxy.sock"),
@@ -80,6 +88,11 @@ class Haproxy:
         return number
 
     @property
+    def tls_port(self) -> int:
+        """Port that HTTPS is served on; 0 without."""
+        return int(self._tls.getsockname()[1]) if self._tls is not None else 0
+
+    @property
     def pid(self) -> int:
         """Process id of the HAProxy that takes new connections; 0 while there is none."""
         return self._current.pid if self._current is not None else 0
@@ -91,6 +104,8 @@ class Haproxy:
             CommandFailed: HAProxy rejects the configuration; what ran goes on.
             KernelError: it cannot be started.
         """
+        if self._tls is None:
+            wanted = replace(wanted, certificates={})
         async with self._lock:
             running = self._config if self._current is not None else None
             plan = change.plan(running, wanted)
@@ -146,7 +161,10 @@ class Haproxy:
         said, saying = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             pid = process.spawn(
-                argv, stdout=self._stdout, stderr=saying, pass_fds=[self._listener.fileno()]
+                argv,
+                stdout=self._stdout,
+                stderr=saying,
+                pass_fds=[each.fileno() for each in self._listeners],
             )
             os.close(saying)
             saying = -1
@@ -188,13 +206,22 @@ class Haproxy:
     def _write(self, config: Config) -> None:
         files = {name: haproxy.map_text(entries) for name, entries in config.maps.items()}
         files["haproxy.cfg"] = haproxy.text(config, self._settings)
+        if self._tls is not None:
+            files[haproxy.DEFAULT_CERTIFICATE] = self._certificate
+            files[haproxy.CERTIFICATES] = haproxy.certificates_text(config.certificates)
+        shutil.rmtree(self._directory / "certificates", ignore_errors=True)
+        if config.certificates:
+            (self._directory / "certificates").mkdir(mode=0o700)
+        for host, pem in config.certificates.items():
+            files[haproxy.certificate_file(host)] = pem
         for name, text in files.items():
             (self._directory / name).write_text(text)
 
     async def _stop(self) -> None:
         """Take no more connections, give requests in work a while, and leave nothing."""
         self._current = None
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         loop = asyncio.get_running_loop()
         left = list(self._all)
         for one in left:

@@ -4,6 +4,7 @@ Source: HAProxy management guide, section 9.3, "Unix Socket commands".
 """
 
 import asyncio
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from netpod.errors import KernelError
 BATCH_BYTES = 8000
 """Commands are joined by `;` into lines that fit HAProxy's buffer of 16 KiB."""
 TIMEOUT = 5.0
-_CHANGED = ("IP changed", "port changed", "no need to change")
+_CHANGED = re.compile(
+    r"(IP changed|port changed|no need to change|Transaction (created|updated) |New empty certificate "
+    r"|Committing |Success!|Inserting certificate |Entry '.*' deleted|Certificate '.*' deleted)"
+)
 
 
 async def send(path: Path, command: str) -> str:
@@ -43,7 +47,7 @@ async def apply(path: Path, commands: Iterable[str]) -> None:
     """
     for line in _batches(commands):
         answer = await send(path, line)
-        refused = [said for said in answer.split("\n") if said and not said.startswith(_CHANGED)]
+        refused = [said for said in answer.split("\n") if said and not _CHANGED.match(said)]
         if refused:
             raise KernelError(f"cannot change HAProxy: {refused[0]}")
 
@@ -64,6 +68,13 @@ def _batches(commands: Iterable[str]) -> Iterable[str]:
     batch: list[str] = []
     size = 0
     for command in commands:
+        # A payload ends its line, and begins where the line before it has ended.
+        if "\n" in command:
+            if batch:
+                yield ";".join(batch)
+            batch, size = [], 0
+            yield command
+            continue
         if batch and size + len(command) > BATCH_BYTES:
             yield ";".join(batch)
             batch, size = [], 0

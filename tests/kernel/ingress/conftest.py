@@ -103,7 +103,7 @@ class Proxy:
         return await get(self.haproxy.port, host, path, **headers)
 
     async def serve(self, *objects: Iterable[Any]) -> None:
-        """Serve Ingresses, IngressClasses, Services and EndpointSlices."""
+        """Serve Ingresses, IngressClasses, Services, EndpointSlices and Secrets."""
         await self.haproxy.apply(compiler.compile(merge.merge(*objects)))
 
     async def logged(self, count: int) -> list[Any]:
@@ -119,13 +119,15 @@ def proxy(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Proxy]]:
     """Run HAProxy for the length of an `async with`, and see that nothing of it is left."""
 
     @asynccontextmanager
-    async def running(health: str = "") -> AsyncIterator[Proxy]:
+    async def running(health: str = "", certificate: str = "") -> AsyncIterator[Proxy]:
         log = tmp_path / "access.log"
         stdout = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         directory = Path("/run/netpod-test-ingress")
         haproxy = Haproxy(
             directory,
             listen=("127.0.0.1", 0),
+            tls=("127.0.0.1", 0) if certificate else None,
+            certificate=certificate,
             source="127.0.0.1",
             health=health,
             stdout=stdout,
