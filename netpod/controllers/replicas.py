@@ -14,6 +14,7 @@ from netpod.api import meta
 from netpod.api.apps import ReplicaSet, ReplicaSetStatus
 from netpod.api.meta import Condition
 from netpod.api.pod import Pod
+from netpod.api.workloads import ReplicationController, ReplicationControllerStatus
 from netpod.controllers import pods
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -74,8 +75,11 @@ def _magnitude(moment: datetime | None, now: datetime) -> int:
 
 
 def status(
-    replica_set: ReplicaSet, active: Sequence[Pod], failure: str, now: datetime
-) -> ReplicaSetStatus:
+    replica_set: ReplicaSet | ReplicationController,
+    active: Sequence[Pod],
+    failure: str,
+    now: datetime,
+) -> ReplicaSetStatus | ReplicationControllerStatus:
     """Count the pods.
 
     Args:
@@ -84,7 +88,8 @@ def status(
         failure: Why pods could not be created or deleted, "" when they could.
         now: Present moment.
     """
-    template_labels = replica_set.spec.template.metadata.labels
+    template = replica_set.spec.template
+    template_labels = template.metadata.labels if template is not None else {}
     ready = [pod for pod in active if pods.is_ready(pod)]
     seconds = replica_set.spec.min_ready_seconds
     wanted = replica_set.spec.replicas if replica_set.spec.replicas is not None else 1

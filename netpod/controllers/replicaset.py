@@ -1,4 +1,4 @@
-"""ReplicaSet controller: so many pods of one template, no more and no fewer.
+"""ReplicaSet controller: so many pods of one template, no more and no fewer. It runs ReplicationControllers as well.
 
 Creations are in the view as soon as the API server has answered, deletions in `_leaving`, so a pass over a stale
 cache neither creates nor deletes twice.
@@ -9,16 +9,20 @@ Source: kubernetes pkg/controller/replicaset/replica_set.go.
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 from netpod.api import meta, selectors
 from netpod.api.apps import ReplicaSet
-from netpod.api.meta import Key, ObjectMeta
-from netpod.api.pod import Pod
+from netpod.api.meta import Key, LabelSelector, ObjectMeta
+from netpod.api.pod import Pod, PodTemplateSpec
+from netpod.api.workloads import ReplicationController
 from netpod.controllers import adoption, controller, pods, replicas
 from netpod.controllers.controller import Context, Controller
+from netpod.controllers.view import View
 from netpod.errors import Conflict, NetpodError, NotFound
 
+S = TypeVar("S", ReplicaSet, ReplicationController)
 log = logging.getLogger(__name__)
 
 STATUS_INTERVAL = 0.1
@@ -28,12 +32,22 @@ REFUSED_RETRY = 10.0
 """Seconds until creation is tried again after the API server refused for good (quota, admission)."""
 
 
-class ReplicaSetController:
-    """Keeps every ReplicaSet at its number of pods."""
+class ReplicaSetController(Generic[S]):
+    """Keeps every object of one kind at its number of pods.
 
-    def __init__(self, context: Context) -> None:
-        self._context = context.named("replicaset-controller")
-        self._sets = context.view(ReplicaSet)
+    Args:
+        context: Of the process.
+        cls: ReplicaSet or ReplicationController; they differ in how they select.
+    """
+
+    def __init__(self, context: Context, cls: type[S]) -> None:
+        name = cls.__name__.lower()
+        component = (
+            "replication-controller" if name.startswith("replication") else f"{name}-controller"
+        )
+        self._kind = cls.__name__
+        self._context = context.named(component)
+        self._sets: View[S] = context.view(cls)
         self._pods = context.view(Pod)
         self._sets.index("owner", controller.by_owner)
         self._sets.index("namespace", controller.by_namespace)
@@ -42,7 +56,7 @@ class ReplicaSetController:
         self._leaving: set[str] = set()
         self._status_due: dict[str, float] = {}
         self._loop: Controller[Key] = Controller(
-            "replicaset", self.reconcile, after=[self._sets, self._pods]
+            name, self.reconcile, after=[self._sets, self._pods]
         )
         self._sets.subscribe(self._set_changed)
         self._pods.subscribe(self._pod_changed)
@@ -51,7 +65,7 @@ class ReplicaSetController:
         """Work until cancelled."""
         await self._loop.run()
 
-    def _set_changed(self, old: ReplicaSet | None, new: ReplicaSet | None) -> None:
+    def _set_changed(self, old: S | None, new: S | None) -> None:
         shown = new or old
         assert shown is not None, "a change is a change of something"
         if new is None:
@@ -63,7 +77,7 @@ class ReplicaSetController:
             self._leaving.discard(old.metadata.uid)
         for pod in (old, new):
             owner = meta.controller_of(pod) if pod is not None else None
-            if pod is not None and owner is not None and owner.kind == "ReplicaSet":
+            if pod is not None and owner is not None and owner.kind == self._kind:
                 self._loop.enqueue(Key(pod.metadata.namespace, owner.name))
         if new is not None and not controller.owner_uid(new) and pods.is_active(new):
             for replica_set in self._sets.by("namespace", new.metadata.namespace):
@@ -73,7 +87,7 @@ class ReplicaSetController:
     async def reconcile(self, key: Key) -> None:
         """Bring one ReplicaSet's pods to their number, then write what there is."""
         replica_set = self._sets.get(key)
-        if replica_set is None or replica_set.spec.selector is None:
+        if replica_set is None or not replica_set.spec.selector:
             return
         around = self._pods.by("owner", replica_set.metadata.uid)
         around += [pod for pod in self._pods.by("orphans", key.namespace) if pods.is_active(pod)]
@@ -99,7 +113,7 @@ class ReplicaSetController:
         """Return the owned pods that count."""
         return [p for p in owned if pods.is_active(p) and p.metadata.uid not in self._leaving]
 
-    async def _manage(self, replica_set: ReplicaSet, active: Sequence[Pod]) -> NetpodError | None:
+    async def _manage(self, replica_set: S, active: Sequence[Pod]) -> NetpodError | None:
         """Create or delete the difference; return the first failure."""
         wanted = replica_set.spec.replicas if replica_set.spec.replicas is not None else 1
         missing = wanted - len(active)
@@ -112,7 +126,7 @@ class ReplicaSetController:
             return await self._delete(replica_set, order[: min(-missing, replicas.BURST)])
         return None
 
-    def _related(self, replica_set: ReplicaSet) -> list[Pod]:
+    def _related(self, replica_set: S) -> list[Pod]:
         """Return the active pods of all ReplicaSets that share this one's owner."""
         owner = controller.owner_uid(replica_set)
         siblings = self._sets.by("owner", owner) if owner else [replica_set]
@@ -120,7 +134,7 @@ class ReplicaSetController:
             [pod for sibling in siblings for pod in self._pods.by("owner", sibling.metadata.uid)]
         )
 
-    async def _create(self, replica_set: ReplicaSet, count: int) -> NetpodError | None:
+    async def _create(self, replica_set: S, count: int) -> NetpodError | None:
         wanted = _new_pod(replica_set)
         failures: list[NetpodError] = []
 
@@ -144,7 +158,7 @@ class ReplicaSetController:
                 return failures[0]
         return None
 
-    async def _delete(self, replica_set: ReplicaSet, doomed: Sequence[Pod]) -> NetpodError | None:
+    async def _delete(self, replica_set: S, doomed: Sequence[Pod]) -> NetpodError | None:
         failures: list[NetpodError] = []
         self._leaving.update(pod.metadata.uid for pod in doomed)
 
@@ -172,7 +186,7 @@ class ReplicaSetController:
         return failures[0] if failures else None
 
     async def _write_status(
-        self, key: Key, seen: ReplicaSet, active: Sequence[Pod], error: NetpodError | None
+        self, key: Key, seen: S, active: Sequence[Pod], error: NetpodError | None
     ) -> None:
         """Write the counts if they changed; while pods are on their way, not more than ten times a second."""
         current = self._sets.get(key)
@@ -201,13 +215,16 @@ class ReplicaSetController:
         )
 
 
-def _query(replica_set: ReplicaSet) -> selectors.LabelQuery:
-    return selectors.from_label_selector(replica_set.spec.selector)
+def _query(replica_set: ReplicaSet | ReplicationController) -> selectors.LabelQuery:
+    selector = replica_set.spec.selector
+    if isinstance(selector, Mapping):
+        selector = LabelSelector(match_labels=selector)
+    return selectors.from_label_selector(selector)
 
 
-def _new_pod(replica_set: ReplicaSet) -> Pod:
+def _new_pod(replica_set: ReplicaSet | ReplicationController) -> Pod:
     """Return the pod the template describes, owned by its ReplicaSet."""
-    template = replica_set.spec.template
+    template = replica_set.spec.template or PodTemplateSpec()
     return Pod(
         metadata=ObjectMeta(
             generate_name=f"{replica_set.metadata.name}-",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from netpod.api.apps import ReplicaSet
+from netpod.api.workloads import ReplicationController
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
@@ -14,6 +16,7 @@ from netpod.controllers.controller import Context
 from netpod.controllers.cronjob import CronJobController
 from netpod.controllers.daemonset import DaemonSetController
 from netpod.controllers.deployment import DeploymentController
+from netpod.controllers.disruption import DisruptionController
 from netpod.controllers.endpoints import EndpointsController
 from netpod.controllers.endpointslice import EndpointSliceController
 from netpod.controllers.garbagecollector import GarbageCollector
@@ -76,13 +79,15 @@ def loops(
         ServiceAccountController(context),
         NodeIpamController(context, config.pod_cidrs),
         NodeLifecycleController(context, config.nodes),
-        ReplicaSetController(context),
+        ReplicaSetController(context, ReplicaSet),
+        ReplicaSetController(context, ReplicationController),
         DeploymentController(context),
         DaemonSetController(context),
         StatefulSetController(context),
         JobController(context, config.job_backoff),
         TtlAfterFinishedController(context),
         CronJobController(context),
+        DisruptionController(context),
         EndpointSliceController(context),
         EndpointsController(context),
         GarbageCollector(context),
