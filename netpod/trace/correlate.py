@@ -46,7 +46,8 @@ def build_walks(frames: Iterable[Frame], topology: Topology, start_ns: int) -> l
             tap=Tap(netns=frame.netns, interface=frame.interface, direction=direction),
             time_ns=frame.time_ns - start_ns,
             packet=packet,
-            for_us=frame.for_us,
+            # A bridge takes whatever comes in by its ports, whoever it is addressed to.
+            for_us=frame.for_us or topology.bridge_port(frame.netns, frame.interface),
         )
         walks = groups.setdefault(packet.fingerprint, [])
         # A retransmitted SYN-ACK or RST is the same in every header (its IP id is 0): it starts again where it began.

@@ -247,9 +247,8 @@ class NatRewrite:
     @property
     def kind(self) -> str:
         """Which side changed: DNAT, SNAT, or both."""
-        destination = self.before.destination != self.after.destination
-        source = self.before.source != self.after.source
-        return " + ".join(["DNAT"] * destination + ["SNAT"] * source)
+        changed = zip(("SNAT", "DNAT"), self.before, self.after, strict=True)
+        return " + ".join(sorted(name for name, old, new in changed if old != new))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,10 +391,7 @@ class Trace:
         return tuple(hop for step in self.steps for hop in step.hops)
 
     def hop(self, *, chain: str = "*", netns: str = "*") -> Hop | None:
-        """Return the first hop in a namespace at which a rule of a chain was met; both may have wildcards.
-
-        `path.hop(chain="KUBE-SVC-*")` is where kube-proxy chose an endpoint; None when nothing matches.
-        """
+        """Return the first hop in a namespace where a rule of a chain was met, or None; both may have wildcards."""
         for hop in self.hops:
             met = chain == "*" or any(fnmatchcase(rule.chain, chain) for rule in hop.rules)
             if met and fnmatchcase(hop.netns, netns):

@@ -192,10 +192,13 @@ def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool
             lap("arm")
             started_at = time.time_ns()
             answer = probe.send()
+            ended_at = time.time_ns()
             probe.close()
             lap("request")
             flow = Flow(probe.source, probe.destination)
-            record = _drain(request, ears, flow, answer, started_at, logged=_logged(request, world))
+            record = _drain(
+                request, ears, flow, answer, started_at, ended_at, logged=_logged(request, world)
+            )
             lap("drain")
         lap("disarm")
     lap("close")
@@ -248,6 +251,7 @@ def _drain(
     flow: Flow,
     answer: Answer,
     started_at_ns: int,
+    ended_at_ns: int,
     *,
     logged: bool,
 ) -> Record:
@@ -259,7 +263,7 @@ def _drain(
         answer=answer,
         flow=flow,
         started_at_ns=started_at_ns,
-        ended_at_ns=time.time_ns(),
+        ended_at_ns=ended_at_ns,
         has_log=ears.log.readable,
         wants_log=logged,
         drop_note=ears.drop_note,

@@ -16,7 +16,7 @@ from netpod.trace.packet import VXLAN_PORTS
 from netpod.trace.sources.frames import Frame
 
 SNAP_LENGTH = 2048
-BUFFER = 8 << 20
+BUFFER = 32 << 20
 SO_TIMESTAMPNS = 35
 SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE = 33

@@ -10,6 +10,8 @@ from ipaddress import IPv4Address
 from netpod.trace.model import Address, CtEntry, Flow
 from netpod.trace.sources import netlink
 
+BUFFER = 32 << 20
+"""Bytes at most: events of everybody's connections come, some 500 bytes each."""
 _GROUPS = (1, 2, 3)
 """NFNLGRP_CONNTRACK_NEW, _UPDATE, _DESTROY."""
 _NEW, _DELETE = 1 << 8, (1 << 8) | 2
@@ -21,7 +23,7 @@ class Conntrack:
     """Conntrack events of one network namespace; open it before the connection, only then are they sent."""
 
     def __init__(self, netns_name: str) -> None:
-        self._events = netlink.EventSocket(netns_name, _GROUPS)
+        self._events = netlink.EventSocket(netns_name, _GROUPS, buffer=BUFFER)
         self.netns = netns_name
 
     @property

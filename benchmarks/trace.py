@@ -1,0 +1,172 @@
+"""What a trace costs, and whether it stays whole among noise.
+
+    python benchmarks/trace.py [--traces 100] [--noise 3]
+
+Run as root in private namespaces, e.g. `unshare --net --mount --pid --fork --mount-proc`, with a cluster up
+(`netpod demo`). Prints one line per number; compares each with its target.
+"""
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from netpod.client.blocking import BlockingClient
+from netpod.linux import netns, process
+from netpod.paths import Paths
+from netpod.trace import awaitable, run
+from netpod.trace.listen import EVERYTHING
+from netpod.trace.model import Trace, Verdict
+from netpod.trace.probe import Probe
+from netpod.trace.run import Question
+from netpod.trace.sources import afpacket
+from netpod.trace.topology import Place, Role
+
+URL = "http://example.com/"
+
+
+def main() -> int:
+    """Measure everything; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cluster", default="netpod")
+    parser.add_argument("--traces", type=int, default=100)
+    parser.add_argument("--noise", type=int, default=3)
+    options = parser.parse_args()
+    paths = Paths(options.cluster)
+    objects = awaitable.observe_objects(BlockingClient(paths.api_socket))
+    missed = 0
+
+    def say(name: str, value: float, unit: str, target: float, *, most: bool = True) -> None:
+        nonlocal missed
+        good = value <= target if most else value >= target
+        missed += not good
+        sign = "≤" if most else "≥"
+        print(
+            f"{name:<52} {value:10.2f} {unit:<8} target {sign} {target:g}  {'ok' if good else 'MISSED'}"
+        )
+
+    def command() -> float:
+        began = time.monotonic()
+        process.run(
+            [sys.executable, "-c", "from netpod_cli.main import entry; entry()", "trace", URL]
+        )
+        return (time.monotonic() - began) * 1000
+
+    say(
+        "netpod trace, Enter to output, p50 of 7",
+        statistics.median(command() for _ in range(7)),
+        "ms",
+        700,
+    )
+
+    question = Question(target=URL)
+    bare = [_bare(paths, objects, question) for _ in range(40)]
+    traced = [run.trace(paths, question, objects).duration_ns / 1e6 for _ in range(20)]
+    timed = [
+        run.follow(paths, question, objects, timing=True).trace.duration_ns / 1e6 for _ in range(20)
+    ]
+    base = statistics.median(bare)
+    print(f"{'a bare request, p50':<52} {base:10.2f} ms")
+    say("added by a trace, p50", statistics.median(traced) - base, "ms", 2)
+    say("added by --timing, p50", statistics.median(timed) - base, "ms", 0.7)
+
+    with _noise(paths, options.noise) as sent:
+        found = [run.trace(paths, question, objects) for _ in range(options.traces)]
+    print(f"{'requests of noisy clients meanwhile':<52} {len(sent):10}")
+    whole = sum(_whole(trace) for trace in found)
+    for trace in found:
+        if not _whole(trace):
+            lost = [f"{r.source} {r.lost}" for r in trace.sources if r.lost]
+            print(f"  not whole: {trace.verdict}: {trace.sentence} {lost}")
+    say(
+        "traces with every step and the whole rule path",
+        whole,
+        "traces",
+        options.traces,
+        most=False,
+    )
+    say(
+        "rule events lost",
+        sum(r.lost for t in found for r in t.sources if r.source == "nftrace"),
+        "events",
+        0,
+    )
+    rate, lost = _capture(paths)
+    say(f"frames lost at {rate:.0f} packets/s", lost, "frames", 0)
+    return 1 if missed else 0
+
+
+def _bare(paths: Paths, objects: object, question: Question) -> float:
+    from netpod.trace.objects import ClusterObjects
+
+    assert isinstance(objects, ClusterObjects), "objects come from the API"
+    place = Place(netns=paths.netns_outside, role=Role.OUTSIDE)
+    probe = Probe(run.request_of(question, objects, place))
+    began = time.perf_counter()
+    probe.send()
+    took = (time.perf_counter() - began) * 1000
+    probe.close()
+    return took
+
+
+def _whole(trace: Trace) -> bool:
+    """Whether nothing is missing: all steps, and on both legs the rule that chose the endpoint."""
+    chosen = [
+        h for h in trace.hops if any("DNAT" in r.text or "dnat to" in r.text for r in h.rules)
+    ]
+    steps = all(s.verdict is Verdict.DELIVERED for s in trace.steps)
+    return steps and len(chosen) >= 3
+
+
+@contextmanager
+def _noise(paths: Paths, clients: int) -> Iterator[list[int]]:
+    """Clients outside that ask the same URL as fast as they can."""
+    stop, sent = threading.Event(), []
+
+    def ask() -> None:
+        while not stop.is_set():
+            done = process.run(
+                ["curl", "-s", "-o", "/dev/null", "--resolve", "example.com:80:198.51.100.1",
+                 *[URL] * 50], netns=paths.netns_outside, timeout=60,
+            )  # fmt: skip
+            assert done is not None, "curl answers"
+            sent.extend([1] * 50)
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield sent
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _capture(paths: Paths) -> tuple[float, int]:
+    """Send small datagrams for two seconds at 20,000 frames a second and count what the socket lost."""
+    import socket
+
+    capture = afpacket.Capture(paths.netns_edge, EVERYTHING)
+    with netns.socket_in(paths.netns_outside, socket.AF_INET, socket.SOCK_DGRAM, 0) as sock:
+        sock.connect(("203.0.113.1", 9))
+        began, frames, sent = time.monotonic(), 0, 0
+        while (passed := time.monotonic() - began) < 2:
+            while sent < passed * 20_000:
+                try:
+                    sock.send(b"x" * 64)
+                except ConnectionRefusedError:
+                    pass
+                sent += 1
+            frames += len(capture.read())
+    frames += len(capture.read())
+    lost = capture.lost()
+    capture.close()
+    return frames / 2, lost
+
+
+if __name__ == "__main__":
+    sys.exit(main())
