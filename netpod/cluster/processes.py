@@ -129,6 +129,7 @@ def _controllers_config(config: ClusterConfig) -> ControllersConfig:
     return ControllersConfig(
         pod_cidrs=((IPv4Network(config.pod_cidr), 24),),
         nodes=nodelifecycle.Periods(grace=config.node_monitor_grace_seconds),
+        root_ca=(config.paths.pki / "ca.crt").read_text(),
     )
 
 

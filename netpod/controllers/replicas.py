@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import overload
 
 from netpod.api import meta
 from netpod.api.apps import ReplicaSet, ReplicaSetStatus
@@ -72,6 +73,18 @@ def _magnitude(moment: datetime | None, now: datetime) -> int:
         return -1
     age = (now - moment) / timedelta(microseconds=1) * 1000
     return int(math.log2(age)) if age >= 1 else -1
+
+
+@overload
+def status(
+    replica_set: ReplicaSet, active: Sequence[Pod], failure: str, now: datetime
+) -> ReplicaSetStatus: ...
+
+
+@overload
+def status(
+    replica_set: ReplicationController, active: Sequence[Pod], failure: str, now: datetime
+) -> ReplicationControllerStatus: ...
 
 
 def status(

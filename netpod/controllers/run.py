@@ -21,11 +21,13 @@ from netpod.controllers.endpoints import EndpointsController
 from netpod.controllers.endpointslice import EndpointSliceController
 from netpod.controllers.garbagecollector import GarbageCollector
 from netpod.controllers.job import JobController
+from netpod.controllers.mirroring import EndpointSliceMirroringController
 from netpod.controllers.namespace import NamespaceController
 from netpod.controllers.nodeipam import Network, NodeIpamController
 from netpod.controllers.nodelifecycle import NodeLifecycleController
 from netpod.controllers.podgc import PodGarbageCollector
 from netpod.controllers.replicaset import ReplicaSetController
+from netpod.controllers.rootca import RootCaPublisher
 from netpod.controllers.serviceaccount import ServiceAccountController
 from netpod.controllers.statefulset import StatefulSetController
 from netpod.controllers.ttlafterfinished import TtlAfterFinishedController
@@ -40,12 +42,14 @@ class ControllersConfig:
         nodes: How long a node may be silent.
         pod_gc_quarantine: Seconds until the pods of a deleted node are given up.
         job_backoff: Seconds until the first failed pod of a Job is replaced.
+        root_ca: Certificate of the cluster's authority, PEM, for ConfigMap kube-root-ca.crt; "" for none.
     """
 
     pod_cidrs: tuple[tuple[Network, int], ...] = ((ipaddress.IPv4Network("10.244.0.0/16"), 24),)
     nodes: nodelifecycle.Periods = field(default_factory=nodelifecycle.Periods)
     pod_gc_quarantine: float = 40.0
     job_backoff: float = jobs.BACKOFF_FIRST
+    root_ca: str = ""
 
 
 async def run(
@@ -90,6 +94,8 @@ def loops(
         DisruptionController(context),
         EndpointSliceController(context),
         EndpointsController(context),
+        EndpointSliceMirroringController(context),
+        RootCaPublisher(context, config.root_ca),
         GarbageCollector(context),
         NamespaceController(context),
         PodGarbageCollector(context, config.pod_gc_quarantine),
