@@ -7,9 +7,9 @@ names any more, is carried by the runtime API: such a target stays, without addr
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from netpod.ingress import haproxy
+from netpod.ingress import haproxy, sections
 from netpod.ingress.haproxy import Config, Maps, Slots
-from netpod.ingress.model import Address
+from netpod.ingress.model import ENDPOINTS, Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,8 @@ def plan(running: Config | None, wanted: Config) -> Plan:
         *_maps(running.maps, wanted.maps),
         *_servers(running.slots, slots, giving=False),
     )
-    return Plan(config=replace(wanted, slots=slots), commands=commands)
+    config = replace(wanted, slots=slots, options={**running.options, **wanted.options})
+    return Plan(config=config, commands=commands)
 
 
 def assign(
@@ -62,7 +63,7 @@ def _fits(running: Slots, wanted: Slots) -> bool:
 
 def _roomy(target: str, addresses: Sequence[Address | None]) -> tuple[Address | None, ...]:
     """Add free servers up to a power of two, so that a pod more needs no reload; a cluster IP stays one."""
-    room = 4 if target.endswith(":endpoints") else 1
+    room = 4 if ENDPOINTS in target.split(":")[3:] else 1
     while room < len(addresses):
         room *= 2
     return (*addresses, *([None] * (room - len(addresses))))
@@ -74,7 +75,7 @@ def _servers(old: Slots, new: Slots, *, giving: bool) -> Iterable[str]:
             if before == after or giving != (after is not None):
                 continue
             for name in (f"svc-{target}", f"trace-{target}"):
-                server = f"{name}/{haproxy.server(number)}"
+                server = f"{name}/{sections.server(number)}"
                 if after is None:
                     yield f"set server {server} state maint"
                     continue

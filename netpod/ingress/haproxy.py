@@ -15,7 +15,8 @@ the proxy is known before its first packet leaves. HAProxy binds to a source por
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from netpod.ingress.model import Address, Backend, Routing, Rule
+from netpod.ingress import sections
+from netpod.ingress.model import H2C, Address, Backend, Options, Routing, Rule, Target
 
 TRACE_HEADER = "X-Netpod-Trace"
 TRACE_PORTS = (61000, 61999)
@@ -60,6 +61,8 @@ class Config:
 
     slots: Slots = field(default_factory=dict)
     maps: Maps = field(default_factory=lambda: {name: {} for name in MAPS})
+    options: Mapping[str, Options] = field(default_factory=dict)
+    """By target id, of targets that have any."""
     certificates: Mapping[str, str] = field(default_factory=dict)
     """PEM by host, each in a file of its own, so that changing one is one transaction."""
 
@@ -67,22 +70,29 @@ class Config:
 def compile(routing: Routing) -> Config:
     """Turn a routing into targets' addresses and maps; deterministic."""
     maps: dict[str, dict[str, str]] = {name: {} for name in MAPS}
+    ids = {target: _id(target, backend) for target, backend in routing.backends.items()}
     for host, site in sorted(routing.sites.items()):
         name = host or EVERY_HOST
         maps[HOSTS][name] = name
         for path, rule in sorted(site.exact.items()):
-            maps[EXACT][f"{name}#{path}"] = _line(rule)
+            maps[EXACT][f"{name}#{path}"] = _line(rule, ids)
         for path, rule in sorted(site.prefix.items()):
-            maps[PREFIX][f"{name}#{path}"] = _line(rule)
+            maps[PREFIX][f"{name}#{path}"] = _line(rule, ids)
         default = site.default or routing.default
         if default is not None:
-            maps[PREFIX][f"{name}#"] = _line(default)
+            maps[PREFIX][f"{name}#"] = _line(default, ids)
     if routing.default is not None:
-        maps[PREFIX].setdefault(f"{EVERY_HOST}#", _line(routing.default))
+        maps[PREFIX].setdefault(f"{EVERY_HOST}#", _line(routing.default, ids))
     for target, backend in sorted(routing.backends.items()):
-        maps[WHY][target.id] = _why(backend)
-    slots = {target.id: backend.addresses for target, backend in sorted(routing.backends.items())}
-    return Config(slots=slots, maps=maps, certificates=dict(sorted(routing.certificates.items())))
+        maps[WHY][ids[target]] = _why(backend)
+    slots = {ids[target]: backend.addresses for target, backend in sorted(routing.backends.items())}
+    options = {ids[t]: t.options for t in routing.backends if t.options != Options()}
+    return Config(
+        slots=slots,
+        maps=maps,
+        options=options,
+        certificates=dict(sorted(routing.certificates.items())),
+    )
 
 
 def certificate_file(host: str) -> str:
@@ -103,10 +113,15 @@ def _why(backend: Backend) -> str:
     return ", and ".join(filter(None, (backend.why, failing)))
 
 
-def _line(rule: Rule) -> str:
+def _id(target: Target, backend: Backend) -> str:
+    """Name of a target's section; a Service that begins to speak HTTP/2 gets another one."""
+    return f"{target.id}:{H2C}" if backend.h2c else target.id
+
+
+def _line(rule: Rule, ids: Mapping[Target, str]) -> str:
     return "|".join(
         (
-            rule.target.id,
+            ids[rule.target],
             str(rule.target),
             str(rule.ingress),
             rule.path_type,
@@ -129,25 +144,13 @@ def text(config: Config, settings: Settings) -> str:
     https = [f"{bind} ssl crt-list {CERTIFICATES} alpn h2,http/1.1" for bind in settings.tls]
     binds = "\n".join(f"    bind {bind}" for bind in (*settings.bind, *https))
     parts.append(_FRONTEND.format(binds=binds, trace=TRACE_HEADER))
+    parts.append(sections.userlists(config.options.values()))
+    source = f" source {settings.source}:{TRACE_PORTS[0]}-{TRACE_PORTS[1]}"
     for target, addresses in sorted(config.slots.items()):
-        parts.append(_backend(f"svc-{target}", addresses, "", ""))
-        source = f" source {settings.source}:{TRACE_PORTS[0]}-{TRACE_PORTS[1]}"
-        parts.append(_backend(f"trace-{target}", addresses, source, _TRACE_OPTIONS))
+        options = config.options.get(target, Options())
+        for twin, words in (("", ""), (_TRACE_OPTIONS, source)):
+            parts.append(sections.backend(target, addresses, options, twin=twin, source=words))
     return "\n".join(parts)
-
-
-def server(number: int) -> str:
-    """Name of a backend's server by its place."""
-    return f"s{number}"
-
-
-def _backend(name: str, addresses: Iterable[Address | None], source: str, options: str) -> str:
-    lines = [f"backend {name}\n{options}"]
-    for number, address in enumerate(addresses):
-        # A server needs some address to be given another one later.
-        where = str(address) if address is not None else "127.0.0.1:1 disabled"
-        lines.append(f"    server {server(number)} {where}{source}\n")
-    return "".join(lines)
 
 
 def _log_format() -> str:

@@ -5,9 +5,10 @@ oldest wins, so nobody takes a path away from somebody who has it.
 """
 
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from netpod.api import meta
 from netpod.api.core import Secret
@@ -16,7 +17,7 @@ from netpod.api.meta import Key, key_of
 from netpod.api.networking import HTTPIngressPath, Ingress, IngressBackend, IngressClass
 from netpod.api.service import Service
 from netpod.ingress import classes as ingress_classes
-from netpod.ingress import tls, upstream
+from netpod.ingress import options, tls, upstream
 from netpod.ingress.model import (
     DEFAULT_BACKEND,
     Backend,
@@ -25,11 +26,9 @@ from netpod.ingress.model import (
     Rule,
     Site,
     Target,
-    Upstream,
     prefix_key,
 )
 
-UPSTREAM_ANNOTATION = "netpod.dev/upstream"
 _PRINTABLE = frozenset(string.printable) - frozenset(string.whitespace)
 
 
@@ -48,7 +47,8 @@ def merge(
     known = list(classes)
     ours = [i for i in ingresses if ingress_classes.served(i, known)]
     ours.sort(key=lambda i: (i.metadata.creation_timestamp, key_of(i)))
-    merging = _Merging()
+    secret_by_key = {key_of(s): s for s in secrets}
+    merging = _Merging(secret_by_key)
     for ingress in ours:
         merging.add(ingress)
     service_by_key = {key_of(s): s for s in services}
@@ -61,7 +61,6 @@ def merge(
         backend = backends.get(target)
         if backend is not None and backend.why and not backend.addresses:
             merging.warn(key, "BackendNotFound", backend.why)
-    secret_by_key = {key_of(s): s for s in secrets}
     served = tls.certificates(ours, secret_by_key, now or meta.now(), merging.warn)
     return Routing(
         sites={
@@ -72,7 +71,7 @@ def merge(
         backends={target: backends[target] for target in sorted(backends)},
         problems=tuple(dict.fromkeys(merging.problems)),
         certificates=served.by_host,
-        secrets=frozenset(served.secrets),
+        secrets=frozenset(served.secrets | set(filter(None, map(options.auth_secret, ours)))),
         changes=served.changes,
     )
 
@@ -89,7 +88,8 @@ class _Host:
 class _Merging:
     """Routing in the making: rules by host, each place taken by the first who came."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Mapping[Key, Secret]) -> None:
+        self._secrets = secrets
         self.hosts: dict[str, _Host] = {}
         self.problems: list[Problem] = []
         self.named: list[tuple[Key, Target]] = []
@@ -150,19 +150,15 @@ class _Merging:
             where = f"{host or '*'}{path}" if path else "the default backend"
             self.warn(key, "UnsupportedBackend", f"{where} names no Service; it is ignored")
             return None
-        chosen = ingress.metadata.annotations.get(UPSTREAM_ANNOTATION, Upstream.SERVICE)
-        if chosen not in tuple(Upstream):
-            self.warn(
-                key,
-                "InvalidAnnotation",
-                f"{UPSTREAM_ANNOTATION}: {chosen!r} is neither service nor endpoints",
-            )
-            chosen = Upstream.SERVICE
+        chosen, asked = options.of(
+            ingress, host, path, kind, self._secrets, partial(self.warn, key, "InvalidAnnotation")
+        )
         target = Target(
             namespace=key.namespace,
             service=service.name,
             port=service.port.name or str(service.port.number),
-            upstream=Upstream(chosen),
+            upstream=chosen,
+            options=asked,
         )
         self.named.append((key, target))
         return Rule(host=host, path=path, path_type=kind, ingress=key, target=target)

@@ -15,6 +15,7 @@ without host, only to a default backend. ImplementationSpecific means Prefix.
 Source: Kubernetes Ingress concept page, "Path types", "Hostname wildcards", "DefaultBackend".
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,11 +27,51 @@ DEFAULT_BACKEND = "DefaultBackend"
 """What stands as `path_type` of a default backend's rule."""
 
 
+ENDPOINTS, H2C = "endpoints", "h2c"
+"""Words in a target's id, after the port."""
+
+
 class Upstream(StrEnum):
     """Where HAProxy sends requests: to the Service's cluster IP, or past kube-proxy to the pods."""
 
     SERVICE = "service"
     ENDPOINTS = "endpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Options:
+    """What annotations ask for about requests that one rule takes; without any, nothing.
+
+    Attributes:
+        redirect: Plain HTTP is sent to HTTPS.
+        rewrite: (path of the rule, what stands in for it); empty for none.
+        connect_ms: How long a connection may take; 0 is the default, here and below.
+        read_ms: How long a server may say nothing.
+        tunnel_ms: How long a WebSocket may be silent.
+        cookie: Name of the cookie that says which pod a client has; "" for none.
+        rate: Requests per second of one client address; 0 is any number.
+        realm: Of basic authentication.
+        users: (name, hash in the form of crypt(3)).
+        sources: Networks that clients may come from; none is all.
+        refuse: Why nobody is let in; "" when somebody is.
+    """
+
+    redirect: bool = False
+    rewrite: tuple[str, ...] = ()
+    connect_ms: int = 0
+    read_ms: int = 0
+    tunnel_ms: int = 0
+    cookie: str = ""
+    rate: int = 0
+    realm: str = ""
+    users: tuple[tuple[str, str], ...] = ()
+    sources: tuple[str, ...] = ()
+    refuse: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Eight characters that differ between different options."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -41,12 +82,20 @@ class Target:
     service: str
     port: str
     upstream: Upstream = Upstream.SERVICE
+    options: Options = Options()
 
     @property
     def id(self) -> str:
-        """Name without characters HAProxy refuses: `NAMESPACE:SERVICE:PORT`, with `:endpoints` past kube-proxy."""
-        tail = ":endpoints" if self.upstream is Upstream.ENDPOINTS else ""
-        return f"{self.namespace}:{self.service}:{self.port}{tail}"
+        """Name without characters HAProxy refuses: `NAMESPACE:SERVICE:PORT`.
+
+        `:endpoints` follows past kube-proxy, and eight characters that stand for options.
+        """
+        parts = [self.namespace, self.service, self.port]
+        if self.upstream is Upstream.ENDPOINTS:
+            parts.append(ENDPOINTS)
+        if self.options != Options():
+            parts.append(self.options.digest)
+        return ":".join(parts)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service}:{self.port}"
@@ -65,10 +114,14 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """What a target resolves to. `why` says what keeps it from answering, "" when nothing is known to."""
+    """What a target resolves to. `why` says what keeps it from answering, "" when nothing is known to.
+
+    `h2c`: it speaks HTTP/2 without TLS, as gRPC does.
+    """
 
     addresses: tuple[Address, ...] = ()
     why: str = ""
+    h2c: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from netpod.api.meta import Key
 from netpod.api.service import Service, ServicePort
 from netpod.ingress.model import Address, Backend, Target, Upstream
 
+H2C_PROTOCOLS = ("kubernetes.io/h2c", "grpc")
+"""Values of appProtocol that mean HTTP/2 without TLS. Source: KEP-3726; `grpc` is what meshes write."""
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label of an EndpointSlice that names its Service."""
 
@@ -38,13 +40,15 @@ def resolve(
     port = service_port(service, target.port)
     if port is None:
         return Backend(why=f"Service {key} has no TCP port {target.port}")
+    h2c = port.app_protocol in H2C_PROTOCOLS
     addresses = ready_addresses(slices.get(key, ()), port)
     why = "" if addresses else f"Service {key} has no ready endpoints"
     if target.upstream is Upstream.ENDPOINTS or service.spec.cluster_ip == "None":
-        return Backend(addresses=addresses, why=why)
+        return Backend(addresses=addresses, why=why, h2c=h2c)
     if not service.spec.cluster_ip:
         return Backend(why=f"Service {key} has no cluster IP yet")
-    return Backend(addresses=(Address(ip=service.spec.cluster_ip, port=port.port),), why=why)
+    own = Address(ip=service.spec.cluster_ip, port=port.port)
+    return Backend(addresses=(own,), why=why, h2c=h2c)
 
 
 def service_port(service: Service, wanted: str) -> ServicePort | None:
