@@ -11,7 +11,7 @@ from netpod.api.workloads import ReplicationController
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
-from netpod.controllers import jobs, nodelifecycle
+from netpod.controllers import horizontal, jobs, nodelifecycle
 from netpod.controllers.controller import Context
 from netpod.controllers.cronjob import CronJobController
 from netpod.controllers.daemonset import DaemonSetController
@@ -20,6 +20,7 @@ from netpod.controllers.disruption import DisruptionController
 from netpod.controllers.endpoints import EndpointsController
 from netpod.controllers.endpointslice import EndpointSliceController
 from netpod.controllers.garbagecollector import GarbageCollector
+from netpod.controllers.horizontal import HorizontalController
 from netpod.controllers.job import JobController
 from netpod.controllers.mirroring import EndpointSliceMirroringController
 from netpod.controllers.namespace import NamespaceController
@@ -43,6 +44,7 @@ class ControllersConfig:
         pod_gc_quarantine: Seconds until the pods of a deleted node are given up.
         job_backoff: Seconds until the first failed pod of a Job is replaced.
         root_ca: Certificate of the cluster's authority, PEM, for ConfigMap kube-root-ca.crt; "" for none.
+        autoscaling_period: Seconds between two looks at what the pods of an autoscaler use.
     """
 
     pod_cidrs: tuple[tuple[Network, int], ...] = ((ipaddress.IPv4Network("10.244.0.0/16"), 24),)
@@ -50,6 +52,7 @@ class ControllersConfig:
     pod_gc_quarantine: float = 40.0
     job_backoff: float = jobs.BACKOFF_FIRST
     root_ca: str = ""
+    autoscaling_period: float = horizontal.PERIOD
 
 
 async def run(
@@ -92,6 +95,7 @@ def loops(
         TtlAfterFinishedController(context),
         CronJobController(context),
         DisruptionController(context),
+        HorizontalController(context, config.autoscaling_period),
         EndpointSliceController(context),
         EndpointsController(context),
         EndpointSliceMirroringController(context),
