@@ -33,6 +33,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Predict where a request would go, without sending it."),
     "capture": ("capture", "Write packets of pods, nodes or the edge as pcapng."),
     "conntrack": ("conntrack", "List tracked connections, with what they mean."),
+    "policy": ("policy", "Judge connections by the NetworkPolicies, without a packet."),
     "rules": ("rules", "Show a Service's rules on a node, with counters."),
 }
 _SECTIONS = (
@@ -41,7 +42,10 @@ _SECTIONS = (
         "Objects",
         ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec", "port-forward"),
     ),
-    ("Data path", ("trace", "explain", "capture", "conntrack", "rules", "proxy-mode", "curl")),
+    (
+        "Data path",
+        ("trace", "explain", "capture", "conntrack", "rules", "policy", "proxy-mode", "curl"),
+    ),
 )
 
 

@@ -35,6 +35,8 @@ from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
 from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
 from netpod.linux import libc, netns
+from netpod.policy.config import PolicyConfig
+from netpod.policy.sync import Policies
 from netpod.proxy import sync as proxy
 from netpod.proxy.config import Mode, ProxyConfig, Variant
 from netpod.scheduler import scheduler
@@ -236,6 +238,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
     """Kubelet and proxy of one node; this process is in the node's root network namespace."""
     paths = config.paths
     client = Client.unix(paths.api_socket)
+    policies = Policies(client, PolicyConfig(node_name=node.name))
     kubelet = KubeletConfig(
         cluster=config.name,
         node=node.name,
@@ -251,6 +254,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
         pod_cidrs=IPv4Network(config.pod_cidr),
         tls=lambda: keys.kubelet_context(config, node.name),
+        isolate=policies.isolate,
     )
     rules = ProxyConfig(
         cluster=config.name,
@@ -267,5 +271,6 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
             tasks.create_task(proxy.run(client, rules), name="proxy")
+            tasks.create_task(policies.run(), name="policy")
     finally:
         await client.close()

@@ -2,10 +2,11 @@
 
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from netpod.api.pod import Pod
 from netpod.paths import Paths
 
 VERSION = "v1.30.0-netpod"
@@ -35,6 +36,7 @@ class KubeletConfig:
         tls: For the kubelet's own API; None serves none.
         allow_host_path: Directories of the machine that a hostPath volume may be below.
         images: Directory of the local image store.
+        isolate: Comes back when a pod's NetworkPolicies hold for the address it was just given; nothing starts before.
     """
 
     cluster: str
@@ -54,3 +56,4 @@ class KubeletConfig:
     tls: Callable[[], ssl.SSLContext] | None = None
     allow_host_path: tuple[Path, ...] = ()
     images: Path = Path("/var/lib/netpod/.images")
+    isolate: Callable[[Pod, str], Awaitable[None]] | None = None

@@ -219,7 +219,10 @@ class PodWorker:
                 self.sandbox = await self.node.sandboxes.create(self.pod, attempt)
                 self.pod_ip = ""
             if not self.pod_ip:
-                self.pod_ip = await self.node.sandboxes.connect(self.pod, self.sandbox)
+                pod_ip = await self.node.sandboxes.connect(self.pod, self.sandbox)
+                if self.node.config.isolate is not None:
+                    await self.node.config.isolate(self.pod, pod_ip)
+                self.pod_ip = pod_ip
         except NetpodError as error:
             message = f"Failed to create pod sandbox: {error}"
             self.event("Warning", "FailedCreatePodSandBox", message)

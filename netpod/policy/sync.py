@@ -177,8 +177,13 @@ class Policies:
     async def _remove(self) -> None:
         """Have no table."""
         if self._table:
-            await asyncio.to_thread(remove, self._config.netns)
-            self._table = False
+            try:
+                await asyncio.to_thread(remove, self._config.netns)
+            except KernelError as error:
+                # A kernel without nftables has no table either; the first policy will say so.
+                log.warning("cannot remove table %s: %s", TABLE, error)
+            else:
+                self._table = False
         waiting, self._waiting = self._waiting, []
         _release(waiting)
 
