@@ -7,13 +7,13 @@ kept in `unknown` and written back, so that nothing an author wrote is lost on t
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, Union
 
 import orjson
 
-from netpod.api import codec_values, memo, meta, registry, structs
+from netpod.api import codec_values, memo, meta, registry, structs, yamltext
 from netpod.api.codec_values import Decoder
 from netpod.api.meta import Json, Object, Struct
 from netpod.errors import BadRequest
@@ -300,16 +300,7 @@ def load_manifests(text: str | bytes) -> list[dict[str, Json]]:
     Raises:
         BadRequest: the text does not parse, or a document is no object.
     """
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        documents = list(yaml.load_all(text, Loader=_text_dates(loader)))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise BadRequest(f"cannot parse YAML{where}: {problem}") from error
+    documents = yamltext.load(text)
     objects: list[dict[str, Json]] = []
     for number, document in enumerate(documents, 1):
         if document is None:
@@ -324,17 +315,6 @@ def load_manifests(text: str | bytes) -> list[dict[str, Json]]:
         else:
             objects.append(document)
     return objects
-
-
-@functools.cache
-def _text_dates(loader: type) -> type:
-    """Return a loader that leaves timestamps as text, as JSON does."""
-    resolvers: dict[str, Sequence[tuple[str, Any]]] = loader.yaml_implicit_resolvers  # type: ignore[attr-defined]
-    kept = {
-        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-        for first, pairs in resolvers.items()
-    }
-    return type("ManifestLoader", (loader,), {"yaml_implicit_resolvers": kept})
 
 
 __all__ = [

@@ -58,12 +58,12 @@ def int_or_string(value: Json) -> Any:
 
 
 def integer(value: Json) -> Any:
-    """Decode an integer; 3.0 counts, true does not."""
+    """Decode an integer of 64 bits; 3.0 counts, true does not."""
 
-    if type(value) is int:
-        return value
     if type(value) is float and value.is_integer():
-        return int(value)
+        value = int(value)
+    if type(value) is int and -(1 << 63) <= value < 1 << 63:
+        return value
     raise Mismatch("an integer", value)
 
 

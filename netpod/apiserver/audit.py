@@ -3,6 +3,7 @@
 Source: k8s.io/apiserver pkg/apis/audit/v1/types.go, level Metadata, stage ResponseComplete.
 """
 
+import json
 import logging
 import os
 import uuid
@@ -57,7 +58,10 @@ class Audit:
             self._write(_event(request, seen, received, code))
 
     def _write(self, event: dict[str, Json]) -> None:
-        line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        try:
+            line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # bytes in the URL or a header that are no UTF-8
+            line = json.dumps(event).encode() + b"\n"
         try:
             os.write(self._open(), line)
             self._failed = False

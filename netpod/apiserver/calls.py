@@ -162,5 +162,6 @@ def warnings(call: Call, unknown: list[str]) -> tuple[tuple[str, str], ...]:
 
 
 def quoted(text: str) -> str:
-    """A quoted-string for a header."""
+    """A quoted-string for a header, which holds no control characters."""
+    text = "".join(c if c.isprintable() else " " for c in text)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -129,7 +129,8 @@ async def patched(writer: Writer, call: Call) -> Reply:
             current, resource = views.shown(route.resource, objects.plain(kv)), route.resource
         before = current["metadata"]["resourceVersion"]
         data = patch.apply_patch(resource, current, call.content_type, call.body)
-        wanted = data.get("metadata", {}).get("resourceVersion", before)
+        metadata = data.get("metadata")
+        wanted = metadata.get("resourceVersion", before) if isinstance(metadata, dict) else before
         if wanted not in ("", before):
             raise storage.conflict(route.resource, route.name, storage.MODIFIED)
         try:

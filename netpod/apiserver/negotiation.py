@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import orjson
 
 from netpod import errors
-from netpod.api import codec
+from netpod.api import codec, yamltext
 from netpod.api.meta import Json
 from netpod.apiserver import protobuf
 
@@ -76,6 +76,7 @@ def body(data: bytes, content_type: str) -> dict[str, Json]:
             found = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise errors.BadRequest(f"cannot parse JSON: {error}") from error
+        yamltext.check_depth(found)
     elif media in YAML:
         documents = codec.load_manifests(data)
         if len(documents) != 1:

@@ -10,6 +10,7 @@ import jsonpatch
 import jsonpointer
 import orjson
 
+from netpod.api import yamltext
 from netpod.api.registry import Resource
 from netpod.apiserver import patch_strategic
 from netpod.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
@@ -21,6 +22,9 @@ ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
 
 MAX_OPERATIONS = 10_000
 """Most operations one JSON patch may hold, as upstream's maxJSONPatchOperations."""
+
+MAX_COPIED = 3 * 1024 * 1024
+"""Most bytes the copy operations of one JSON patch may add, as upstream's JSONPatchMaxCopyBytes."""
 
 
 def apply_patch(
@@ -76,9 +80,11 @@ def merge_patch(current: Any, patch: Any) -> Any:
 
 def _load(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        patch = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"error decoding patch: {error}") from error
+    yamltext.check_depth(patch)
+    return patch
 
 
 def _json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
@@ -89,8 +95,8 @@ def _json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         )
     try:
-        patched = jsonpatch.JsonPatch(operations).apply(current, in_place=False)
-    except (jsonpatch.InvalidJsonPatch, TypeError) as error:
+        patched = _operate(copy.deepcopy(current), jsonpatch.JsonPatch(operations))
+    except (jsonpatch.InvalidJsonPatch, TypeError, RecursionError) as error:
         raise BadRequest(f"error decoding patch: {_said(error)}") from error
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
         raise Invalid(
@@ -99,9 +105,25 @@ def _json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
     return _object(patched)
 
 
+def _operate(document: Any, patch: jsonpatch.JsonPatch) -> Any:
+    """Apply a patch; what is copied may not add up to more than a body, as each copy can double the object."""
+    copied = 0
+    for operation in patch:
+        if operation.get("op") == "copy" and "from" in operation:
+            copied += len(orjson.dumps(jsonpointer.resolve_pointer(document, operation["from"])))
+            if copied > MAX_COPIED:
+                raise TooLarge(
+                    f"Unable to complete json patch: the accumulated size increase of copy operations in it "
+                    f"is {copied}, exceeding the limit {MAX_COPIED}"
+                )
+        document = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
+    return document
+
+
 def _object(patched: Any) -> dict[str, Any]:
     if not isinstance(patched, dict):
         raise BadRequest("cannot patch object: the patch does not leave a JSON object")
+    yamltext.check_depth(patched)
     return patched
 
 

@@ -72,6 +72,8 @@ def parse(
     watch = is_true(query.get("watch"))
     if rest[0] == "watch" and len(rest) > 1:
         watch, rest = True, rest[1:]
+    # The answer to a HEAD has no body to stream.
+    watch = watch and method != "HEAD"
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]

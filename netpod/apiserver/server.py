@@ -60,6 +60,10 @@ from netpod.store.store import Store
 
 log = logging.getLogger(__name__)
 
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.setLevel(logging.CRITICAL)
+"""aiohttp's words on requests that are no HTTP: one traceback each, which anybody could fill a disk with."""
+
 BODY_LIMIT = 3 * 1024 * 1024
 """Source: k8s.io/apiserver MaxRequestBodyBytes."""
 
@@ -191,6 +195,7 @@ class ApiServer:
             handle,
             handler_cancellation=True,
             access_log=None,
+            logger=_http_log,
             max_line_size=limits.HEADER_LIMIT,
             max_field_size=limits.HEADER_LIMIT,
         )
@@ -327,8 +332,13 @@ async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Ca
         body=await _body(request) if request.body_exists else b"",
         content_type=request.headers.get("Content-Type", ""),
         accept=request.headers.get("Accept", ""),
-        user_agent=request.headers.get("User-Agent", ""),
+        user_agent=_text(request.headers.get("User-Agent", "")),
     )
+
+
+def _text(header: str) -> str:
+    """A header's value without the bytes that are no UTF-8, which nothing could write again."""
+    return header.encode(errors="replace").decode()
 
 
 async def _settled(write: Awaitable[Reply]) -> Reply | Exception:

@@ -1,0 +1,218 @@
+"""What the fuzzer composes its requests of."""
+
+import random
+from typing import Any
+
+MEDIA = (
+    "application/json",
+    "application/yaml",
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/vnd.kubernetes.protobuf",
+    "text/plain",
+    "",
+    "application/json; charset=\x7f",
+)
+ACCEPT = (
+    "",
+    "*/*",
+    "application/json",
+    "application/yaml",
+    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+    "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+    "application/vnd.kubernetes.protobuf",
+    "application/vnd.kubernetes.protobuf,application/json;q=0.9",
+    "text/html;q=x,;;,",
+)
+WORDS = (
+    "",
+    "a",
+    "default",
+    "kube-system",
+    "x" * 300,
+    "-a",
+    "A_b",
+    "a.b",
+    "ü\U0001f600",
+    "\x00",
+    "\ud800",
+    "../..",
+    "a/b",
+    "10.96.0.5",
+    "10.0.0.0/8",
+    "fd00::1",
+    "::ffff:1.2.3.4",
+    "999.1.1.1",
+    "TCP",
+    "ClusterIP",
+    "NodePort",
+    "LoadBalancer",
+    "ExternalName",
+    "None",
+    "Always",
+    "Never",
+    "100m",
+    "1Gi",
+    "1e999",
+    "50%",
+    "-5%",
+    "101%",
+    "2024-01-01T00:00:00Z",
+    "2024-13-01T99:00:00Z",
+    "0001-01-01T00:00:00+99:99",
+    "* * * * *",
+    "true",
+    "null",
+    "replace",
+    "merge",
+    "delete",
+    "http",
+    "networking.k8s.io/x",
+    "[",
+    "(a+)+$",
+    "{{",
+)
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    80,
+    8080,
+    65535,
+    65536,
+    30000,
+    2**31,
+    -(2**31),
+    2**53 + 1,
+    2**63,
+    2**64,
+    1e308,
+    0.5,
+    -0.0,
+)
+SELECTORS = (
+    "a=b",
+    "a in (b,c),!d",
+    "a in (",
+    "a notin ()",
+    "==",
+    ",",
+    "!!a",
+    "metadata.name=a",
+    "metadata.namespace!=x",
+    "spec.nodeName=",
+    "status.phase=Running,metadata.name=b",
+    "spec.x=y",
+    "involvedObject.kind=Pod",
+    "a=" + "b" * 200,
+    "é=ü",
+    "x>1",
+    "x<y",
+    "\\,=\\=",
+    "type=Opaque",
+)
+QUERY = {
+    "labelSelector": SELECTORS,
+    "fieldSelector": SELECTORS,
+    "limit": ("0", "1", "-1", "x", "1e3", "99999999999999999999", "٣", ""),
+    "continue": (
+        "x",
+        "e30",
+        "eyJydiI6MX0",
+        "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6NSwic3RhcnQiOiIvIn0",
+        "é",
+    ),
+    "resourceVersion": ("0", "1", "5", "-1", "x", "99999999999999999999", "9223372036854775808"),
+    "resourceVersionMatch": ("Exact", "NotOlderThan", "x"),
+    "timeoutSeconds": ("1", "-1", "x", "0.1"),
+    "dryRun": ("All", "", "x"),
+    "fieldValidation": ("Strict", "Warn", "Ignore", "x"),
+    "fieldManager": ("f", "x" * 200, "", "ü", "\n"),
+    "force": ("true", "false", "x"),
+    "gracePeriodSeconds": ("0", "30", "-1", "x", "99999999999999999999999"),
+    "propagationPolicy": ("Foreground", "Background", "Orphan", "x"),
+    "orphanDependents": ("true", "x"),
+    "allowWatchBookmarks": ("true", "x"),
+    "sendInitialEvents": ("true", "false", "x"),
+    "includeObject": ("Object", "None", "Metadata", "x"),
+    "pretty": ("true",),
+    "container": ("c", "nope"),
+    "tailLines": ("1", "-1", "x", "99999999999999999999"),
+}
+METHODS = (
+    *(("GET",) * 8),
+    *(("POST",) * 10),
+    *(("PUT",) * 8),
+    *(("PATCH",) * 14),
+    *("DELETE", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW"),
+)
+NAMES = (
+    "a",
+    "b",
+    "c",
+    "default",
+    "kubernetes",
+    "kube-system",
+    "x" * 300,
+    "A_b",
+    "ü",
+    "%",
+    "a:1",
+    "..",
+    "\x00",
+)
+
+POINTERS = (
+    "",
+    "/",
+    "/spec",
+    "/metadata/labels",
+    "/metadata/name",
+    "/spec/containers/0",
+    "/spec/ports/-",
+    "/spec/x/y",
+)
+POINTERS += ("/data/~1", "/a~2", "/metadata/annotations/a", "x", "/spec/ports/01", "/status")
+OPERATIONS = ("add", "remove", "replace", "move", "copy", "test", "x")
+DIFFICULT = (
+    "finalizers",
+    "deletionTimestamp",
+    "ownerReferences",
+    "namespace",
+    "resourceVersion",
+    "uid",
+)
+DELETE_OPTIONS: dict[str, Any] = {
+    "gracePeriodSeconds": 0,
+    "propagationPolicy": "Background",
+    "preconditions": {"uid": "x"},
+    "dryRun": ["All"],
+    "orphanDependents": True,
+}
+
+
+def specs(pick: random.Random) -> dict[str, Any]:
+    """By kind: a spec that is valid."""
+    pod = {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80}]}]}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod}
+    workload = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    scaled = {"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"}
+    kinds = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+    return {
+        "Pod": pod,
+        "Service": {"ports": [{"port": 80, "name": "x"}], "type": pick.choice(kinds)},
+        "Deployment": workload,
+        "ReplicaSet": workload,
+        "StatefulSet": {**workload, "serviceName": "a"},
+        "DaemonSet": workload,
+        "Job": {"template": {**template, "spec": {**pod, "restartPolicy": "Never"}}},
+        "Ingress": {"defaultBackend": {"service": {"name": "a", "port": {"number": 80}}}},
+        "NetworkPolicy": {"podSelector": {}},
+        "PodDisruptionBudget": {"minAvailable": 1, "selector": {}},
+        "HorizontalPodAutoscaler": {"maxReplicas": 3, "scaleTargetRef": scaled},
+        "Lease": {"holderIdentity": "a", "leaseDurationSeconds": 15},
+    }
