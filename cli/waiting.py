@@ -52,7 +52,7 @@ def until(
             return
         if time.monotonic() >= deadline:
             raise NetpodError(f"timed out waiting for {what} on {target.qualified}")
-        _pause(min(pause, deadline - time.monotonic()))
+        rest(min(pause, deadline - time.monotonic()))
         pause = min(pause * 1.5, POLL_SECONDS * 4)
 
 
@@ -69,10 +69,11 @@ def until_gone(api: BlockingClient, target: Target, namespace: str, timeout: flo
     until(api, target, namespace, timeout, gone, "deletion")
 
 
-def _pause(duration: float) -> None:
+def rest(duration: float) -> None:
+    """Do nothing for so many seconds."""
     import select
 
     select.select([], [], [], max(0.0, duration))
 
 
-__all__ = ["seconds", "until", "until_gone"]
+__all__ = ["rest", "seconds", "until", "until_gone"]
