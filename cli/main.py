@@ -23,6 +23,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("describe", "Show objects in detail, with their events."),
     "delete": ("delete", "Delete objects."),
     "scale": ("scale", "Set the number of replicas."),
+    "rollout": ("rollout", "Follow, restart and undo rollouts."),
+    "expose": ("expose", "Make a Service for a workload."),
+    "events": ("events", "List what happened."),
     "wait": ("wait", "Wait for a condition."),
     "logs": ("logs", "Print a container's log."),
     "exec": ("exec", "Run a program inside a pod's namespaces."),
@@ -40,7 +43,10 @@ _SECTIONS = (
     ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "image", "kubeconfig")),
     (
         "Objects",
-        ("apply", "get", "describe", "delete", "scale", "wait", "logs", "exec", "port-forward"),
+        (
+            *("apply", "get", "describe", "delete", "scale", "rollout", "expose", "wait"),
+            *("logs", "exec", "port-forward", "events"),
+        ),
     ),
     (
         "Data path",
