@@ -10,6 +10,9 @@ from netpod.errors import UsageError
 from netpod_cli import context, output
 
 
+_FILE = click.Path(dir_okay=False, resolve_path=True)
+
+
 class Progress:
     """One line on a terminal that says what is being done; silent elsewhere."""
 
@@ -78,11 +81,35 @@ def _cluster() -> str:
     help="What hostPath volumes may be below.  [default: nothing]",
 )
 @click.option(
+    "--publish",
+    multiple=True,
+    metavar="PORT=TARGET",
+    help="Lead a port of 127.0.0.1 to ingress[:443] or svc/NAME:PORT.  [default: 8080=ingress, 8443=ingress:443]",
+)
+@click.option("--no-publish", is_flag=True, help="Open no port of 127.0.0.1 but the API server's.")
+@click.option(
+    "--store",
+    default=None,
+    metavar="etcd://HOST:2379[,HOST:2379...]",
+    help="Keep the objects in an etcd of this cluster's own.  [default: a file of this machine]",
+)
+@click.option("--store-ca", default=None, type=_FILE, help="Who signed etcd's certificates (PEM).")
+@click.option("--store-cert", default=None, type=_FILE, help="Certificate to show to etcd (PEM).")
+@click.option("--store-key", default=None, type=_FILE, help="Its key (PEM).")
+@click.option(
     "--wait/--no-wait", default=True, help="Wait until DNS, ingress and load balancer answer."
 )
 @click.option("--timeout", default="60s", help="How long to wait.", show_default=True)
 @click.option("--retain", is_flag=True, help="Keep a cluster that did not start, to look at it.")
-def up_command(file: Path | None, wait: bool, timeout: str, retain: bool, **options: Any) -> None:
+def up_command(
+    file: Path | None,
+    wait: bool,
+    timeout: str,
+    retain: bool,
+    publish: tuple[str, ...],
+    no_publish: bool,
+    **options: Any,
+) -> None:
     """Start a cluster."""
     from netpod.cluster import config as configuration
     from netpod.cluster import up
@@ -90,6 +117,9 @@ def up_command(file: Path | None, wait: bool, timeout: str, retain: bool, **opti
 
     from_file = configuration.from_file(file) if file else {}
     named = {"name": _cluster()} if _cluster_chosen() or "name" not in from_file else {}
+    if publish and no_publish:
+        raise UsageError("cannot use --publish with --no-publish: choose one")
+    options["publish"] = "" if no_publish else ",".join(publish) or None
     config = configuration.merged(from_file, options, named)
     progress = Progress()
     try:
@@ -102,6 +132,8 @@ def up_command(file: Path | None, wait: bool, timeout: str, retain: bool, **opti
     click.echo(f"cluster/{config.name} started in {started.seconds:.2f} s: {nodes}")
     if wait:
         click.echo(f"kubectl: export KUBECONFIG={started.kubeconfig}")
+        for each in started.published:
+            click.echo(f"published: {each.said}")
 
 
 def _cluster_chosen() -> bool:

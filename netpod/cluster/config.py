@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from netpod.api import codec
+from netpod.cluster import publish
 from netpod.errors import BadRequest, UsageError
 from netpod.paths import Paths
 from netpod.proxy.config import Mode, Variant
@@ -50,6 +51,8 @@ class ClusterConfig:
         iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy mode iptables.
         stand_in: Whether an image that is not on this machine is stood in for.
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
+        publish: Ports of 127.0.0.1 that lead into the cluster, see publish.py; "" for none.
+        dns_forward: Whether cluster DNS asks this machine's name servers for names outside the cluster.
         node_monitor_grace_seconds: After this silence a node is NotReady.
     """
 
@@ -65,6 +68,8 @@ class ClusterConfig:
     proxy_mode: str = Mode.IPTABLES.value
     iptables_variant: str = Variant.NFT.value
     stand_in: bool = True
+    publish: str = publish.DEFAULT
+    dns_forward: bool = False
     allow_host_path: str = ""
     node_monitor_grace_seconds: float = 50.0
 
@@ -152,6 +157,7 @@ class ClusterConfig:
                 f"cannot use nodePortRange {self.node_port_range!r}: write FIRST-LAST within 1-65535"
             )
         check_proxy_mode(self.proxy_mode)
+        publish.parse(self.publish)
         if self.iptables_variant not in list(Variant):
             known = ", ".join(Variant)
             raise UsageError(

@@ -25,7 +25,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.cloud import run as cloud
 from netpod.cloud.run import CloudConfig
-from netpod.cluster import addons, guard, keys, launch, underlay
+from netpod.cluster import addons, forwarder, guard, keys, launch, underlay
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.role import Role
 from netpod.controllers import nodelifecycle
@@ -82,7 +82,7 @@ async def _control_plane(config: ClusterConfig) -> None:
     """API server, controllers, scheduler and cloud; they meet at the API server only."""
     paths = config.paths
     ready = asyncio.Event()
-    store = await open_store(paths.database)
+    store = await open_store(paths.database, config.store_config)
     client = Client.unix(paths.api_socket)
     try:
         listeners = [_local(paths.api_socket), *_remote(config)]
@@ -106,6 +106,7 @@ async def _control_plane(config: ClusterConfig) -> None:
                 name="cloud",
             )
             tasks.create_task(guard.run(config), name="guard")
+            tasks.create_task(forwarder.run(config, informers), name="forwarder")
     finally:
         await client.close()
         await store.close()

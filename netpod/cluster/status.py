@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from netpod.client.blocking import BlockingClient
-from netpod.cluster import cleanup, role
+from netpod.cluster import cleanup, publish, role
 from netpod.cluster import config as configuration
 from netpod.cluster.config import ClusterConfig
+from netpod.cluster.publish import Published
 from netpod.cluster.role import Role
 from netpod.errors import ApiError
 
@@ -32,6 +33,7 @@ class Report:
     api_ready: bool
     nodes_ready: int
     load_balancer: str
+    published: tuple[Published, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -50,6 +52,8 @@ class Report:
         yield "API server", "ready" if self.api_ready else "does not answer"
         yield "nodes ready", f"{self.nodes_ready} of {len(self.config.nodes)}"
         yield "ingress address", self.load_balancer or "none yet"
+        for each in self.published:
+            yield "published", each.said
         yield "memory of all processes (PSS)", megabytes(self.total_pss)
         yield "kubeconfig", str(self.config.paths.kubeconfig)
 
@@ -66,6 +70,10 @@ class Report:
             "apiReady": self.api_ready,
             "nodesReady": self.nodes_ready,
             "ingressAddress": self.load_balancer,
+            "published": [
+                {"listen": f"{publish.ADDRESS}:{p.listen}", "target": p.target, "error": p.error}
+                for p in self.published
+            ],
             "kubeconfig": str(self.config.paths.kubeconfig),
         }
 
@@ -102,6 +110,7 @@ def report(name: str) -> Report:
         api_ready=bool(ready),
         nodes_ready=nodes,
         load_balancer=address,
+        published=publish.load(config.paths),
     )
 
 

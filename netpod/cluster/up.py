@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from netpod.cluster import cleanup, doctor, keys, launch, ready, role, underlay
+from netpod.cluster import cleanup, doctor, keys, launch, publish, ready, role, underlay
 from netpod.cluster.config import ClusterConfig
+from netpod.cluster.publish import Published
 from netpod.errors import UsageError
 from netpod.linux import link, route
 from netpod.paths import Paths
@@ -22,6 +23,7 @@ class Started:
 
     seconds: float
     kubeconfig: Path
+    published: tuple[Published, ...] = ()
 
 
 def up(
@@ -65,7 +67,11 @@ def up(
         if not retain:
             cleanup.cleanup(config.name)
         raise
-    return Started(seconds=time.monotonic() - began, kubeconfig=config.paths.kubeconfig)
+    return Started(
+        seconds=time.monotonic() - began,
+        kubeconfig=config.paths.kubeconfig,
+        published=publish.load(config.paths),
+    )
 
 
 def down(name: str) -> None:
