@@ -4,6 +4,7 @@ node1 172.18.0.3 cni0 10.244.1.0/24 ---eth0--- node2 172.18.0.4 cni0 10.244.2.0/
 """
 
 import contextlib
+import errno
 import itertools
 import selectors
 import socket
@@ -137,11 +138,15 @@ def servers() -> Iterator[None]:
 
 
 def ask(
-    questions: Iterable[Question], expected: set[Question], *, grace: float = 0.06
+    questions: Iterable[Question],
+    expected: set[Question],
+    *,
+    patience: float = 5,
+    grace: float = 0.06,
 ) -> set[Question]:
     """Open all these connections at once and return those that came about.
 
-    Waits for the expected ones, up to 5 s, and so much longer for others.
+    Waits for the expected ones as long as `patience` says, and then `grace` for others; both in seconds.
     """
     poll = selectors.DefaultSelector()
     by_source: dict[str, list[Question]] = {}
@@ -153,7 +158,7 @@ def ask(
             event = selectors.EVENT_WRITE if tcp else selectors.EVENT_READ
             poll.register(sock, event, question)
     answered: set[Question] = set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patience
     until = None
     while time.monotonic() < (until or deadline):
         for key, _ in poll.select(0.01):
@@ -184,3 +189,19 @@ def _open(questions: list[Question]) -> list[tuple[Question, socket.socket]]:
             sock.send(b"?")
         found.append((question, sock))
     return found
+
+
+def connects(netns_name: str, address: str, port: int) -> bool:
+    """Whether a TCP connection from a namespace comes about within 0.2 s."""
+    return _errno(netns_name, address, port) == 0
+
+
+def refused(netns_name: str, address: str, port: int) -> bool:
+    """Whether a TCP connection from a namespace is refused within 0.2 s: it arrived."""
+    return _errno(netns_name, address, port) == errno.ECONNREFUSED
+
+
+def _errno(netns_name: str, address: str, port: int) -> int:
+    with netns.socket_in(netns_name, socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.settimeout(0.2)
+        return sock.connect_ex((address, port))
