@@ -10,30 +10,6 @@ from netpod.errors import UsageError
 from netpod_cli import context, output
 
 
-_FILE = click.Path(dir_okay=False, resolve_path=True)
-
-
-class Progress:
-    """One line on a terminal that says what is being done; silent elsewhere."""
-
-    def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
-
-    def __call__(self, step: str) -> None:
-        """Say what is being done now."""
-        if self._on:
-            click.echo(f"\r\x1b[K{step} ...", nl=False, err=True)
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._on:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _cluster() -> str:
-    return context.paths().cluster
-
-
 @click.command("up", help="Start a cluster on this machine.")
 @click.option(
     "--config",
@@ -87,15 +63,6 @@ def _cluster() -> str:
     help="Lead a port of 127.0.0.1 to ingress[:443] or svc/NAME:PORT.  [default: 8080=ingress, 8443=ingress:443]",
 )
 @click.option("--no-publish", is_flag=True, help="Open no port of 127.0.0.1 but the API server's.")
-@click.option(
-    "--store",
-    default=None,
-    metavar="etcd://HOST:2379[,HOST:2379...]",
-    help="Keep the objects in an etcd of this cluster's own.  [default: a file of this machine]",
-)
-@click.option("--store-ca", default=None, type=_FILE, help="Who signed etcd's certificates (PEM).")
-@click.option("--store-cert", default=None, type=_FILE, help="Certificate to show to etcd (PEM).")
-@click.option("--store-key", default=None, type=_FILE, help="Its key (PEM).")
 @click.option(
     "--wait/--no-wait", default=True, help="Wait until DNS, ingress and load balancer answer."
 )
