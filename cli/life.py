@@ -10,6 +10,27 @@ from netpod.errors import UsageError
 from netpod_cli import context, output
 
 
+class Progress:
+    """One line on a terminal that says what is being done; silent elsewhere."""
+
+    def __init__(self) -> None:
+        self._on = sys.stderr.isatty()
+
+    def __call__(self, step: str) -> None:
+        """Say what is being done now."""
+        if self._on:
+            click.echo(f"\r\x1b[K{step} ...", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._on:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _cluster() -> str:
+    return context.paths().cluster
+
+
 @click.command("up", help="Start a cluster on this machine.")
 @click.option(
     "--config",
