@@ -9,6 +9,8 @@ import click
 from netpod.errors import UsageError
 from netpod_cli import context, output
 
+_FILE = click.Path(dir_okay=False, resolve_path=True)
+
 
 class Progress:
     """One line on a terminal that says what is being done; silent elsewhere."""
@@ -84,6 +86,15 @@ def _cluster() -> str:
     help="Lead a port of 127.0.0.1 to ingress[:443] or svc/NAME:PORT.  [default: 8080=ingress, 8443=ingress:443]",
 )
 @click.option("--no-publish", is_flag=True, help="Open no port of 127.0.0.1 but the API server's.")
+@click.option(
+    "--store",
+    default=None,
+    metavar="etcd://HOST:2379[,HOST:2379...]",
+    help="Keep the objects in an etcd of this cluster's own.  [default: a file of this machine]",
+)
+@click.option("--store-ca", default=None, type=_FILE, help="Who signed etcd's certificates (PEM).")
+@click.option("--store-cert", default=None, type=_FILE, help="Certificate to show to etcd (PEM).")
+@click.option("--store-key", default=None, type=_FILE, help="Its key (PEM).")
 @click.option(
     "--wait/--no-wait", default=True, help="Wait until DNS, ingress and load balancer answer."
 )

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from netpod.api import codec
+from netpod.apiserver.storeconfig import StoreConfig
 from netpod.cluster import publish
 from netpod.errors import BadRequest, UsageError
 from netpod.paths import Paths
@@ -53,6 +54,7 @@ class ClusterConfig:
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
         publish: Ports of 127.0.0.1 that lead into the cluster, see publish.py; "" for none.
         dns_forward: Whether cluster DNS asks this machine's name servers for names outside the cluster.
+        store: Where objects are kept, with its TLS files; see StoreConfig.
         node_monitor_grace_seconds: After this silence a node is NotReady.
     """
 
@@ -71,6 +73,10 @@ class ClusterConfig:
     publish: str = publish.DEFAULT
     dns_forward: bool = False
     allow_host_path: str = ""
+    store: str = ""
+    store_ca: str = ""
+    store_cert: str = ""
+    store_key: str = ""
     node_monitor_grace_seconds: float = 50.0
 
     @property
@@ -129,6 +135,13 @@ class ClusterConfig:
         first, last = self.node_port_range.split("-")
         return int(first), int(last)
 
+    @property
+    def store_config(self) -> StoreConfig:
+        """Which store this cluster's objects are in."""
+        return StoreConfig(
+            url=self.store, ca=self.store_ca, cert=self.store_cert, key=self.store_key
+        )
+
     def check(self, host_routes: Sequence[tuple[IPv4Network, str]] = ()) -> None:
         """Raise unless a cluster can be made of this.
 
@@ -157,6 +170,7 @@ class ClusterConfig:
                 f"cannot use nodePortRange {self.node_port_range!r}: write FIRST-LAST within 1-65535"
             )
         check_proxy_mode(self.proxy_mode)
+        self.store_config.endpoints()
         publish.parse(self.publish)
         if self.iptables_variant not in list(Variant):
             known = ", ".join(Variant)

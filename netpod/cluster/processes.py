@@ -82,7 +82,7 @@ async def _control_plane(config: ClusterConfig) -> None:
     """API server, controllers, scheduler and cloud; they meet at the API server only."""
     paths = config.paths
     ready = asyncio.Event()
-    store = await open_store(paths.database)
+    store = await open_store(paths.database, config.store_config)
     client = Client.unix(paths.api_socket)
     try:
         listeners = [_local(paths.api_socket), *_remote(config)]
