@@ -9,6 +9,7 @@ Sources: etcd v3.4 Documentation/dev-guide/api_grpc_gateway.md; etcdserver/api/v
 
 import asyncio
 import base64
+import io
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -137,7 +138,8 @@ class Gateway:
         raise Unreachable(f"cannot reach store {self._name}: {cause}") from cause
 
     async def _post(self, base: str, path: str, data: bytes) -> Message:
-        async with self._session.post(base + path, data=data) as response:
+        # aiohttp warns of bytes beyond a megabyte: they are copied at once. A file in memory is sent piece by piece.
+        async with self._session.post(base + path, data=io.BytesIO(data)) as response:
             text = await response.read()
         try:
             answer: Message = orjson.loads(text)

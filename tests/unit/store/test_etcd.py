@@ -1,0 +1,395 @@
+"""What only the etcd store promises: members die, freeze and come back, and nothing acknowledged is lost."""
+
+import asyncio
+import datetime
+import ipaddress
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from netpod import errors
+from netpod.store import gateway, receipts
+from netpod.store.etcd import EtcdStore
+from netpod.store.gateway import Target
+from netpod.store.store import EventType, Revision
+from tests.unit.store.members import Members
+
+Start = Callable[..., Members]
+
+
+async def using(
+    target: Target, body: Callable[[EtcdStore], Awaitable[None]], seconds: float = 50
+) -> None:
+    """Run a body with an open store, for a bounded time."""
+    async with asyncio.timeout(seconds):
+        store = await EtcdStore.open(target)
+        try:
+            await body(store)
+        finally:
+            await store.close()
+
+
+def test_killed_members_cost_no_acknowledged_write(members: Start) -> None:
+    """Four writers, a watcher and each of three members killed in turn: all that was acknowledged is there, each
+    counted once, and the watcher saw each revision once and in order."""
+    cluster = members(3)
+    acknowledged: dict[str, tuple[int, bytes]] = {}
+    counted = 0
+
+    async def body(store: EtcdStore) -> None:
+        stop = asyncio.Event()
+        await store.create("/registry/n", b"0")
+        seen: list[tuple[int, str]] = []
+
+        async def write(name: str) -> None:
+            nonlocal counted
+            number = 0
+            while not stop.is_set():
+                number += 1
+                key = f"/registry/w/{name}/{number}"
+                try:
+                    made = await store.create(key, str(number).encode())
+                    acknowledged[key] = (made.mod_revision, made.value)
+                    old = await store.get("/registry/n")
+                    assert old is not None
+                    # The bytes another writer may be writing just now: only the receipt tells ours from theirs.
+                    more = str(int(old.value) + 1).encode()
+                    await store.update("/registry/n", more, old.mod_revision)
+                    counted += 1
+                except (errors.Conflict, errors.Unavailable):
+                    continue
+
+        async def look() -> None:
+            watch = await store.watch("/registry/", Revision(1))
+            while True:
+                for event in await watch.batch():
+                    assert not seen or event.kv.mod_revision > seen[-1][0]
+                    seen.append((event.kv.mod_revision, event.kv.key))
+
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(look())
+            writing = [tasks.create_task(write(name)) for name in "abcd"]
+            for member in range(3):
+                await asyncio.sleep(0.7)
+                cluster.kill(member)
+                await asyncio.sleep(1.5)
+                cluster.start(member)
+                await asyncio.sleep(1.5)
+            stop.set()
+            await asyncio.gather(*writing)
+            newest = (await store.list("/registry/")).revision
+            while not seen or seen[-1][0] < newest:
+                await asyncio.sleep(0.01)
+            looking.cancel()
+
+        found = {kv.key: (kv.mod_revision, kv.value) for kv in (await store.list("/")).items}
+        assert len(acknowledged) > 100
+        assert acknowledged.items() <= found.items()
+        assert found["/registry/n"][1] == str(counted).encode()
+        # Each revision is one write here, and each write has its own: none missed, none twice.
+        history = await store.watch("/registry/", Revision(1))
+        complete = [(it.kv.mod_revision, it.kv.key) for it in await history.batch()]
+        assert seen == complete
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_without_a_quorum_writes_are_unavailable_and_go_on_with_it(
+    members: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of three members acknowledges nothing; with a second one the store works again."""
+    monkeypatch.setattr(gateway, "BOUND_SECONDS", 2.0)
+    monkeypatch.setattr(gateway, "ATTEMPT_SECONDS", 1.0)
+    cluster = members(3)
+
+    async def body(store: EtcdStore) -> None:
+        made = await store.create("/registry/a", b"1")
+        cluster.kill(1)
+        cluster.kill(2)
+        with pytest.raises(errors.Unavailable):
+            await store.update(made.key, b"2", made.mod_revision)
+        with pytest.raises(errors.Unavailable):
+            await store.get(made.key)
+        cluster.start(2)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    found = await store.get(made.key)
+                    break
+                except errors.Unavailable:
+                    continue
+        assert found is not None
+        assert found.value in (b"1", b"2")
+        assert (await store.update(found.key, b"3", found.mod_revision)).value == b"3"
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_a_frozen_member_is_left_for_another(members: Start) -> None:
+    """A member that keeps its connections and says nothing holds up neither writes nor watches for good."""
+    cluster = members(3)
+
+    async def body(store: EtcdStore) -> None:
+        await store.create("/registry/a", b"1")
+        watch = await store.watch("/registry/", store.revision)
+        cluster.freeze(0)
+        try:
+            made = await store.create("/registry/b", b"2")
+            events = await watch.batch()
+            assert [event.kv for event in events] == [made]
+        finally:
+            cluster.thaw(0)
+
+    asyncio.run(using(cluster.target, body))
+
+
+@pytest.mark.parametrize("fate", ["carried out", "dropped", "late"])
+@pytest.mark.parametrize("verb", ["create", "update", "delete"])
+def test_a_lost_answer_is_settled_exactly(members: Start, verb: str, fate: str) -> None:
+    """A connection cut after the request: carried out, the write is told with its revision; not, it is done again;
+    and a request that arrives after it was given up for lost is refused. The write happens once."""
+    cluster = members(1)
+    cut = 0
+    late: list[bytes] = []
+
+    async def body(_: EtcdStore) -> None:
+        async def relay(request: web.Request) -> web.Response:
+            nonlocal cut
+            data = await request.read()
+            if cut:
+                cut -= 1
+                assert request.transport is not None
+                if fate == "carried out":
+                    await forward(request.path, data)
+                request.transport.abort()
+                if fate == "late":
+                    await asyncio.sleep(0.3)
+                    late.append(await forward(request.path, data))
+                return web.Response()
+            return web.Response(body=await forward(request.path, data))
+
+        async def forward(path: str, data: bytes) -> bytes:
+            url = f"http://{cluster.target.endpoints[0]}{path}"
+            async with aiohttp.ClientSession() as session, session.post(url, data=data) as answer:
+                return await answer.read()
+
+        app = web.Application()
+        app.router.add_post("/v3/kv/{tail:.*}", relay)
+        app.router.add_post("/v3/lease/{tail:.*}", relay)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 12999).start()
+        try:
+            # Without its streams: nothing here watches, and a relay of them would be another program.
+            await using(Target(endpoints=("127.0.0.1:12999",)), settle)
+        finally:
+            await runner.cleanup()
+
+    async def settle(store: EtcdStore) -> None:
+        nonlocal cut
+        old = await store.create("/registry/a", b"1")
+        cut = 1
+        if verb == "create":
+            got = await store.create("/registry/b", b"2")
+            assert (got.value, got.create_revision) == (b"2", got.mod_revision)
+        elif verb == "update":
+            got = await store.update(old.key, b"2", old.mod_revision)
+            assert (got.value, got.create_revision) == (b"2", old.create_revision)
+        else:
+            got = await store.delete(old.key, old.mod_revision)
+            assert (got.value, got.create_revision) == (b"1", old.create_revision)
+        assert cut == 0
+        # Not carried out: the fence took one revision, then the write the next.
+        assert got.mod_revision == old.mod_revision + (1 if fate == "carried out" else 2)
+        while fate == "late" and not late:
+            await asyncio.sleep(0.01)
+        assert not any(b'"succeeded":true' in answer for answer in late)
+        assert await store.get(got.key) == (None if verb == "delete" else got)
+        assert (await store.create("/registry/c", b"")).mod_revision == got.mod_revision + 1
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_equal_bytes_of_another_writer_are_not_taken_for_ours(members: Start) -> None:
+    """A write lost on the way, while another server writes the very same: ours is Conflict, not success."""
+    cluster = members(1)
+
+    async def body(store: EtcdStore) -> None:
+        old = await store.create("/registry/n", b"0")
+
+        async def ours(path: str, body: gateway.Message) -> gateway.Message:
+            store._etcd.write = real  # type: ignore[method-assign]
+            await using(cluster.target, lambda other: other.update(old.key, b"1", old.mod_revision))
+            raise gateway.Lost("cut")
+
+        real = store._etcd.write
+        store._etcd.write = ours  # type: ignore[method-assign]
+        with pytest.raises(errors.Conflict):
+            await store.update(old.key, b"1", old.mod_revision)
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_an_expired_receipt_is_replaced(members: Start) -> None:
+    """A receipt or a lease that etcd has dropped costs a write nothing but a second attempt."""
+    cluster = members(1)
+
+    async def body(store: EtcdStore) -> None:
+        made = await store.create("/registry/a", b"1")
+        lease = store._receipts._lease
+        await store._etcd.read("lease/revoke", {"ID": lease})
+        assert not (await store.list(receipts.PREFIX)).items
+        changed = await store.update(made.key, b"2", made.mod_revision)
+        assert await store.get(made.key) == changed
+        assert store._receipts._lease != lease
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_two_servers_share_one_etcd(members: Start) -> None:
+    """What one API server writes, another reads at once and watches; both compare and swap the same key."""
+    cluster = members(1)
+
+    async def body(one: EtcdStore) -> None:
+        async def with_two(two: EtcdStore) -> None:
+            watch = await two.watch("/registry/", two.revision)
+            made = await one.create("/registry/a", b"1")
+            assert await two.get("/registry/a") == made
+            assert [event.kv for event in await watch.batch()] == [made]
+            late = await two.watch("/registry/", Revision(1))
+            assert [event.kv for event in await late.batch()] == [made]
+            await two.update(made.key, b"2", made.mod_revision)
+            with pytest.raises(errors.Conflict):
+                await one.delete(made.key, made.mod_revision)
+            await one.compact(one.revision)
+            with pytest.raises(errors.Expired):
+                await two.watch("/registry/", made.mod_revision)
+
+        await using(cluster.target, with_two)
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_a_value_too_large_is_refused(members: Start) -> None:
+    """Above etcd's own limit, 1.5 MiB, the answer is 413 and nothing is written."""
+    cluster = members(1)
+
+    async def body(store: EtcdStore) -> None:
+        with pytest.raises(errors.TooLarge):
+            await store.create("/registry/big", b"x" * (2 << 20))
+        assert await store.get("/registry/big") is None
+        await store.create("/registry/small", b"x")
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_compaction_behind_a_lagging_feed_ends_the_watches(members: Start) -> None:
+    """A feed whose next revision is compacted ends its watches; to resume them is Expired, to begin anew works."""
+    cluster = members(1)
+
+    async def body(store: EtcdStore) -> None:
+        for i in range(3):
+            await store.create(f"/registry/{i}", b"")
+        watch = await store.watch("/registry/", store.revision)
+        since = watch.revision
+        cluster.kill(0)
+        store._broadcast.revision = Revision(2)  # as far as it had come when it was cut off
+        cluster.start(0)
+        await store.compact(store.revision)
+        with pytest.raises(StopAsyncIteration):
+            await watch.batch()
+        made = await store.create("/registry/z", b"")
+        fresh = await store.watch("/registry/", since)
+        assert [event.kv for event in await fresh.batch()] == [made]
+        with pytest.raises(errors.Expired):
+            await store.watch("/registry/", Revision(2))
+
+    asyncio.run(using(cluster.target, body))
+
+
+def test_keys_read_naturally_with_etcdctl(members: Start, tmp_path: Path) -> None:
+    """etcdctl get --prefix /registry/ shows keys and JSON as they are, and nothing of ours besides."""
+    if shutil.which("etcdctl") is None:
+        pytest.skip("no etcdctl on this machine: apt-get install etcd-client")
+    cluster = members(1)
+
+    async def body(store: EtcdStore) -> None:
+        made = await store.create("/registry/pods/default/web", b'{"kind":"Pod"}')
+        await store.create("/registry/pods/default/gone", b"{}")
+        gone = await store.get("/registry/pods/default/gone")
+        assert gone is not None
+        assert (await store.delete(gone.key, gone.mod_revision)).value == b"{}"
+        watch = await store.watch("/registry/", made.mod_revision)
+        assert [event.type for event in await watch.batch()] == [EventType.PUT, EventType.DELETE]
+
+    asyncio.run(using(cluster.target, body))
+    out = tmp_path / "out"
+    argv = ["etcdctl", "--endpoints", cluster.target.endpoints[0], "get", "--prefix", "/registry/"]
+    actions = [(os.POSIX_SPAWN_OPEN, 1, str(out), os.O_CREAT | os.O_WRONLY, 0o600)]
+    pid = os.posix_spawnp("etcdctl", argv, {**os.environ, "ETCDCTL_API": "3"}, file_actions=actions)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert out.read_text() == '/registry/pods/default/web\n{"kind":"Pod"}\n'
+
+
+def _issue(folder: Path) -> dict[str, Path]:
+    """An authority and one certificate of it for 127.0.0.1, as PEM files."""
+    now = datetime.datetime.now(datetime.UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, it)]) for it in ("ca", "etcd")]
+    files = {}
+    for number, name in enumerate(("ca", "cert")):
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(names[number])
+            .issuer_name(names[0])
+            .public_key(keys[number].public_key())
+            .serial_number(number + 1)
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+                critical=False,
+            )
+            .sign(keys[0], hashes.SHA256())
+        )
+        files[name] = folder / f"{name}.pem"
+        files[name].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files["key"] = folder / "key.pem"
+    files["key"].write_bytes(
+        keys[1].private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+def test_members_and_store_know_each_other_by_certificate(
+    members: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TLS the store writes and watches; without its client certificate it gets in nowhere."""
+    cluster = members(1, **_issue(tmp_path))
+
+    async def body(store: EtcdStore) -> None:
+        watch = await store.watch("/registry/", store.revision)
+        made = await store.create("/registry/a", b"1")
+        assert [event.kv for event in await watch.batch()] == [made]
+
+    asyncio.run(using(cluster.target, body))
+    monkeypatch.setattr(gateway, "BOUND_SECONDS", 0.5)
+    with pytest.raises(errors.Unavailable):
+        asyncio.run(using(replace(cluster.target, cert=None, key=None), body))
+    with pytest.raises(errors.NetpodError, match="cannot read"):
+        asyncio.run(using(replace(cluster.target, ca=tmp_path / "none.pem"), body))
