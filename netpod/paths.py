@@ -5,12 +5,19 @@ Everything of cluster NAME lies below /run/netpod/NAME (gone after a reboot) and
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 NETNS_DIR = Path("/run/netns")
 MARK = "NETPOD_CLUSTER"
 """Environment variable that every process of a cluster carries, so that cleanup can find it."""
+_CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+def is_cluster_name(name: str) -> bool:
+    """Whether a cluster may be called so. Folders that are removed whole carry the name: never `..` or ``."""
+    return _CLUSTER_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

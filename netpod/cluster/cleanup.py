@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from netpod.cluster import config
 from netpod.errors import NetpodError
 from netpod.linux import libc, netns, process
-from netpod.paths import MARK, NETNS_DIR, Paths
+from netpod.paths import MARK, NETNS_DIR, Paths, is_cluster_name
 from netpod.shim import cgroups
 
 _KILL_SECONDS = 10.0
@@ -26,7 +27,7 @@ def clusters() -> list[str]:
     found: set[str] = set()
     for root in (Path("/run/netpod"), Path("/var/lib/netpod")):
         with contextlib.suppress(FileNotFoundError):
-            found |= {it.name for it in root.iterdir() if it.is_dir() and it.name[0] != "."}
+            found |= {it.name for it in root.iterdir() if it.is_dir() and is_cluster_name(it.name)}
     return sorted(found)
 
 
@@ -60,8 +61,10 @@ def cleanup(name: str) -> list[str]:
         What was removed, as `remains` lists it.
 
     Raises:
+        UsageError: no cluster can have that name.
         NetpodError: something could not be removed; it says what.
     """
+    config.check_name(name)
     paths = Paths(name)
     found = remains(name)
     # Without its configuration nothing of the cluster starts again while it is being killed.
