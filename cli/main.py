@@ -1,5 +1,6 @@
 """The `netpod` command: its groups, what all commands share, and error -> message and exit code."""
 
+import errno
 import importlib
 import os
 import sys
@@ -68,10 +69,35 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, _plain_flags(command, rest) if command else rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _SECTIONS:
             with formatter.section(title):
                 formatter.write_dl([(name, _COMMANDS[name][1]) for name in names])
+
+
+def _plain_flags(command: click.Command, args: list[str]) -> list[str]:
+    """Write kubectl's `--wait=false` and `--all=true` the way click reads them."""
+    end = args.index("--") if "--" in args else len(args)
+    flags = {
+        name: option.secondary_opts[:1]
+        for option in command.params
+        if isinstance(option, click.Option) and option.is_flag
+        for name in option.opts
+    }
+    plain: list[str] = []
+    for word in args[:end]:
+        name, _, value = word.partition("=")
+        if name in flags and value in ("true", "false"):
+            plain += [name] if value == "true" else flags[name]
+        else:
+            plain.append(word)
+    return plain + args[end:]
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,6 +133,12 @@ def entry() -> None:
         # Whoever read our output has had enough; Python would complain at exit about the unwritten rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"error: cannot write the output: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def run(argv: list[str]) -> int:
@@ -119,8 +151,16 @@ def run(argv: list[str]) -> int:
     except click.Abort:
         click.echo("interrupted", err=True)
         return 130
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+        said = error.format_message().strip().rstrip(".")
+        click.echo(
+            f"error: {said[:1].lower()}{said[1:]}" + (f"; see {where} --help" if where else ""),
+            err=True,
+        )
         return error.exit_code
     except NetpodError as error:
         click.echo(f"error: {error}", err=True)

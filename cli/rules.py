@@ -2,7 +2,7 @@
 
 import click
 
-from netpod.errors import NotFound
+from netpod.errors import NotFound, UsageError
 from netpod_cli import context
 
 
@@ -21,7 +21,7 @@ def rules_command(service: str, node: str, namespace: str) -> None:
     api = context.api()
     (target,) = context.targets([service if "/" in service else f"svc/{service}"])
     if target.resource.kind != "Service":
-        raise click.UsageError(f"{target.qualified} is no Service")
+        raise UsageError(f"cannot show rules: {target.qualified} is no Service")
     api.request("GET", target.path(namespace))
     config = configuration.load(context.paths().cluster)
     known = [item.name for item in config.nodes]
