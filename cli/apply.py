@@ -5,7 +5,7 @@ from typing import Any
 import click
 import orjson
 
-from netpod.errors import Invalid, NotFound
+from netpod.errors import NotFound
 from netpod_cli import context, output
 from netpod_cli.context import Target
 
@@ -30,7 +30,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 )
 @output.output_option
 @context.namespace_options
-def apply_command(files: tuple[str, ...], dry_run: str, output: str, namespace: str) -> None:
+def apply_command(files: tuple[str, ...], dry_run: str, output: str, namespace: str) -> int:
     """Create or change objects."""
     from netpod_cli import output as printer
 
@@ -40,21 +40,26 @@ def apply_command(files: tuple[str, ...], dry_run: str, output: str, namespace: 
     query = {"fieldManager": "kubectl-client-side-apply", "fieldValidation": "Strict"}
     if dry_run == "server":
         query["dryRun"] = "All"
+    failures = context.Failures()
+    changed: list[dict[str, Any]] = []
     for manifest in manifests:
         target = context.manifest_target(manifest)
         place = str(manifest["metadata"].get("namespace") or namespace)
         if target.resource.namespaced:
             manifest["metadata"]["namespace"] = place
-        try:
+        with failures.said(f"cannot apply {target.qualified}"):
             stored, verb = _apply(api, target, place, manifest, query)
-        except Invalid as error:
-            raise Invalid(_lines(error), causes=error.causes) from error
-        if output and output != "wide":
-            click.echo(target.qualified if output == "name" else printer.dump(stored, output))
-        else:
-            click.echo(
-                f"{target.qualified} {verb}" + (" (server dry run)" if dry_run == "server" else "")
-            )
+            if output not in ("", "wide", "name"):
+                changed.append(stored)
+            elif output == "name":
+                click.echo(target.qualified)
+            else:
+                dry = " (server dry run)" if dry_run == "server" else ""
+                click.echo(f"{target.qualified} {verb}{dry}")
+    if changed:
+        several = {"apiVersion": "v1", "kind": "List", "items": changed}
+        click.echo(printer.dump(changed[0] if len(manifests) == 1 else several, output))
+    return failures.code
 
 
 def _apply(
@@ -83,8 +88,3 @@ def _apply(
     )
     same = changed["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]
     return changed, "unchanged" if same else "configured"
-
-
-def _lines(error: Invalid) -> str:
-    """One line: the message already lists all causes."""
-    return " ".join(str(error).split())

@@ -1,7 +1,8 @@
 """What most commands start with: the cluster's paths, its API, and the objects the arguments name."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,15 +12,24 @@ import click
 from netpod.api import registry
 from netpod.api.registry import Resource
 from netpod.client.blocking import BlockingClient
-from netpod.errors import NotFound, Unavailable, UsageError
-from netpod.paths import Paths
+from netpod.errors import ApiError, NotFound, Unavailable, UsageError
+from netpod.paths import Paths, is_cluster_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def paths() -> Paths:
-    """Names and places of the cluster that --cluster chose."""
-    return Paths(str(click.get_current_context().find_root().obj))
+    """Names and places of the cluster that --cluster chose.
+
+    Raises:
+        UsageError: no cluster can have that name.
+    """
+    name = str(click.get_current_context().find_root().obj)
+    if not is_cluster_name(name):
+        from netpod.cluster import config
+
+        config.check_name(name)
+    return Paths(name)
 
 
 def api() -> BlockingClient:
@@ -162,3 +172,35 @@ def manifest_target(manifest: dict[str, Any]) -> Target:
     """The target that a manifest describes."""
     resource = registry.by_kind(manifest["apiVersion"], manifest["kind"])
     return Target(resource, str(manifest["metadata"].get("name", "")))
+
+
+def manifest_targets(files: Sequence[str], namespace: str) -> list[tuple[Target, str]]:
+    """What files describe, and where: a manifest's own namespace goes before the one given."""
+    return [
+        (manifest_target(manifest), str(manifest["metadata"].get("namespace") or namespace))
+        for manifest in read_manifests(files)
+    ]
+
+
+class Failures:
+    """Errors of some objects among several: each is said in its turn and the others still get theirs.
+
+    Attributes:
+        code: The exit code for all of them together, 0 while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    @contextmanager
+    def said(self, doing: str = "") -> Iterator[None]:
+        """Say an error of the block, after `doing`, and go on; without an API server nothing goes on."""
+        try:
+            yield
+        except Unavailable:
+            raise
+        except ApiError as error:
+            # Validation answers with a line per cause; an error here is one line.
+            message = " ".join(str(error).split())
+            click.echo(f"error: {doing}: {message}" if doing else f"error: {message}", err=True)
+            self.code = error.exit_code

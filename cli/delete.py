@@ -2,7 +2,7 @@
 
 import click
 
-from netpod.errors import NotFound
+from netpod.errors import NotFound, UsageError
 from netpod_cli import context, waiting
 from netpod_cli.context import Target
 
@@ -35,14 +35,12 @@ def delete_command(
     wait: bool,
     timeout: str,
     namespace: str,
-) -> None:
+) -> int:
     """Delete objects."""
     api = context.api()
     found: list[tuple[Target, str]] = []
     if files:
-        for manifest in context.read_manifests(files):
-            place = manifest["metadata"].get("namespace") or namespace
-            found.append((context.manifest_target(manifest), place))
+        found = context.manifest_targets(files, namespace)
     else:
         for target in context.targets(arguments):
             if target.name:
@@ -55,23 +53,28 @@ def delete_command(
                     for item in listing["items"]
                 ]
             else:
-                raise click.UsageError("resource(s) were provided, but no name was specified")
+                raise UsageError("resource(s) were provided, but no name was specified")
     options: dict[str, object] = {"propagationPolicy": cascade.capitalize()}
     if force:
         grace_period = 0
     if grace_period is not None:
         options["gracePeriodSeconds"] = grace_period
     gone: list[tuple[Target, str]] = []
+    failures = context.Failures()
     for target, place in found:
-        try:
-            api.request("DELETE", target.path(place), body=options)
-        except NotFound:
-            if ignore_not_found:
-                continue
-            raise
-        forced = "force deleted" if force else "deleted"
-        click.echo(f'{target.qualified.partition("/")[0]} "{target.name}" {forced}')
-        gone.append((target, place))
+        with failures.said():
+            try:
+                api.request("DELETE", target.path(place), body=options)
+            except NotFound:
+                if ignore_not_found:
+                    continue
+                raise
+            forced = "force deleted" if force else "deleted"
+            click.echo(f'{target.qualified.partition("/")[0]} "{target.name}" {forced}')
+            gone.append((target, place))
+    if not found:
+        click.echo("No resources found", err=True)
     if wait:
         for target, place in gone:
             waiting.until_gone(api, target, place, waiting.seconds(timeout))
+    return failures.code

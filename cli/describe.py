@@ -13,24 +13,27 @@ from netpod_cli.context import Target
 @context.namespace_options
 def describe_command(
     arguments: tuple[str, ...], selector: str, files: tuple[str, ...], namespace: str
-) -> None:
+) -> int:
     """Show objects in detail."""
     from netpod_cli import description
 
     api = context.api()
     if files:
-        found = [context.manifest_target(manifest) for manifest in context.read_manifests(files)]
+        found = context.manifest_targets(files, namespace)
     else:
-        found = context.targets(arguments)
+        found = [(target, namespace) for target in context.targets(arguments)]
+    failures = context.Failures()
     objects: list[tuple[Target, dict[str, object]]] = []
-    for target in found:
-        query = {"labelSelector": selector} if selector else {}
-        data = api.request("GET", target.path(namespace), query=query)
-        items = [data] if target.name else data["items"]
-        objects += [(Target(target.resource, item["metadata"]["name"]), item) for item in items]
-    if not objects:
+    query = {"labelSelector": selector} if selector else {}
+    for target, place in found:
+        with failures.said():
+            data = api.request("GET", target.path(place), query=query)
+            items = [data] if target.name else data["items"]
+            objects += [(Target(target.resource, item["metadata"]["name"]), item) for item in items]
+    if not objects and not failures.code:
         click.echo(f"No resources found in {namespace} namespace.", err=True)
     for number, (target, obj) in enumerate(objects):
         if number:
             click.echo("\n")
         click.echo(description.describe(api, target, obj))
+    return failures.code

@@ -6,7 +6,8 @@ from typing import Any
 import click
 import orjson
 
-from netpod.errors import NotFound
+from netpod.api.registry import Resource
+from netpod.errors import NotFound, UsageError
 from netpod_cli import context, output
 from netpod_cli.context import Target
 
@@ -33,78 +34,100 @@ def get_command(
     ignore_not_found: bool,
     output: str,
     namespace: str,
-) -> None:
+) -> int:
     """List objects."""
     from netpod_cli import output as printer
 
     printer.check_format(output)
+    plain = output in ("", "wide")
     api = context.api()
-    if files:
-        found = [context.manifest_target(manifest) for manifest in context.read_manifests(files)]
-    else:
-        found = context.targets(arguments)
     namespace = "" if all_namespaces else namespace
+    if files:
+        wanted = context.manifest_targets(files, namespace)
+    else:
+        wanted = [(target, namespace) for target in dict.fromkeys(context.targets(arguments))]
+    if watch and (len({target.resource for target, _ in wanted}) > 1 or not plain):
+        raise UsageError("cannot watch: name one kind of object, and no output but wide")
+    if any(target.name for target, _ in wanted):
+        if all_namespaces:
+            raise UsageError("a resource cannot be retrieved by name across all namespaces")
+        if selector or field_selector:
+            raise UsageError("selectors choose among objects; name a resource without a name")
     query = {"labelSelector": selector, "fieldSelector": field_selector}
     query = {name: value for name, value in query.items() if value}
-    if output and output != "wide":
-        _print_objects(api, found, namespace, query, output, ignore_not_found)
-        return
-    shown = 0
-    for target in found:
-        try:
-            data = api.request("GET", target.path(namespace), query=query, accept=printer.TABLE)
-        except NotFound:
-            if not ignore_not_found:
-                raise
-            continue
-        if not data["rows"]:
-            continue
-        text = printer.table(
-            data,
-            wide=output == "wide",
-            namespaces=all_namespaces and target.resource.namespaced,
-            kind=target.qualified.rstrip("/") if len({t.resource for t in found}) > 1 else "",
-            header=not no_headers and not (shown and found[0].resource == target.resource),
-        )
-        if shown and found[0].resource != target.resource:
-            click.echo()
-        click.echo(text)
-        shown += len(data["rows"])
-    if not shown and not watch and not ignore_not_found:
+    failures = context.Failures()
+    found: list[tuple[Target, Any]] = []
+    for target, place in wanted:
+        with failures.said():
+            try:
+                path = target.path(place)
+                accept = printer.TABLE if plain else "application/json"
+                found.append((target, api.request("GET", path, query=query, accept=accept)))
+            except NotFound:
+                if not ignore_not_found:
+                    raise
+    if not plain:
+        _print_objects(found, output, single=len(wanted) == 1 and bool(wanted[0][0].name))
+        return failures.code
+    shown = _print_tables(
+        found, wide=output == "wide", namespaces=all_namespaces, header=not no_headers
+    )
+    if not shown and not watch and not ignore_not_found and not failures.code:
         where = "" if all_namespaces else f" in {namespace} namespace"
         click.echo(f"No resources found{where}.", err=True)
-    if watch:
-        _watch(
-            api, found[0], namespace, query, wide=output == "wide", all_namespaces=all_namespaces
-        )
-
-
-def _print_objects(
-    api: Any,
-    found: list[Target],
-    namespace: str,
-    query: dict[str, str],
-    output_format: str,
-    ignore_not_found: bool,
-) -> None:
-    items: list[dict[str, Any]] = []
-    for target in found:
+    if watch and not failures.code:
+        target, data = found[0]
+        version = str(data["metadata"].get("resourceVersion", ""))
+        if len(found) > 1:
+            raise UsageError("cannot watch: name one object, or none for all")
         try:
-            data = api.request("GET", target.path(namespace), query=query)
-        except NotFound:
-            if ignore_not_found:
-                continue
-            raise
+            _watch(
+                api,
+                target,
+                wanted[0][1],
+                {**query, "resourceVersion": version},
+                wide=output == "wide",
+                all_namespaces=all_namespaces,
+            )
+        except KeyboardInterrupt:
+            return 130
+    return failures.code
+
+
+def _print_tables(
+    found: list[tuple[Target, Any]], *, wide: bool, namespaces: bool, header: bool
+) -> int:
+    """Print one table for each resource and return how many rows they have."""
+    tables: dict[Resource, dict[str, Any]] = {}
+    for target, data in found:
+        if data["rows"]:
+            rows = tables.setdefault(target.resource, {**data, "rows": []})["rows"]
+            rows.extend(data["rows"])
+    several = len({target.resource for target, _ in found}) > 1
+    for number, (resource, data) in enumerate(tables.items()):
+        if number:
+            click.echo()
+        text = output.table(
+            data,
+            wide=wide,
+            namespaces=namespaces and resource.namespaced,
+            kind=Target(resource).qualified.rstrip("/") if several else "",
+            header=header,
+        )
+        click.echo(text)
+    return sum(len(data["rows"]) for data in tables.values())
+
+
+def _print_objects(found: list[tuple[Target, Any]], output_format: str, *, single: bool) -> None:
+    items: list[dict[str, Any]] = []
+    for target, data in found:
         kind = {"apiVersion": target.resource.api_version, "kind": target.resource.kind}
-        items += [kind | item for item in data["items"]] if not target.name else [data]
+        items += [data] if target.name else [kind | item for item in data["items"]]
     if output_format == "name":
         for item in items:
-            click.echo(
-                Target(context.manifest_target(item).resource, item["metadata"]["name"]).qualified
-            )
+            click.echo(context.manifest_target(item).qualified)
         return
-    single = len(found) == 1 and found[0].name
-    if single and not items:
+    if not items and (single or not found):
         return
     value = items[0] if single else {"apiVersion": "v1", "kind": "List", "items": items}
     text = output.dump(value, output_format)
@@ -123,8 +146,6 @@ def _watch(
     query = {**query, "watch": "true"}
     if target.name:
         query["fieldSelector"] = f"metadata.name={target.name}"
-    listing = api.request("GET", target.resource.path(namespace), query={"limit": "1"})
-    query["resourceVersion"] = listing["metadata"]["resourceVersion"]
     path = target.resource.path(namespace)
     definitions = None
     with api.stream(path, query=query, accept=output.TABLE) as lines:
