@@ -5,7 +5,13 @@ import re
 
 import click
 
+from netpod.errors import NotFound
 from netpod_cli import context
+
+_URL = re.compile(
+    r"(?P<scheme>https?://)?(?:[^/@]*@)?(?P<host>\[[^]]*\]|[^/:?#]+)(?::(?P<port>\d+))?"
+)
+_ELSEWHERE = {"--resolve", "--connect-to", "--proxy", "-x", "--unix-socket"}
 
 
 @click.command(
@@ -28,12 +34,20 @@ def curl_command(origin: str, namespace: str, arguments: tuple[str, ...]) -> int
     api = context.api()
     stand = place.find(context.paths(), api, origin, namespace)
     argv = ["curl", "--silent", "--show-error"]
-    hosts = [match[1] for a in arguments if (match := re.match(r"(?:https?://)?([^/:]+)", a))]
+    urls = [match for a in arguments if (match := _URL.match(a))]
     routed = place.ingress_hosts(api)
-    for host in hosts:
-        if _routed(host, routed):
-            address = place.ingress_address(api)
-            argv += ["--resolve", f"{host}:80:{address}", "--resolve", f"{host}:443:{address}"]
+    for host in sorted({url["host"] for url in urls if _routed(url["host"], routed)}):
+        ports = {"80", "443"} | {url["port"] for url in urls if url["host"] == host and url["port"]}
+        address = place.ingress_address(api)
+        for port in sorted(ports):
+            argv += ["--resolve", f"{host}:{port}:{address}"]
+    if not stand.pod and not _ELSEWHERE.intersection(arguments):
+        # There is no DNS outside the cluster, and curl would ask the machine's until it gives up.
+        for url in urls:
+            if url["scheme"] and not _routed(url["host"], routed) and not _is_address(url["host"]):
+                raise NotFound(
+                    f"cannot resolve {url['host']}: no Ingress names it; Services resolve in pods: --from pod/NAME"
+                )
     argv += arguments
     if stand.pod:
         from netpod_cli import exec as execution
@@ -45,3 +59,7 @@ def curl_command(origin: str, namespace: str, arguments: tuple[str, ...]) -> int
 
 def _routed(host: str, routed: set[str]) -> bool:
     return host in routed or f"*.{host.partition('.')[2]}" in routed
+
+
+def _is_address(host: str) -> bool:
+    return host == "localhost" or host.startswith("[") or re.fullmatch(r"[\d.]+", host) is not None

@@ -12,8 +12,24 @@ if TYPE_CHECKING:
 from netpod.errors import UsageError
 
 
+class _Exec(click.Command):
+    """Also takes options between the pod and `--`: `exec POD -c NAME -- PROGRAM`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        # What was not given is a marker of click's, neither None nor a tuple.
+        found = given.get("command")
+        rest = list(found) if isinstance(found, tuple) else []
+        if rest and rest[0].startswith("-") and "--" in rest[1:]:
+            end = len(args) - len(rest)
+            middle = rest.index("--", 1)
+            args = [*args[: end - 1], *rest[:middle], args[end - 1], *rest[middle:]]
+        return super().parse_args(ctx, args)
+
+
 @click.command(
     "exec",
+    cls=_Exec,
     help="Run a program of this machine inside a pod's namespaces: exec POD -- ip addr.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
@@ -32,7 +48,7 @@ def exec_command(
 
     if command and command[0] == "--":
         command = command[1:]
-    if not command:
+    if not command or not command[0]:
         raise UsageError("you must specify at least one command for the container")
     if tty and not stdin:
         raise UsageError("cannot use -t without -i")

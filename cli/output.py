@@ -96,6 +96,9 @@ def jsonpath(value: Any, expression: str) -> str:
     Raises:
         UsageError: the expression uses something else.
     """
+    outside = re.sub(r"\{[^{}]*\}", "", expression)
+    if "{" in outside or "}" in outside:
+        raise UsageError(f"cannot read jsonpath {expression!r}: a brace is not closed")
     loop = re.fullmatch(r"(.*?)\{range ([^}]*)\}(.*)\{end\}(.*)", expression, re.DOTALL)
     if loop:
         before, over, body, after = loop.groups()

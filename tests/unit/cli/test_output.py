@@ -37,6 +37,12 @@ def test_jsonpath_says_what_it_cannot_read() -> None:
         output.jsonpath(POD, "{.items[?(@.a==1)]}")
 
 
+def test_jsonpath_with_an_open_brace_is_no_text() -> None:
+    """A typing error must not read as text that is always there: `wait --for=jsonpath=` would be met."""
+    with pytest.raises(UsageError, match="brace is not closed"):
+        output.jsonpath(POD, "{.status.ready")
+
+
 def test_columns_align_and_do_not_trail() -> None:
     """Three spaces between columns, none at the end of a line."""
     assert (
