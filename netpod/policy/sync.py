@@ -155,8 +155,7 @@ class Policies:
         if full:
             texts = [table.everything()]
         else:
-            delta = table.pending()
-            texts = [text for text in (delta.change, delta.removal) if text]
+            texts = table.pending().texts
         table.applied()
         if texts:
             await asyncio.to_thread(hand_over, self._config.netns, texts)

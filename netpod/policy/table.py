@@ -9,10 +9,24 @@ from netpod.policy.compile import TABLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """Commands of two transactions: the change itself, and the removal of what nothing refers to any more."""
+    """Commands of three transactions, in this order; each may be empty.
 
+    Only the first needs nft(8), which reads elements of every set before it changes one.
+
+    Attributes:
+        prepare: New sets with what is in them, chains that are new or written again.
+        change: Elements of the sets and maps that were there.
+        removal: What nothing refers to any more.
+    """
+
+    prepare: str
     change: str
     removal: str
+
+    @property
+    def texts(self) -> list[str]:
+        """Those that are not empty."""
+        return [text for text in (self.prepare, self.change, self.removal) if text]
 
 
 @dataclass(slots=True)
@@ -100,11 +114,14 @@ class Table:
         for name in changed:
             lines += [f"flush chain ip {TABLE} {name}"] if name not in new else []
             lines += [f"add rule ip {TABLE} {name} {rule}" for rule in self.chains[name]]
-        lines += self._element_lines(set(gone_sets))
+        elements = list(self._element_lines(set(gone_sets)))
+        new_ones = set(new_sets)
+        lines += [line for container, line in elements if container in new_ones]
+        change = [line for container, line in elements if container not in new_ones]
         removal = [f"flush chain ip {TABLE} {name}" for name in stale]
         removal += [f"delete chain ip {TABLE} {name}" for name in stale]
         removal += [f"delete set ip {TABLE} {name}" for name in gone_sets]
-        return Delta(change=_text(lines), removal=_text(removal))
+        return Delta(prepare=_text(lines), change=_text(change), removal=_text(removal))
 
     def everything(self) -> str:
         """Commands of one transaction that replace whatever table there is by this one."""
@@ -125,16 +142,18 @@ class Table:
         self._sets_before.clear()
         self._elements_before.clear()
 
-    def _element_lines(self, gone: set[str]) -> Iterator[str]:
-        added: list[str] = []
+    def _element_lines(self, gone: set[str]) -> Iterator[tuple[str, str]]:
+        """Container and command for each element that changed; what goes comes first."""
+        added: list[tuple[str, str]] = []
         for (container, key), before in self._elements_before.items():
             now = self.elements.get(container, {}).get(key)
             if now == before or container in gone:
                 continue
             if before is not None:
-                yield f"delete element ip {TABLE} {container} {{ {key} }}"
+                yield container, f"delete element ip {TABLE} {container} {{ {key} }}"
             if now is not None:
-                added.append(f"add element ip {TABLE} {container} {{ {_element(key, now)} }}")
+                line = f"add element ip {TABLE} {container} {{ {_element(key, now)} }}"
+                added.append((container, line))
         yield from added
 
 

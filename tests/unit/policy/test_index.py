@@ -56,7 +56,9 @@ def test_a_local_pod_is_isolated_by_elements() -> None:
     """A pod that starts here joins the chain of its policies; the chain is not written again."""
     index = index_with(ALLOW_Y)
     put(index, builders.pod("x/new", address="10.244.1.77", node="node1"))
-    lines = index.table.pending().change.splitlines()
+    delta = index.table.pending()
+    assert not delta.prepare
+    lines = delta.change.splitlines()
     assert all(line.startswith("add element") for line in lines)
     assert len(lines) == 2
 
