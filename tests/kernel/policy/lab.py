@@ -72,7 +72,13 @@ def build(state: Path) -> None:
     )
     for node, address in NODE_IPS.items():
         name = node_netns(node)
-        ip(name, "link set lo up", f"address add {address}/16 dev eth0", "link set eth0 up")
+        ip(
+            name,
+            "link set lo up",
+            f"address add {address}/16 dev eth0",
+            "link set eth0 up",
+            "route add 10.96.0.0/16 dev eth0",  # what a node asks of a cluster IP needs a route before DNAT
+        )
         network.prepare(config(node, state))
     for node in builders.NODES:
         others = {
