@@ -72,6 +72,8 @@ class Controller(Generic[K]):
         reconcile: Makes one step for one key; a retryable NetpodError brings the key back with back-off.
         after: Views whose first list must be in before any key is worked on.
         workers: Keys worked on at the same time.
+        again: Seconds until a key comes back that the API server refused for good (quota, admission); None for when
+            something changes.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class Controller(Generic[K]):
         *,
         after: Sequence[View[Any]],
         workers: int = 5,
+        again: float | None = None,
     ) -> None:
         self.name = name
         self._reconcile = reconcile
         self._after = tuple(after)
         self._workers = workers
+        self._again = again
         self._queue: WorkQueue[K] = WorkQueue(name)
 
     def enqueue(self, key: K) -> None:
@@ -101,7 +105,15 @@ class Controller(Generic[K]):
         for view in self._after:
             await view.wait_synced()
         log.debug("%s: caches are synced", self.name)
-        await self._queue.run(self._reconcile, workers=self._workers)
+        await self._queue.run(self._work, workers=self._workers)
+
+    async def _work(self, key: K) -> None:
+        try:
+            await self._reconcile(key)
+        except NetpodError as error:
+            if self._again is not None and not error.retryable:
+                self._queue.add_after(key, self._again)
+            raise
 
     async def run_with_tick(self, seconds: float, tick: Callable[[], None]) -> None:
         """Work until cancelled, and call `tick` every so many seconds once the caches are synced."""
@@ -113,6 +125,9 @@ class Controller(Generic[K]):
                 tick()
                 await asyncio.sleep(seconds)
 
+
+REFUSED_RETRY = 10.0
+"""Seconds until pods are tried again that the API server refused for good."""
 
 AT_ONCE = 50
 """Writes of one pass under way at the same time: enough to share commits, few enough for one server."""

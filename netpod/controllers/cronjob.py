@@ -29,7 +29,10 @@ class CronJobController:
         self._jobs = context.view(Job)
         self._jobs.index("owner", controller.by_owner)
         self._loop: Controller[Key] = Controller(
-            "cronjob", self.reconcile, after=[self._crons, self._jobs]
+            "cronjob",
+            self.reconcile,
+            after=[self._crons, self._jobs],
+            again=controller.REFUSED_RETRY,
         )
         self._crons.subscribe(self._cron_changed)
         self._jobs.subscribe(self._job_changed)

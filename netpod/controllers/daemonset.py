@@ -54,6 +54,7 @@ class DaemonSetController:
             "daemonset",
             self.reconcile,
             after=[self._sets, self._nodes, self._pods, self._history.view],
+            again=controller.REFUSED_RETRY,
         )
         self._sets.subscribe(self._set_changed)
         self._nodes.subscribe(self._node_changed)

@@ -58,10 +58,12 @@ class DisruptionController:
             self._loop.enqueue(meta.key_of(new))
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        if old is not None and new is not None and _facts(old) == _facts(new):
-            return
         shown = new or old
         assert shown is not None, "a change is a change of something"
+        if not self._budgets.count("namespace", shown.metadata.namespace):
+            return
+        if old is not None and new is not None and _facts(old) == _facts(new):
+            return
         for budget in self._budgets.by("namespace", shown.metadata.namespace):
             if any(_query(budget).matches(p.metadata.labels) for p in (old, new) if p is not None):
                 self._loop.enqueue(meta.key_of(budget))

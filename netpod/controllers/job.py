@@ -15,7 +15,7 @@ from netpod.controllers import adoption, controller, indexes, jobs, podcontrol, 
 from netpod.controllers.controller import Context, Controller
 from netpod.controllers.jobs import End, Tally
 from netpod.controllers.podcontrol import PodControl
-from netpod.errors import Conflict, NotFound
+from netpod.errors import Conflict, NetpodError, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,10 @@ class JobController:
         self._control = PodControl(self._context)
         self._orphans: dict[Key, dict[str, None]] = {}
         self._loop: Controller[Key] = Controller(
-            "job", self.reconcile, after=[self._jobs, self._pods]
+            "job",
+            self.reconcile,
+            after=[self._jobs, self._pods],
+            again=controller.REFUSED_RETRY,
         )
         self._jobs.subscribe(self._job_changed)
         self._pods.subscribe(self._pod_changed)
@@ -94,11 +97,16 @@ class JobController:
             if due is not None:
                 self._loop.enqueue_after(meta.key_of(job), (due - now).total_seconds() + 0.01)
         active = list(count.active)
+        refused: NetpodError | None = None
         if over is not None or job.spec.suspend:
             await self._end(job, active)
             active = []
         else:
-            active = await self._manage(job, owned, count)
+            try:
+                active = await self._manage(job, owned, count)
+            except NetpodError as error:
+                # What ended is counted and let go nevertheless: a namespace that ends waits for that.
+                refused = error
         ready = sum(pods.is_ready(pod) for pod in active)
         status = jobs.status(job, count, len(active), ready, now)
         status = self._suspension(job, status)
@@ -109,6 +117,8 @@ class JobController:
         await self._release(count.release)
         if written is not job and (condition := jobs.finished(written)) is not None:
             self._say_end(written, condition)
+        if refused is not None:
+            raise refused
 
     async def _manage(self, job: Job, owned: Iterable[Pod], count: Tally) -> list[Pod]:
         """Make or end pods; return those that are active then."""

@@ -12,7 +12,7 @@ from netpod.api.meta import Object, ObjectMeta
 from netpod.api.pod import Pod, PodSpec, PodTemplateSpec
 from netpod.controllers import controller, pods
 from netpod.controllers.controller import Context
-from netpod.errors import Conflict, NetpodError, NotFound
+from netpod.errors import ApiError, Conflict, NetpodError, NotFound
 
 
 class PodControl:
@@ -47,9 +47,12 @@ class PodControl:
         async def one(pod: Pod) -> None:
             try:
                 created = self._pods.wrote(await self._context.client.create(pod))
+            except NotFound:
+                raise
             except NetpodError as error:
-                if not isinstance(error, NotFound):
-                    self._say(owner, "Warning", "FailedCreate", f"Error creating: {error}")
+                if namespace_ends(error):
+                    raise NotFound(str(error)) from error
+                self._say(owner, "Warning", "FailedCreate", f"Error creating: {error}")
                 raise
             made.append(created)
             self._say(owner, "Normal", "SuccessfulCreate", f"Created pod: {created.metadata.name}")
@@ -83,6 +86,16 @@ class PodControl:
 
     def _say(self, owner: Object, type_: str, reason: str, message: str) -> None:
         self._context.recorder.event(owner, type_, reason, message)
+
+
+def namespace_ends(error: NetpodError) -> bool:
+    """Tell whether something could not be created because its namespace is on its way out."""
+    if not isinstance(error, ApiError):
+        return False
+    causes = error.details.get("causes")
+    return isinstance(causes, list) and any(
+        cause.get("reason") == "NamespaceTerminating" for cause in causes
+    )
 
 
 def from_template(

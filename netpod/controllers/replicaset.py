@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 STATUS_INTERVAL = 0.1
 """Seconds between two status writes of one ReplicaSet while its pods are still on their way."""
 
-REFUSED_RETRY = 10.0
-"""Seconds until creation is tried again after the API server refused for good (quota, admission)."""
-
 
 class ReplicaSetController(Generic[S]):
     """Keeps every object of one kind at its number of pods.
@@ -107,7 +104,7 @@ class ReplicaSetController(Generic[S]):
         if error.retryable:
             raise error
         if not isinstance(error, NotFound):
-            self._loop.enqueue_after(key, REFUSED_RETRY)
+            self._loop.enqueue_after(key, controller.REFUSED_RETRY)
 
     def _active(self, owned: Sequence[Pod]) -> list[Pod]:
         """Return the owned pods that count."""

@@ -13,7 +13,7 @@ from netpod.api import meta, selectors
 from netpod.api.meta import Key
 from netpod.api.pod import Pod
 from netpod.api.workloads import StatefulSet
-from netpod.controllers import adoption, controller, history, ordinals, pods, replicas
+from netpod.controllers import adoption, controller, history, ordinals, podcontrol, pods, replicas
 from netpod.controllers.controller import Context, Controller
 from netpod.controllers.history import History, Revisions
 from netpod.controllers.ordinals import Judge, Step
@@ -35,7 +35,10 @@ class StatefulSetController:
         self._history = History(self._context)
         self._leaving: set[str] = set()
         self._loop: Controller[Key] = Controller(
-            "statefulset", self.reconcile, after=[self._sets, self._pods, self._history.view]
+            "statefulset",
+            self.reconcile,
+            after=[self._sets, self._pods, self._history.view],
+            again=controller.REFUSED_RETRY,
         )
         self._sets.subscribe(self._set_changed)
         self._pods.subscribe(self._pod_changed)
@@ -153,6 +156,8 @@ class StatefulSetController:
         except NotFound:
             raise
         except NetpodError as error:
+            if podcontrol.namespace_ends(error):
+                raise NotFound(str(error)) from error
             self._say(owner, "create", wanted, error)
             raise
         self._say(owner, "create", wanted, None)
