@@ -285,7 +285,8 @@ def test_readiness_fails(lab: Lab) -> None:
 
 def test_drop_nobody_explains_is_inconclusive(lab: Lab) -> None:
     """A hook that no rule trace sees drops it: the kernel's reason says that much, and who is not guessed."""
-    wall = "table netdev wall { chain c { type filter hook ingress device veth2 priority 0; meta protocol ip drop; }\n}\n"
+    hook = "type filter hook ingress device veth2 priority 0; meta protocol ip drop;"
+    wall = f"table netdev wall {{ chain c {{ {hook} }}\n}}\n"
     nft.apply(WORKER2, wall)
     try:
         found = ask(lab, FAR)

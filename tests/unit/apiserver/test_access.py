@@ -95,9 +95,7 @@ def test_forbidden_says_who_wanted_what() -> None:
     """The message names user, verb, resource, group and namespace as upstream's does."""
     route = routes.parse("POST", "/apis/apps/v1/namespaces/x/deployments", {})
     with pytest.raises(errors.Forbidden) as caught:
-        raise authorization.forbidden(
-            CONFIG.tokens["add-on"], authorization.of_route(route)
-        )
+        raise authorization.forbidden(CONFIG.tokens["add-on"], authorization.of_route(route))
     assert str(caught.value) == (
         'deployments.apps is forbidden: User "system:serviceaccount:kube-system:ingress" cannot '
         'create resource "deployments" in API group "apps" in the namespace "x"'
