@@ -168,12 +168,12 @@ def ask(
     until = None
     while time.monotonic() < (until or deadline):
         for key, _ in poll.select(0.01):
-            sock = key.fileobj
-            assert isinstance(sock, socket.socket), "only sockets are registered"
-            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            ready = key.fileobj
+            assert isinstance(ready, socket.socket), "only sockets are registered"
+            if ready.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                 answered.add(key.data)
-            poll.unregister(sock)
-            sock.close()
+            poll.unregister(ready)
+            ready.close()
         if until is None and expected <= answered:
             until = time.monotonic() + grace
     for key in list(poll.get_map().values()):

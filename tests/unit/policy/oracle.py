@@ -53,7 +53,8 @@ def _port(entry: Json, protocol: str, port: int, target: Json, by_address: bool)
         return True
     if isinstance(wanted, str):
         return not by_address and target.get("ports", {}).get((wanted, protocol)) == port
-    return bool(wanted <= port <= entry.get("endPort", wanted))
+    last: int = entry.get("endPort") or wanted
+    return bool(wanted <= port <= last)
 
 
 def _side(
