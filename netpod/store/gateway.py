@@ -31,6 +31,8 @@ BOUND_SECONDS = 15.0
 """How long a question is asked again before it is given up: several elections."""
 PAUSE_SECONDS = 0.1
 CONNECTIONS = 64
+_GOODBYE_SECONDS = 0.1
+"""TLS connections are closed some turns of the loop after aiohttp says they are."""
 
 _INVALID, _NOT_FOUND, _EXHAUSTED, _OUT_OF_RANGE = 3, 5, 8, 11
 
@@ -68,15 +70,15 @@ class Gateway:
 
     def __init__(self, target: Target) -> None:
         assert target.endpoints, "etcd has at least one endpoint"
-        tls = _tls(target)
+        tls = self._tls = _tls(target)
         self._bases = [f"{'https' if tls else 'http'}://{it}/v3/" for it in target.endpoints]
         self._current = 0
         self._name = ",".join(target.endpoints)
         self._closed = False
+        self._turn = asyncio.Semaphore(CONNECTIONS)
         connect = aiohttp.ClientTimeout(total=None, sock_connect=ATTEMPT_SECONDS)
-        # Streams stay open, so they must not take the connections of the questions.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls or True), timeout=connect
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls or True), timeout=connect
         )
         self._streams = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True, ssl=tls or True),
@@ -90,6 +92,8 @@ class Gateway:
         self._closed = True
         await self._session.close()
         await self._streams.close()
+        if self._tls is not None:
+            await asyncio.sleep(_GOODBYE_SECONDS)
 
     async def read(self, path: str, body: Message) -> Message:
         """Ask what changes nothing, of member after member until one answers.
@@ -124,7 +128,8 @@ class Gateway:
                 raise errors.Unavailable(f"cannot reach store {self._name}: the store is closed")
             member = self._current
             try:
-                async with asyncio.timeout(ATTEMPT_SECONDS):
+                # Waiting for our own turn is not the member's silence.
+                async with self._turn, asyncio.timeout(ATTEMPT_SECONDS):
                     return await self._post(self._bases[member], path, data)
             except aiohttp.ClientConnectorError as error:
                 self._leave(member)  # never sent, so the next one may have it
