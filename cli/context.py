@@ -1,5 +1,6 @@
 """What most commands start with: the cluster's paths, its API, and the objects the arguments name."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,16 @@ def api() -> BlockingClient:
     return BlockingClient(place.api_socket)
 
 
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def _namespace(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """An empty one, as from an unset variable, is the default and not all of them."""
+    if value and not _NAMESPACE.fullmatch(value):
+        raise UsageError(f"invalid namespace {value!r}: lower case letters, digits and '-'")
+    return value or "default"
+
+
 def namespace_options(command: F) -> F:
     """Add -n and nothing else."""
     return click.option(
@@ -59,6 +70,7 @@ def namespace_options(command: F) -> F:
         "--namespace",
         default="default",
         metavar="NAMESPACE",
+        callback=_namespace,
         help="Namespace of the objects.",
     )(command)
 
@@ -96,12 +108,12 @@ def targets(arguments: Sequence[str]) -> list[Target]:
         found = []
         for argument in arguments:
             kind, slash, name = argument.partition("/")
-            if not slash or not name:
+            if not slash:
                 raise UsageError(
                     f"there is no need to name a resource type as a separate argument: {argument!r} beside "
                     "arguments in resource/name form"
                 )
-            found.append(Target(registry.lookup(kind), name))
+            found.append(Target(registry.lookup(kind), _name(name)))
         return found
     kinds: list[Resource] = []
     for word in arguments[0].split(","):
@@ -109,10 +121,19 @@ def targets(arguments: Sequence[str]) -> list[Target]:
             kinds += [r for r in registry.RESOURCES if "all" in r.categories]
         else:
             kinds.append(registry.lookup(word))
-    names = arguments[1:]
+    names = [_name(name) for name in arguments[1:]]
     if not names:
         return [Target(kind) for kind in kinds]
     return [Target(kind, name) for kind in kinds for name in names]
+
+
+def _name(name: str) -> str:
+    """Return a name that can be a piece of a path; which names a kind may have is the API server's to say."""
+    if not name or name in (".", "..") or re.search(r"[/%?#\s\x00-\x1f]", name):
+        raise UsageError(
+            f"invalid resource name {name!r}: not empty, no '.' or '..', no '/', '%', '?', '#' or white space"
+        )
+    return name
 
 
 def read_manifests(files: Sequence[str]) -> list[dict[str, Any]]:

@@ -163,5 +163,5 @@ def run(argv: list[str]) -> int:
         )
         return error.exit_code
     except NetpodError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
         return error.exit_code

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from netpod.errors import BadRequest, Unavailable
+from netpod.errors import BadRequest, Unavailable, UsageError
 from netpod_cli import context, main
 
 
@@ -70,3 +70,30 @@ def test_one_object_that_fails_does_not_stop_the_others(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "error: cannot apply pod/a: two lines\n"
     with pytest.raises(Unavailable), failures.said():
         raise Unavailable("nobody answers")
+
+
+@pytest.mark.parametrize(
+    "words", [["pod", "x y"], ["pod/../svc"], ["pod/a/b"], ["svc/"], ["pod", ""], ["pod", "a?b=c"]]
+)
+def test_a_name_is_one_piece_of_a_path(words: list[str]) -> None:
+    """What would ask for another path is refused before it is sent."""
+    with pytest.raises(UsageError, match="invalid resource name"):
+        context.targets(words)
+
+
+def test_any_other_name_is_asked_for() -> None:
+    """Roles are called system:this, pods a.b."""
+    assert context.targets(["clusterroles", "system:node"])[0].name == "system:node"
+    assert context.targets(["pod/a.b"])[0].name == "a.b"
+
+
+@pytest.mark.parametrize(("given", "meant"), [("", "default"), ("team-a", "team-a")])
+def test_an_empty_namespace_is_the_default(given: str, meant: str) -> None:
+    """An unset variable must not mean all namespaces."""
+    assert _command("get").make_context("get", ["-n", given, "pods"]).params["namespace"] == meant
+
+
+def test_a_namespace_is_one_piece_of_a_path() -> None:
+    """`../x` is none."""
+    with pytest.raises(UsageError, match="invalid namespace"):
+        _command("get").make_context("get", ["-n", "../x", "pods"])
