@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netpod.client.blocking import BlockingClient
-from netpod.errors import NetpodError, NotFound, UsageError
+from netpod.errors import NetpodError, NotFound, Unavailable, UsageError
 from netpod_cli.context import Target
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -43,17 +43,27 @@ def until(
     deadline = time.monotonic() + timeout
     pause = POLL_SECONDS / 4
     while True:
-        obj: dict[str, Any] | None
         try:
-            obj = api.request("GET", target.path(namespace))
-        except NotFound:
-            obj = None
-        if done(obj):
-            return
+            obj = _get(api, target, namespace)
+        except Unavailable:
+            # It is started again; what is waited for may come all the same.
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            if done(obj):
+                return
         if time.monotonic() >= deadline:
             raise NetpodError(f"timed out waiting for {what} on {target.qualified}")
         rest(min(pause, deadline - time.monotonic()))
         pause = min(pause * 1.5, POLL_SECONDS * 4)
+
+
+def _get(api: BlockingClient, target: Target, namespace: str) -> dict[str, Any] | None:
+    try:
+        obj: dict[str, Any] = api.request("GET", target.path(namespace))
+    except NotFound:
+        return None
+    return obj
 
 
 def until_gone(api: BlockingClient, target: Target, namespace: str, timeout: float) -> None:
