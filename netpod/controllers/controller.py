@@ -6,9 +6,10 @@ safe after a restart and when run twice. One key is worked on by one worker at a
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -20,7 +21,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.client.workqueue import WorkQueue
 from netpod.controllers.view import View
-from netpod.errors import NetpodError
+from netpod.errors import BadRequest, NetpodError
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +155,20 @@ async def all_of(writes: Iterable[Coroutine[Any, Any, object]]) -> None:
             tasks.create_task(one(write))
     if failures:
         raise failures[0]
+
+
+@contextlib.contextmanager
+def reading(obj: Object) -> Iterator[None]:
+    """Decide about what an author wrote as JSON that nobody has checked: an affinity, a metric, a policy.
+
+    Raises:
+        BadRequest: it is not what it should be.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        name = f"{obj.kind.lower()} {meta.key_of(obj)}"
+        raise BadRequest(f"cannot read {name}: {type(error).__name__}: {error}") from error
 
 
 def controller_reference(owner: Object) -> OwnerReference:

@@ -127,19 +127,21 @@ class DaemonSetController:
             if pods.is_active(pod)
         ]
         await adoption.claim(self._context.client, self._pods, daemon_set, query, around)
-        fits = {
-            node.metadata.name: daemons.fit(daemon_set, node)
-            for node in self._nodes.values()
-            if not node.metadata.deletion_timestamp
-        }
         now = self._context.clock()
-        step = daemons.place(daemon_set, fits, self._by_node(daemon_set), digest, now)
+        with controller.reading(daemon_set):
+            fits = {
+                node.metadata.name: daemons.fit(daemon_set, node)
+                for node in self._nodes.values()
+                if not node.metadata.deletion_timestamp
+            }
+            step = daemons.place(daemon_set, fits, self._by_node(daemon_set), digest, now)
         try:
             await self._carry_out(daemon_set, self._spared(daemon_set, step), digest)
             if daemon_set.spec.update_strategy.type == "RollingUpdate":
                 wanted = sorted(name for name, judged in fits.items() if judged.run)
                 by_node = self._by_node(daemon_set)
-                step = daemons.roll(daemon_set, wanted, by_node, digest, now)
+                with controller.reading(daemon_set):
+                    step = daemons.roll(daemon_set, wanted, by_node, digest, now)
                 await self._carry_out(daemon_set, step, digest)
             await self._history.truncate(
                 found, self._live(daemon_set, found), daemon_set.spec.revision_history_limit

@@ -100,7 +100,8 @@ class DisruptionController:
             )
             status = budgets.failed(budget, why, now)
         else:
-            status = budgets.status(budget, there, expected, waited, now)
+            with controller.reading(budget):
+                status = budgets.status(budget, there, expected, waited, now)
         if not there:
             self._context.recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         if status == budget.status:

@@ -123,14 +123,15 @@ class HorizontalController:
             )
             off = _condition("ScalingActive", "False", error.reason, why)
             return self._with(status, [able, off])
-        wanted, conditions = autoscaling.limit(
-            found,
-            current,
-            best.replicas,
-            self._advice.get(key, []),
-            self._taken.get(key, []),
-            now,
-        )
+        with controller.reading(found):
+            wanted, conditions = autoscaling.limit(
+                found,
+                current,
+                best.replicas,
+                self._advice.get(key, []),
+                self._taken.get(key, []),
+                now,
+            )
         self._remember(self._advice, key, best.replicas)
         why = f"the HPA was able to successfully calculate a replica count from {best.metric}"
         valid = _condition("ScalingActive", "True", "ValidMetricFound", why)
@@ -147,9 +148,10 @@ class HorizontalController:
             p for p in self._pods.by("namespace", key.namespace) if query.matches(p.metadata.labels)
         ]
         usage = await self._usage(key.namespace, selector, found)
-        proposals = [
-            autoscaling.propose(metric, current, there, usage) for metric in found.spec.metrics
-        ]
+        with controller.reading(found):
+            proposals = [
+                autoscaling.propose(metric, current, there, usage) for metric in found.spec.metrics
+            ]
         best = max(proposals, key=lambda p: p.replicas)
         return best, tuple(dict(p.current) for p in proposals)
 
@@ -159,8 +161,9 @@ class HorizontalController:
         try:
             data = orjson.loads(await self._context.client.raw("GET", f"{path}?{query}"))
         except ApiError as error:
-            wanted = [m["resource"] for m in found.spec.metrics if m.get("resource")]
-            name = wanted[0].get("name", "cpu") if wanted else "cpu"
+            with controller.reading(found):
+                wanted = [m["resource"] for m in found.spec.metrics if m.get("resource")]
+                name = wanted[0].get("name", "cpu") if wanted else "cpu"
             why = (
                 "the server could not find the requested resource (get pods.metrics.k8s.io)"
                 if isinstance(error, NotFound)
@@ -171,13 +174,14 @@ class HorizontalController:
                 f"failed to get {name} utilization: unable to get metrics for resource {name}: "
                 f"unable to fetch metrics from resource metrics API: {why}",
             ) from error
-        return {
-            item["metadata"]["name"]: {
-                c["name"]: {n: quantity.parse(v) for n, v in (c.get("usage") or {}).items()}
-                for c in item.get("containers") or ()
+        with controller.reading(found):
+            return {
+                item["metadata"]["name"]: {
+                    c["name"]: {n: quantity.parse(v) for n, v in (c.get("usage") or {}).items()}
+                    for c in item.get("containers") or ()
+                }
+                for item in data.get("items") or ()
             }
-            for item in data.get("items") or ()
-        }
 
     async def _rescale(
         self,

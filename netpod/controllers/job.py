@@ -90,7 +90,8 @@ class JobController:
     async def _advance(self, job: Job, owned: list[Pod]) -> None:
         now = self._context.clock()
         leaving = [p.metadata.uid for p in owned if self._control.is_leaving(p)]
-        count = jobs.tally(job, owned, leaving)
+        with controller.reading(job):
+            count = jobs.tally(job, owned, leaving)
         over = jobs.end(job, count, now)
         if over is None:
             due = jobs.deadline(job)

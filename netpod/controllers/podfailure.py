@@ -25,9 +25,19 @@ class Decision:
 
 
 def judge(policy: Mapping[str, Json] | None, pod: Pod) -> Decision:
-    """Return what the first matching rule decides; only a pod that is Failed can match."""
+    """Return what the first matching rule decides; only a pod that is Failed can match.
+
+    A policy that nobody can read decides nothing: the pod must be counted and let go all the same.
+    """
     if policy is None or pod.status.phase != "Failed":
         return Decision()
+    try:
+        return _first(policy, pod)
+    except (AttributeError, TypeError, ValueError):
+        return Decision()
+
+
+def _first(policy: Mapping[str, Json], pod: Pod) -> Decision:
     for index, rule in enumerate(policy.get("rules") or ()):
         why = _exit_code(rule.get("onExitCodes"), pod) or _condition(
             rule.get("onPodConditions"), pod

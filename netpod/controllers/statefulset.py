@@ -142,7 +142,8 @@ class StatefulSetController:
             name = owner.status.current_revision
             known = next((r for r in found.all if r.metadata.name == name), None)
             if known is not None:
-                revision, template = known, history.template_of(known)
+                with controller.reading(known):
+                    revision, template = known, history.template_of(known)
         wanted = ordinals.new_pod(owner, template, revision.metadata.name, number)
         try:
             self._pods.wrote(await self._context.client.create(wanted))
