@@ -28,7 +28,7 @@ Start = Callable[..., Members]
 
 
 async def using(
-    target: Target, body: Callable[[EtcdStore], Awaitable[None]], seconds: float = 50
+    target: Target, body: Callable[[EtcdStore], Awaitable[object]], seconds: float = 50
 ) -> None:
     """Run a body with an open store, for a bounded time."""
     async with asyncio.timeout(seconds):
