@@ -43,7 +43,7 @@ def _revisions(api: BlockingClient, obj: dict[str, Any], namespace: str) -> list
 
 @rollout_command.command("status")
 @click.argument("arguments", nargs=-1, metavar="RESOURCE/NAME...")
-@click.option("-w/ ", "--watch/--no-watch", default=True, help="Wait until the end.")
+@click.option("-w", "--watch/--no-watch", default=True, help="Wait until the end.")
 @click.option("--timeout", default="0s", help="Give up after this long; 0s is never.")
 @context.namespace_options
 def status_command(arguments: tuple[str, ...], watch: bool, timeout: str, namespace: str) -> None:
