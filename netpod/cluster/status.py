@@ -50,8 +50,11 @@ class Report:
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield (name, value) of what is not a process."""
         yield "API server", "ready" if self.api_ready else "does not answer"
-        yield "nodes ready", f"{self.nodes_ready} of {len(self.config.nodes)}"
-        yield "ingress address", self.load_balancer or "none yet"
+        yield (
+            "nodes ready",
+            f"{self.nodes_ready} of {len(self.config.nodes)}" if self.api_ready else "unknown",
+        )
+        yield "ingress address", self.load_balancer or ("none yet" if self.api_ready else "unknown")
         for each in self.published:
             yield "published", each.said
         yield "memory of all processes (PSS)", megabytes(self.total_pss)
