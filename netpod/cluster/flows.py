@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netpod.api.meta import Key
-from netpod.errors import KernelError, NotFound
+from netpod.errors import KernelError, NotFound, UsageError
 from netpod.linux import conntrack, netns
 from netpod.paths import Paths
 from netpod.trace import where
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
 from netpod.trace.topology import Place
 from netpod.trace.world import observe_world
+
+_NODES = ("node", "no", "nodes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ def of_cluster(paths: Paths, objects: ClusterObjects, target: str, namespace: st
         namespace: Of the Service.
 
     Raises:
+        UsageError: the target has no such form.
         NotFound: there is no such object.
     """
     world = observe_world(paths, objects)
@@ -41,6 +44,8 @@ def of_cluster(paths: Paths, objects: ClusterObjects, target: str, namespace: st
     if kind in ("svc", "service", "services"):
         wanted = _addresses(objects, Key(namespace, name))
     elif target:
+        if kind not in _NODES or not name:
+            raise UsageError(f"cannot list connections of {target!r}: say svc/NAME or node/NAME")
         places = [where.resolve(paths, objects, target, namespace)]
     rows = []
     for place in places:

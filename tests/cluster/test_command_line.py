@@ -91,3 +91,11 @@ def test_watch_shows_one_kind(cluster: Cluster) -> None:
     result = cluster.cli("get", "pods,svc", "-w")
     assert result.code == 2
     assert "cannot watch" in result.stderr
+
+
+def test_conntrack_says_what_it_can_list(cluster: Cluster) -> None:
+    """In its own words, not in those of a trace."""
+    result = cluster.cli("conntrack", "bogus")
+    assert result.code == 2
+    assert "cannot list connections of 'bogus': say svc/NAME or node/NAME" in result.stderr
+    assert cluster.ok("conntrack", "node/worker").lines[0].startswith("WHERE")
