@@ -7,7 +7,7 @@ import click
 import orjson
 
 from netpod.api.registry import Resource
-from netpod.errors import NotFound, UsageError
+from netpod.errors import NotFound, Unavailable, UsageError
 from netpod_cli import context, output
 from netpod_cli.context import Target
 
@@ -75,7 +75,7 @@ def get_command(
     if not shown and not watch and not ignore_not_found and not failures.code:
         where = "" if all_namespaces else f" in {namespace} namespace"
         click.echo(f"No resources found{where}.", err=True)
-    if watch and not failures.code:
+    if watch and found and not failures.code:
         target, data = found[0]
         version = str(data["metadata"].get("resourceVersion", ""))
         if len(found) > 1:
@@ -157,3 +157,4 @@ def _watch(
             definitions = data.get("columnDefinitions") or definitions
             data["columnDefinitions"] = definitions
             click.echo(output.table(data, wide=wide, namespaces=all_namespaces, header=False))
+    raise Unavailable("cannot go on watching: the API server ended the watch")

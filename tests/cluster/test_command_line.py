@@ -99,3 +99,8 @@ def test_conntrack_says_what_it_can_list(cluster: Cluster) -> None:
     assert result.code == 2
     assert "cannot list connections of 'bogus': say svc/NAME or node/NAME" in result.stderr
     assert cluster.ok("conntrack", "node/worker").lines[0].startswith("WHERE")
+
+
+def test_watching_what_is_not_there_ends(cluster: Cluster) -> None:
+    """Absent is no error when asked so, and nothing is left to watch."""
+    assert cluster.ok("get", "pod", "nobody", "-w", "--ignore-not-found").stdout == ""
