@@ -4,7 +4,6 @@ Kept as JSON in /var/lib/netpod/NAME/config.json, so that a restarted process fi
 """
 
 import ipaddress
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -17,11 +16,10 @@ from netpod.api import codec
 from netpod.apiserver.storeconfig import StoreConfig
 from netpod.cluster import publish
 from netpod.errors import BadRequest, UsageError
-from netpod.paths import Paths
+from netpod.paths import Paths, is_cluster_name
 from netpod.proxy.config import Mode, Variant
 
 MAX_WORKERS = 200
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _NETWORKS = {
     "outside_cidr": "outside",
     "underlay_cidr": "underlay",
@@ -244,7 +242,7 @@ class ClusterConfig:
 
 def check_name(name: str) -> None:
     """Raise UsageError unless `name` can be a cluster's."""
-    if not _NAME.fullmatch(name):
+    if not is_cluster_name(name):
         raise UsageError(
             f"cannot use cluster name {name!r}: lower case letters, digits and '-', at most 40 characters, "
             "beginning and ending with a letter or digit"
