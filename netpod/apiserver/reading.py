@@ -116,19 +116,28 @@ def _list_body(
     )
 
 
+def included(call: Call) -> str:
+    """What a table's rows carry of their objects: Metadata (the default), Object or None.
+
+    Raises:
+        BadRequest: none of these.
+    """
+    include = call.query.get("includeObject", "")
+    if include not in INCLUDE:
+        raise errors.BadRequest(f'includeObject: Unsupported value: "{include}"')
+    return include or "Metadata"
+
+
 def table(
     call: Call, wanted: Wanted, found: Iterable[dict[str, Json]], revision: Revision, now: datetime
 ) -> dict[str, Json]:
     """A metav1.Table of plain objects, in the version and with the row objects the client asked for."""
-    include = call.query.get("includeObject", "")
-    if include not in INCLUDE:
-        raise errors.BadRequest(f'includeObject: Unsupported value: "{include}"')
     made = tables.table(
         call.route.resource,
         found,
         now=now,
         resource_version=str(revision),
-        include_object=include or "Metadata",
+        include_object=included(call),
     )
     if wanted.version == "v1beta1":
         made["apiVersion"] = "meta.k8s.io/v1beta1"

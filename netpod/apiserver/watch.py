@@ -90,6 +90,8 @@ class Stream:
         route = call.route
         since = Revision(call.number("resourceVersion"))
         stream = cls(call, negotiation.wanted(call.accept), selection.of_call(call), since)
+        if stream._wanted.kind == "Table":
+            reading.included(call)  # once the stream has begun it is too late to refuse
         initial = call.query.get("sendInitialEvents", "")
         if initial == "true" or (since == 0 and initial != "false"):
             stream._initial = await storage.list(route.resource, route.namespace)

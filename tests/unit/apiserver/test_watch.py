@@ -82,6 +82,17 @@ def test_moving_into_a_selection_is_an_addition(run: Run) -> None:
     run(body)
 
 
+def test_a_table_that_cannot_be_made_is_refused_before_the_watch_begins(run: Run) -> None:
+    """A wrong includeObject is a 400; found in the middle of a stream it would only cut it."""
+
+    async def body(api: Api) -> None:
+        headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        code, _ = await api("GET", CONFIGMAPS, headers=headers, watch="true", includeObject="x")
+        assert code == 400
+
+    run(body)
+
+
 def test_compacted_versions_are_gone(run: Run) -> None:
     """A watch from before compaction gets one ERROR event with a 410 Status, and ends."""
 

@@ -1,0 +1,1 @@
+"""Programs of others' making that tests start: they know nothing of netpod."""
