@@ -85,6 +85,11 @@ def _cluster() -> str:
     metavar="PORT=TARGET",
     help="Lead a port of 127.0.0.1 to ingress[:443] or svc/NAME:PORT.  [default: 8080=ingress, 8443=ingress:443]",
 )
+@click.option(
+    "--dns-forward/--no-dns-forward",
+    default=None,
+    help="Let cluster DNS ask this machine's name servers for other names.  [default: no]",
+)
 @click.option("--no-publish", is_flag=True, help="Open no port of 127.0.0.1 but the API server's.")
 @click.option(
     "--store",

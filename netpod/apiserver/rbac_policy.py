@@ -123,7 +123,7 @@ def _proxier() -> Iterator[PolicyRule]:
 
 
 def _dns() -> Iterator[PolicyRule]:
-    yield rule("", "endpoints services pods namespaces", "list watch get")
+    yield rule("", "configmaps endpoints services pods namespaces", "list watch get")
     yield rule("discovery.k8s.io", "endpointslices", "list watch get")
 
 

@@ -1,6 +1,7 @@
 """The cluster DNS container: answers names of cluster.local on port 53, UDP and TCP.
 
-Environment: KUBECONFIG, how to reach the API server; CLUSTER_DOMAIN, when it is not cluster.local.
+Environment: KUBECONFIG, how to reach the API server; CLUSTER_DOMAIN, when it is not cluster.local;
+DNS_RELAY, a unix socket for names outside the cluster, without which they do not exist.
 """
 
 import asyncio
@@ -40,6 +41,8 @@ async def _serve(context: AppContext) -> None:
     ports = {port.protocol or "TCP": port.container_port for port in context.ports}
     view = View()
     domain = context.env.get("CLUSTER_DOMAIN", "cluster.local")
+    path = context.env.get("DNS_RELAY", "")
+    relay = Path(path) if path else None
     handler = Handler(Zone(view, domain, serial=int(time.time())))
     stop, synced = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -47,7 +50,7 @@ async def _serve(context: AppContext) -> None:
     try:
         async with Server(handler, "0.0.0.0", ports.get("UDP", PORT)), asyncio.TaskGroup() as tasks:
             following = tasks.create_task(
-                source.run(client, view, handler, synced), name="dns source"
+                source.run(client, view, handler, synced, relay), name="dns source"
             )
             waiting = tasks.create_task(_announce(context, synced), name="dns ready")
             await stop.wait()

@@ -23,6 +23,8 @@ from netpod.proxy.config import Mode
 
 SYSTEM = "kube-system"
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
+DNS_RELAY = "resolver.sock"
+"""Where cluster DNS asks for names outside the cluster, in the cluster's folder of /run/netpod."""
 INGRESS_CONTROLLER = "netpod.dev/ingress"
 
 
@@ -67,7 +69,9 @@ def _dns(config: ClusterConfig) -> tuple[Object, ...]:
         ContainerPort(name="dns", container_port=53, protocol="UDP"),
         ContainerPort(name="dns-tcp", container_port=53, protocol="TCP"),
     )
-    return service, _deployment(config, "dns", labels, "netpod.dev/dns", ports)
+    relay = EnvVar(name="DNS_RELAY", value=str(config.paths.run / DNS_RELAY))
+    env = (relay,) if config.dns_forward else ()
+    return service, _deployment(config, "dns", labels, "netpod.dev/dns", ports, *env)
 
 
 def _ingress(config: ClusterConfig) -> tuple[Object, ...]:

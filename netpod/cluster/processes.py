@@ -31,6 +31,7 @@ from netpod.cluster.role import Role
 from netpod.controllers import nodelifecycle
 from netpod.controllers import run as controllers
 from netpod.controllers.run import ControllersConfig
+from netpod.dns import relay
 from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
 from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
@@ -107,6 +108,8 @@ async def _control_plane(config: ClusterConfig) -> None:
             )
             tasks.create_task(guard.run(config), name="guard")
             tasks.create_task(forwarder.run(config, informers), name="forwarder")
+            if config.dns_forward:
+                tasks.create_task(relay.run(paths.run / addons.DNS_RELAY), name="dns relay")
     finally:
         await client.close()
         await store.close()

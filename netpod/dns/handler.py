@@ -4,9 +4,11 @@ The same question bytes get the same answer until the view changes, so an answer
 with only the id exchanged. Of an answer with several addresses all rotations are kept and sent in turn.
 """
 
-from dataclasses import replace
+import ipaddress
+from dataclasses import dataclass, replace
 
 from netpod.dns import wire
+from netpod.dns.forward import Rules
 from netpod.dns.records import Answer, Rcode, Record, Zone
 from netpod.dns.wire import Question
 
@@ -18,23 +20,33 @@ _SERVFAIL = Answer(rcode=Rcode.SERVFAIL, authoritative=False)
 _NXDOMAIN = Answer(rcode=Rcode.NXDOMAIN, authoritative=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A query that somebody else answers: its name in lower case, and `failed`, the response if nobody does."""
+
+    name: str
+    failed: bytes
+
+
 class Handler:
     """Answers queries from a zone.
 
     Attributes:
+        rules: Who answers for names outside the zone; by default nobody.
         synced: Until it is set, everything is SERVFAIL: an answer from half a view would be a wrong one.
     """
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
+        self.rules = Rules()
         self.synced = False
         self._cache: dict[tuple[bytes, bool], list[bytes]] = {}
-        self._revision = -1
+        self._revision: tuple[int, int] = (-1, 0)
         self._turn = 0
 
-    def respond(self, data: bytes, *, tcp: bool) -> bytes:
-        """Return the response to a query, or nothing when it deserves none."""
-        revision = self._zone.view.revision
+    def respond(self, data: bytes, *, tcp: bool) -> bytes | Elsewhere:
+        """Return the response to a query, nothing when it deserves none, or that somebody else answers it."""
+        revision = (self._zone.view.revision, id(self.rules))
         if revision != self._revision:
             self._cache.clear()
             self._revision = revision
@@ -45,6 +57,9 @@ class Handler:
                 question = wire.read(data)
             except wire.Unanswerable as verdict:
                 return verdict.response
+            if self._forwarded(question):
+                failed = wire.write(question, _SERVFAIL, tcp=tcp)
+                return Elsewhere(name=question.name, failed=failed)
             responses = [
                 wire.write(question, answer, tcp=tcp)[2:]
                 for answer in _rotations(self.answer(question))
@@ -57,15 +72,32 @@ class Handler:
         return data[:2] + responses[self._turn % len(responses)]
 
     def answer(self, question: Question) -> Answer:
-        """Answer one question; names outside the zone do not exist, since no query may leave the machine."""
+        """Answer one question from the zone and the hosts of the rules; all other names do not exist."""
         if question.class_ != "IN" or question.type in ("AXFR", "IXFR"):
             return wire.refused()
         if not self.synced:
             return _SERVFAIL
         answer = self._zone.answer(question.name, question.type)
         if answer is None:
-            return _NXDOMAIN
+            return self._host(question) or _NXDOMAIN
         return self._follow(answer, question.type)
+
+    def _forwarded(self, question: Question) -> bool:
+        rules = self.rules
+        if question.class_ != "IN" or question.type in ("AXFR", "IXFR") or not self.synced:
+            return False
+        if question.name in rules.hosts or not (rules.relay or rules.servers(question.name)):
+            return False
+        return self._zone.answer(question.name, question.type) is None
+
+    def _host(self, question: Question) -> Answer | None:
+        addresses = self.rules.hosts.get(question.name)
+        if addresses is None:
+            return None
+        family = {"A": 4, "AAAA": 6}.get(question.type)
+        found = [a for a in addresses if ipaddress.ip_address(a).version == family]
+        records = [Record(name=question.name, type=question.type, data=a) for a in found]
+        return Answer(records=tuple(records), authoritative=False)
 
     def _follow(self, answer: Answer, qtype: str) -> Answer:
         """Add what an alias stands for, when that is a name of the zone."""

@@ -5,9 +5,11 @@ Source: RFC 1035, section 4.2; RFC 7766 (several queries on one TCP connection).
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from netpod.dns.handler import Handler
+from netpod.dns import forward
+from netpod.dns.handler import Elsewhere, Handler
 from netpod.errors import NetpodError
 
 log = logging.getLogger(__name__)
@@ -35,14 +37,21 @@ class Server:
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
+        self._tasks = asyncio.TaskGroup()
+        self._pending = 0
+        self._asking: set[asyncio.Task[None]] = set()
+        self._stop: asyncio.Future[None]
 
     async def __aenter__(self) -> "Server":
         loop = asyncio.get_running_loop()
+        await self._tasks.__aenter__()
+        self._stop = loop.create_future()
+        self._tasks.create_task(self._stopped(), name="dns server")
         try:
             self._tcp = await asyncio.start_server(self._stream, self._host, self.port)
             self.port = self._tcp.sockets[0].getsockname()[1]
             self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self._handler), local_addr=(self._host, self.port)
+                lambda: _Datagrams(self), local_addr=(self._host, self.port)
             )
         except OSError as error:
             await self.__aexit__()
@@ -58,6 +67,42 @@ class Server:
             self._tcp.close()
         for writer in list(self._connections):
             writer.close()
+        if not self._stop.done():
+            self._stop.set_result(None)
+        for task in list(self._asking):
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def _stopped(self) -> None:
+        await self._stop
+
+    def answer_datagram(self, data: bytes, send: Callable[[bytes], None]) -> None:
+        """Answer a query at once, or later when somebody else has to be asked."""
+        response = self._handler.respond(data, tcp=False)
+        if isinstance(response, bytes):
+            send(response)
+            return
+        task = self._tasks.create_task(self._later(data, response, send), name="dns forward")
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _later(
+        self, data: bytes, elsewhere: Elsewhere, send: Callable[[bytes], None]
+    ) -> None:
+        send(await self._ask(data, elsewhere, tcp=False))
+
+    async def _ask(self, data: bytes, elsewhere: Elsewhere, *, tcp: bool) -> bytes:
+        """Ask somebody else; when nobody answers that is SERVFAIL."""
+        if self._pending >= forward.PENDING:
+            return elsewhere.failed
+        self._pending += 1
+        try:
+            return await forward.ask(self._handler.rules, elsewhere.name, data, tcp=tcp)
+        except OSError as error:
+            log.info("cannot forward a query for %s: %s", elsewhere.name, error)
+            return elsewhere.failed
+        finally:
+            self._pending -= 1
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the queries of one connection, each after its length in two bytes."""
@@ -71,6 +116,8 @@ class Server:
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     query = await reader.readexactly(size)
                 response = self._handler.respond(query, tcp=True)
+                if not isinstance(response, bytes):
+                    response = await self._ask(query, response, tcp=True)
                 if not response:
                     return
                 async with asyncio.timeout(TCP_IDLE_SECONDS):
@@ -84,17 +131,19 @@ class Server:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        response = self._handler.respond(data, tcp=False)
-        if response and self._transport is not None:
-            self._transport.sendto(response, addr)
+        def send(response: bytes) -> None:
+            if response and self._transport is not None and not self._transport.is_closing():
+                self._transport.sendto(response, addr)
+
+        self._server.answer_datagram(data, send)
 
     def error_received(self, exc: Exception) -> None:
         # An ICMP error about an answer that nobody waits for any more.
