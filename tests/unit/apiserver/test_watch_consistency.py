@@ -262,7 +262,7 @@ class Watches(RuleBasedStateMachine):
 
 TestWatches = Watches.TestCase
 TestWatches.settings = settings(
-    max_examples=40,
+    max_examples=12,
     stateful_step_count=25,
     phases=(Phase.explicit, Phase.generate),
     derandomize=True,
