@@ -1,1 +1,0 @@
-"""Programs of others' making that tests start: they know nothing of netpod."""
