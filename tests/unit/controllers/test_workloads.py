@@ -53,7 +53,12 @@ def test_deployment_becomes_pods_and_follows_scale_and_template(tmp_path: Path) 
                 await roll(client, "web:2")
                 sets = (await client.list(ReplicaSet, "shop")).items
                 assert sorted(rs.spec.replicas or 0 for rs in sets) == [0, 5]
-                assert {p.spec.containers[0].image for p in await plane.pods(client)} == {"web:2"}
+
+                async def only_new() -> bool:
+                    images = {p.spec.containers[0].image for p in await plane.pods(client)}
+                    return images == {"web:2"}
+
+                await plane.until(only_new, "the last old pod is gone")
                 await roll(client, "web:1")
                 found = await client.get(Deployment, "web", "shop")
                 assert found.metadata.annotations["deployment.kubernetes.io/revision"] == "3"
