@@ -1,5 +1,6 @@
 """Wait until a new cluster is of use: DNS, ingress and load balancer answer real packets."""
 
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -54,16 +55,7 @@ def wait(
 
 def wait_a_little() -> None:
     """Yield the processor to those we wait for."""
-    socket_pair = socket.socketpair()
-    try:
-        socket_pair[0].settimeout(_PAUSE_SECONDS)
-        try:
-            socket_pair[0].recv(1)
-        except TimeoutError:
-            return
-    finally:
-        for end in socket_pair:
-            end.close()
+    select.select([], [], [], _PAUSE_SECONDS)
 
 
 def _alive(config: ClusterConfig, supervisor_pid: int) -> bool:
