@@ -17,6 +17,7 @@ from netpod.trace.model import (
     Confidence,
     Direction,
     Evidence,
+    Flow,
     Leg,
     Role,
     RuleHit,
@@ -28,6 +29,9 @@ from netpod.trace.packet import header_key
 from netpod.trace.topology import World
 
 _DNAT = re.compile(r"(?:--to-destination|dnat to) (\d+\.\d+\.\d+\.\d+)(?::(\d+))?")
+
+REJECT_CHAIN = "reject-chain"
+"""Where kube-proxy's nftables mode refuses. Source: kubernetes pkg/proxy/nftables/proxier.go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,24 +126,32 @@ class Doctor:
         like = [w for w in leg.walks if leg.forward(w) is leg.forward(walk)]
         for item in (walk, *like):
             for hop in self.witness.hops(item):
-                for rule in hop.rules:
+                for index, rule in enumerate(hop.rules):
                     if rule.verdict == "drop":
-                        yield self._by_rule(rule)
+                        yield self._by_rule(rule, hop.before, hop.rules[:index])
                         return
         flows = {s.packet.flow for w in like for s in w.sightings}
         for flow, rule in self.witness.stopped:
             if flow in flows:
-                yield self._by_rule(rule)
+                yield self._by_rule(rule, flow)
                 return
 
-    def _by_rule(self, rule: RuleHit) -> Diagnosis:
-        where = self.world.place(rule.netns)
-        words = rule.meaning or rule.text or f"policy of chain {rule.chain}"
+    def _by_rule(self, rule: RuleHit, flow: Flow, before: tuple[RuleHit, ...] = ()) -> Diagnosis:
+        where, chain = self.world.place(rule.netns), rule.chain
+        words = rule.meaning or (rule.text if rule.handle else "") or f"policy of chain {chain}"
+        sent = next((r for r in reversed(before) if r.target == chain == REJECT_CHAIN), None)
+        if sent is not None:
+            # It only carries out what another rule decided.
+            words, chain = sent.meaning or words, sent.chain
+        service = self.world.objects.service_at(flow.destination)
+        if service is not None:
+            name = f"Service {service.metadata.namespace}/{service.metadata.name}"
+            words = words.replace("its Service", name, 1)
         text = f" {rule.text} "
-        refused = "REJECT" in text or " reject" in text or "reject" in rule.chain
+        refused = "REJECT" in text or " reject" in text or rule.chain == REJECT_CHAIN
         return Diagnosis(
             verdict=Verdict.REFUSED if refused else Verdict.DROPPED,
-            sentence=f"{where} {'refused' if refused else 'dropped'} it in chain {rule.chain} ({words})",
+            sentence=f"{where} {'refused' if refused else 'dropped'} it in chain {chain} ({words})",
             cause="rule",
             netns=rule.netns,
             evidence=rule.evidence,

@@ -13,8 +13,6 @@ _NUMBERED = re.compile(r"numgen random mod (\d+)")
 _MAPS = (
     ("@service-ips", "the address belongs to {to}"),
     ("@service-nodeports", "the node port belongs to {to}"),
-    ("@no-endpoint-services", "that service port has no endpoints it may use"),
-    ("@no-endpoint-nodeports", "that node port's service has no endpoints it may use"),
     ("@firewall-ips", "its load balancer has source ranges: ask {to}"),
     ("@cluster-ips", "a cluster IP with no such port"),
 )
@@ -46,6 +44,9 @@ def service_of(chain: str) -> tuple[str, str, str] | None:
 
 def meaning(chain: str, target: str, text: str) -> str:
     """Say what a rule means; "" when it is not of kube-proxy's nftables mode."""
+    if "vmap @no-endpoint-" in text:
+        # Upstream's two ways out: refuse when there is none at all, drop when there is none on this node.
+        return "its Service has no endpoints" if target else "its Service has no local endpoints"
     for name, words in _MAPS:
         if f"vmap {name}" in text or (name == "@cluster-ips" and name in text):
             found = service_of(target)

@@ -7,6 +7,7 @@ import pytest
 
 from netpod.trace.sources import nftrace
 from tests.kernel.trace.lab import Lab
+from tests.kernel.trace.modes import MODES
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     yield lab
     lab.close()
     assert lab.namespaces() == []
+
+
+@pytest.fixture(scope="module", params=MODES)
+def mode(built: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The lab's nodes under each proxy mode, and back again."""
+    built.use(request.param)
+    yield request.param
+    built.use("iptables")
 
 
 @pytest.fixture

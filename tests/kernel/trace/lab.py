@@ -19,13 +19,10 @@ from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.cloud import edge
 from netpod.ingress import haproxy, merge
-from netpod.linux import iptables, netns, nft, process, sysctl
+from netpod.linux import netns, nft, process, sysctl
 from netpod.paths import Paths
-from netpod.proxy import model
-from netpod.proxy.compiled import Compiled
-from netpod.proxy.config import ProxyConfig
-from netpod.proxy.restore import parse_save, restore_text
 from netpod.trace.objects import ClusterObjects
+from tests.kernel.trace import modes
 
 PATHS = Paths("lab")
 VIP, WEB_IP, NODE_PORT = "198.51.100.1", "10.96.0.20", 30080
@@ -41,6 +38,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self._stack = ExitStack()
         self.objects = objects()
+        self.mode = "iptables"
         try:
             self._network()
             self.program(self.objects)
@@ -65,17 +63,14 @@ class Lab:
         """Make the load balancer's rules and kube-proxy's of both nodes say what the objects say."""
         self.balance(objects, ("worker",))
         for name, ip in NODES.items():
-            config = ProxyConfig(
-                cluster="lab",
-                node_name=name,
-                node_ip=IPv4Address(ip),
-                cluster_cidr=IPv4Network("10.244.0.0/16"),
-            )
-            compiled = Compiled(config)
-            compiled.rebuild(model.build(objects.services, objects.endpoint_slices, name))
-            inside = PATHS.netns_node(name)
-            observed = parse_save(iptables.save(inside))
-            iptables.restore(inside, restore_text(compiled.against(observed)))
+            modes.program(self.mode, PATHS.netns_node(name), name, ip, objects)
+
+    def use(self, mode: str) -> None:
+        """Go over to another proxy mode."""
+        for name in NODES:
+            modes.clear(self.mode, PATHS.netns_node(name))
+        self.mode = mode
+        self.program(self.objects)
 
     def balance(self, objects: ClusterObjects, nodes: Sequence[str]) -> None:
         """Make the load balancer send to these nodes, in turn."""
