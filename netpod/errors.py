@@ -184,6 +184,22 @@ class TooManyRequests(ApiError):
     retryable = True
 
 
+class Timeout(ApiError):
+    """What was asked for did not come in time, e.g. a revision that is later than the store's; retry."""
+
+    code = 504
+    reason = "Timeout"
+    retryable = True
+
+
+class InsufficientStorage(ApiError):
+    """The disk under the store is full; nothing was written, reads go on. Retry when there is room."""
+
+    code = 507
+    reason = "InsufficientStorage"
+    retryable = True
+
+
 class Unavailable(ApiError):
     """The API server is down, starting, or failed inside; retry."""
 

@@ -1,9 +1,10 @@
-"""What this server can do: /api, /apis, resource lists, /version, made from registry.RESOURCES.
+"""What this server can do: /api, /apis (plain and aggregated), resource lists, /version, from registry.SERVED.
 
 Source: k8s.io/apimachinery pkg/apis/meta/v1/types.go APIGroup, APIResource; k8s.io/apiserver pkg/endpoints/discovery.
 """
 
 import functools
+import hashlib
 import platform
 
 import orjson
@@ -15,6 +16,7 @@ from netpod.api.registry import SERVED, Resource
 KUBERNETES = ("1", "30", "v1.30.0-netpod")
 """The version of the API whose words we use: major, minor, gitVersion."""
 
+LIST = "APIGroupDiscoveryList"
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
     "status": ({}, ["get", "patch", "update"]),
@@ -117,6 +119,73 @@ def document(path: str, custom: tuple[Resource, ...] = ()) -> bytes | None:
         case ["apis", group, wanted]:
             data = _resource_list(group, wanted, custom)
     return None if data is None else orjson.dumps(data)
+
+
+@functools.lru_cache(maxsize=8)
+def aggregated(path: str, version: str, custom: tuple[Resource, ...] = ()) -> tuple[bytes, str]:
+    """All groups of /api or /apis with all their resources in one document, and the hash of its content.
+
+    Source: k8s.io/api apidiscovery/v2/types.go.
+    """
+    served = (*SERVED, *custom)
+    groups = [""] if path == "/api" else dict.fromkeys(r.group for r in served if r.group)
+    items = []
+    for group in groups:
+        versions = []
+        for wanted in dict.fromkeys(r.version for r in served if r.group == group):
+            found = [r for r in served if (r.group, r.version) == (group, wanted)]
+            versions.append(
+                {
+                    "version": wanted,
+                    "resources": [_discovered(resource) for resource in found],
+                    "freshness": "Current",
+                }
+            )
+        metadata: dict[str, Json] = {"creationTimestamp": None}
+        if group:
+            metadata["name"] = group
+        items.append({"metadata": metadata, "versions": versions})
+    body = orjson.dumps(
+        {
+            "kind": LIST,
+            "apiVersion": f"apidiscovery.k8s.io/{version}",
+            "metadata": {},
+            "items": items,
+        }
+    )
+    return body, hashlib.sha256(body).hexdigest().upper()
+
+
+def _discovered(resource: Resource) -> dict[str, Json]:
+    main, *others = _entries(resource)
+
+    def kind(entry: dict[str, Json]) -> dict[str, Json]:
+        return {
+            "group": entry.get("group", resource.group),
+            "version": entry.get("version", resource.version),
+            "kind": entry["kind"],
+        }
+
+    made: dict[str, Json] = {
+        "resource": main["name"],
+        "responseKind": kind(main),
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": main["singularName"],
+        "verbs": main["verbs"],
+    }
+    for name in ("shortNames", "categories"):
+        if name in main:
+            made[name] = main[name]
+    if others:
+        made["subresources"] = [
+            {
+                "subresource": entry["name"].partition("/")[2],
+                "responseKind": kind(entry),
+                "verbs": entry["verbs"],
+            }
+            for entry in others
+        ]
+    return made
 
 
 def _resource_list(group: str, wanted: str, custom: tuple[Resource, ...]) -> dict[str, Json] | None:

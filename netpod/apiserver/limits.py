@@ -32,6 +32,11 @@ class Limits:
         self._most_watches = watches
         self._watches: Counter[str] = Counter()
 
+    @property
+    def now(self) -> tuple[int, int]:
+        """Requests under way: reading, writing."""
+        return self._now[True], self._now[False]
+
     @contextlib.contextmanager
     def flight(self, user: User, verb: str) -> Iterator[None]:
         """Hold a place while a request is answered.

@@ -1,7 +1,7 @@
 """Content types: what a client sends and what it wants back.
 
 kubectl asks for `application/json;as=Table;v=v1;g=meta.k8s.io,application/json`; client-go offers protobuf first and
-JSON second. netpod speaks JSON and reads JSON and YAML, so the first entry it can serve wins.
+JSON second. netpod speaks JSON and YAML, so the first entry it can serve wins.
 
 Source: k8s.io/apiserver pkg/endpoints/handlers/negotiation/negotiate.go.
 """
@@ -19,6 +19,7 @@ from netpod.apiserver import protobuf
 
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+DISCOVERY = "apidiscovery.k8s.io"
 TRANSFORMS = {
     ("Table", "v1"),
     ("Table", "v1beta1"),
@@ -50,7 +51,7 @@ def wanted(accept: str) -> Wanted:
     for entry in accept.split(","):
         media, *parameters = (part.strip() for part in entry.split(";"))
         options = dict(part.partition("=")[::2] for part in parameters)
-        if media not in (JSON, "application/*", "*/*"):
+        if media not in (JSON, *YAML, "application/*", "*/*"):
             continue
         kind = options.get("as", "")
         if not kind:
@@ -58,9 +59,36 @@ def wanted(accept: str) -> Wanted:
         if options.get("g") == "meta.k8s.io" and (kind, options.get("v", "")) in TRANSFORMS:
             return Wanted(kind, options["v"])
     raise errors.NotAcceptable(
-        "only the following media types are accepted: application/json, "
+        "only the following media types are accepted: application/json, application/yaml, "
         "application/json;as=Table;v=v1;g=meta.k8s.io"
     )
+
+
+@functools.lru_cache(maxsize=256)
+def is_yaml(accept: str) -> bool:
+    """Whether the first entry of an Accept header that can be served is YAML."""
+    if "yaml" not in accept:
+        return False
+    for entry in accept.split(","):
+        media = entry.partition(";")[0].strip()
+        if media in YAML or media in (JSON, "application/*", "*/*"):
+            return media in YAML
+    return False
+
+
+@functools.lru_cache(maxsize=256)
+def aggregated(accept: str) -> str:
+    """Version of the aggregated discovery document a client prefers, "" for the plain ones."""
+    for entry in accept.split(","):
+        media, *parameters = (part.strip() for part in entry.split(";"))
+        if media not in (JSON, *YAML, "application/*", "*/*"):
+            continue
+        options = dict(part.partition("=")[::2] for part in parameters)
+        if not options.get("as"):
+            return ""
+        if options.get("g") == DISCOVERY and options.get("v") in ("v2", "v2beta1"):
+            return options["v"]
+    return ""
 
 
 def body(data: bytes, content_type: str) -> dict[str, Json]:

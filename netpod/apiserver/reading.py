@@ -14,7 +14,7 @@ import orjson
 from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Json
-from netpod.apiserver import negotiation, objects, selection, tables
+from netpod.apiserver import listoptions, negotiation, objects, selection, tables
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.negotiation import Wanted
 from netpod.apiserver.storage import Storage
@@ -32,9 +32,12 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
 
     Raises:
         NotFound, NotAcceptable.
+        Timeout: the resourceVersion asked for is later than the newest.
     """
     route = call.route
     wanted = negotiation.wanted(call.accept)
+    if "resourceVersion" in call.query:
+        listoptions.not_later(call.number("resourceVersion"), storage.revision)
     kv = await storage.get(route.resource, route.namespace, route.name)
     if not wanted.kind:
         return Reply(body=objects.wire(route.resource, kv))
@@ -50,14 +53,17 @@ async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
 
     Raises:
         BadRequest: a selector, limit or continue token is wrong.
+        Invalid: parameters contradict each other.
         Expired: the state the token continues is compacted.
+        Timeout: the resourceVersion asked for is later than the newest.
         NotAcceptable.
     """
     route = call.route
+    listoptions.check(call)
     wanted = negotiation.wanted(call.accept)
     chosen = selection.of_call(call)
     limit = call.number("limit")
-    revision, after = _start(call)
+    revision, after = _start(call, storage.revision)
     try:
         page = await storage.list(
             route.resource,
@@ -144,7 +150,7 @@ def table(
     return made
 
 
-def _start(call: Call) -> tuple[Revision | None, str]:
+def _start(call: Call, newest: Revision) -> tuple[Revision | None, str]:
     """Revision to list (None: the newest) and key to go on after."""
     token = call.query.get("continue", "")
     if token:
@@ -156,9 +162,9 @@ def _start(call: Call) -> tuple[Revision | None, str]:
         if not after.startswith(objects.prefix(call.route.resource, call.route.namespace)):
             raise errors.BadRequest("continue key is not valid: it is of another list")
         return revision, after
-    match = call.query.get("resourceVersionMatch", "")
     wanted = call.number("resourceVersion")
-    if match == "Exact" and wanted:
+    listoptions.not_later(wanted, newest)
+    if call.query.get("resourceVersionMatch", "") == "Exact":
         return Revision(wanted), ""
     return None, ""
 

@@ -5,10 +5,10 @@ its watch at once, but never a write half-way: writes run in tasks of the server
 """
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
@@ -21,28 +21,27 @@ from netpod import errors
 from netpod.api import meta, registry
 from netpod.api.service import Service
 from netpod.apiserver import (
+    answers,
     apply,
     audit,
     authorization,
     bootstrap,
     connect,
     deletion,
-    discovery,
+    documents,
     eviction,
     handlers,
     limits,
     maintenance,
     negotiation,
     objects,
-    openapi,
     reading,
     reviews,
     routes,
     selection,
-    serviceaccounts,
-    status,
     subresources,
     watch,
+    watchwire,
 )
 from netpod.apiserver.access import Access
 from netpod.apiserver.allocators import Allocators
@@ -52,7 +51,10 @@ from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.customkinds import CustomKinds
 from netpod.apiserver.dialer import Connector, Dialer
+from netpod.apiserver.documents import Documents
+from netpod.apiserver.health import Health
 from netpod.apiserver.limits import Limits
+from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
@@ -140,6 +142,16 @@ class ApiServer:
         self._tasks: asyncio.TaskGroup | None = None
         self._connector = Connector(config.dialer)
         self._ready = False
+        self._metrics = Metrics(lambda: self._limits.now, lambda: len(self._streams))
+        control = config.control_plane
+        self._documents = Documents(
+            Health(lambda: store.get(objects.ROOT), lambda: self._ready),
+            self._metrics,
+            self._access.tokens,
+            lambda: self._custom.resources,
+            self._storage,
+            f"https://{control.address}:{control.port}",
+        )
 
     async def serve(
         self, listeners: Sequence[Listener], ready: asyncio.Event | None = None
@@ -186,10 +198,10 @@ class ApiServer:
     async def _listen(self, listener: Listener) -> web.ServerRunner:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             seen = audit.Seen()
+            answer = self._counted(request, listener, seen)
             if self._audit is not None:
-                answer = self._handle(request, listener, seen)
-                return await self._audit.follow(request, seen, answer)
-            return await self._handle(request, listener, seen)
+                answer = self._audit.follow(request, seen, answer)
+            return await answer
 
         server = web.Server(
             handle,
@@ -214,39 +226,62 @@ class ApiServer:
             await runner.cleanup()
         await self._connector.close()
 
+    async def _counted(
+        self, request: web.BaseRequest, listener: Listener, seen: audit.Seen
+    ) -> web.StreamResponse:
+        begun = time.monotonic()
+        response = await self._handle(request, listener, seen)
+        seconds = time.monotonic() - begun
+        self._metrics.count(seen.route, request.method, response.status, seconds)
+        return response
+
     async def _handle(
         self, request: web.BaseRequest, listener: Listener, seen: audit.Seen
     ) -> web.StreamResponse:
         try:
-            path = request.path
-            if authorization.is_open(path):
-                return _response(self._open_path(path))
-            user = await self._access.user(
-                trusted=listener.trusted,
-                certificate=request.get_extra_info("peercert") if listener.tls else None,
-                headers=request.headers,
-            )
-            seen.user = user
-            reply = await self._document(request, user, path)
-            if reply is not None:
-                return _response(reply)
-            route = routes.parse(request.method, path, request.query, self._custom.find)
-            seen.route = route
-            await self._access.authorize(user, route, selection.only_name(request.query))
-            if route.subresource in connect.SUBRESOURCES:
-                return await connect.serve(request, route, self._storage, self._connector)
-            if route.verb == "watch":
-                with self._limits.watching(user):
-                    return await self._watch(request, await _call(request, user, route))
-            with self._limits.flight(user, route.verb):
-                return _response(await self._dispatch(await _call(request, user, route)))
+            found = await self._answer(request, listener, seen)
         except errors.ApiError as error:
-            return _response(_failed(error))
+            found = answers.failed(error)
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception as error:  # one request's mistake must not end the others
             log.exception("cannot answer %s %s", request.method, request.path)
-            return _response(_failed(errors.ApiError(f"Internal error occurred: {error!r}")))
+            found = answers.failed(errors.ApiError(f"Internal error occurred: {error!r}"))
+        if isinstance(found, Reply):
+            return await answers.response(found, request, near=listener.trusted)
+        return found
+
+    async def _answer(
+        self, request: web.BaseRequest, listener: Listener, seen: audit.Seen
+    ) -> Reply | web.StreamResponse:
+        path = request.path
+        if authorization.is_open(path):
+            return await self._documents.open(path, request.query)
+        user = await self._access.user(
+            trusted=listener.trusted,
+            certificate=request.get_extra_info("peercert") if listener.tls else None,
+            headers=request.headers,
+        )
+        seen.user = user
+        resourceful = path.startswith(("/api/", "/apis/"))
+        if not resourceful:
+            await self._access.authorize_path(user, request.method, path)
+        reply = await self._documents.find(path, request.headers)
+        if reply is not None:
+            if resourceful:
+                await self._access.authorize_path(user, request.method, path)
+            documents.only_get(request.method)
+            return reply
+        route = routes.parse(request.method, path, request.query, self._custom.find)
+        seen.route = route
+        await self._access.authorize(user, route, selection.only_name(request.query))
+        if route.subresource in connect.SUBRESOURCES:
+            return await connect.serve(request, route, self._storage, self._connector)
+        if route.verb == "watch":
+            with self._limits.watching(user):
+                return await self._watch(request, await _call(request, user, route))
+        with self._limits.flight(user, route.verb):
+            return await self._dispatch(await _call(request, user, route))
 
     async def _dispatch(self, call: Call) -> Reply:
         route = call.route
@@ -276,47 +311,10 @@ class ApiServer:
         stream = await watch.Stream.open(self._storage, call)
         self._streams.add(stream)
         try:
-            response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
-            response.enable_chunked_encoding()
-            with contextlib.suppress(ConnectionResetError):  # the client left between two writes
-                await response.prepare(request)
-                async for lines in stream.lines():
-                    await response.write(lines)
-                await response.write_eof()
-            return response
+            return await watchwire.send(request, stream)
         finally:
             stream.close()
             self._streams.discard(stream)
-
-    def _open_path(self, path: str) -> Reply:
-        if path == "/version":
-            return Reply(body=discovery.document(path) or b"")
-        if not self._ready:
-            return Reply(status=500, body=b"not ready", content_type="text/plain")
-        return Reply(body=b"ok", content_type="text/plain")
-
-    async def _document(self, request: web.BaseRequest, user: User, path: str) -> Reply | None:
-        reply: Reply | None = None
-        if path.startswith("/openapi/"):
-            headers = request.headers
-            reply = openapi.answer(
-                path,
-                headers.get("Accept", ""),
-                headers.get("If-None-Match", ""),
-                self._custom.resources,
-            )
-        elif (body := discovery.document(path, self._custom.resources)) is not None:
-            reply = Reply(body=body)
-        elif path in (serviceaccounts.CONFIGURATION, serviceaccounts.KEYS):
-            control = self._config.control_plane
-            base = f"https://{control.address}:{control.port}"
-            reply = Reply(body=self._access.tokens.document(path, base))
-        if reply is None:
-            return None
-        await self._access.authorize_path(user, request.method, path)
-        if request.method not in ("GET", "HEAD"):
-            raise errors.MethodNotAllowed("the server does not allow this method on this path")
-        return reply
 
 
 async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Call:
@@ -364,21 +362,3 @@ async def _body(request: web.BaseRequest) -> bytes:
         if len(data) > BODY_LIMIT:
             raise too_large
     return bytes(data)
-
-
-def _failed(error: errors.ApiError) -> Reply:
-    data = status.failure(error)
-    headers: tuple[tuple[str, str], ...] = ()
-    if isinstance(error, errors.Unauthorized):
-        headers = (("WWW-Authenticate", 'Bearer realm="netpod"'),)
-    elif "retryAfterSeconds" in error.details:
-        headers = (("Retry-After", str(error.details["retryAfterSeconds"])),)
-    return Reply(status=error.code, body=negotiation.dump(data), headers=headers)
-
-
-def _response(reply: Reply) -> web.Response:
-    response = web.Response(status=reply.status, body=reply.body)
-    response.headers["Content-Type"] = reply.content_type
-    for name, value in reply.headers:
-        response.headers.add(name, value)
-    return response

@@ -21,7 +21,7 @@ import orjson
 from netpod import errors
 from netpod.api import meta, registry
 from netpod.api.meta import Json
-from netpod.apiserver import negotiation, objects, reading, selection, status
+from netpod.apiserver import listoptions, negotiation, objects, reading, selection, status
 from netpod.apiserver.calls import Call
 from netpod.apiserver.negotiation import Wanted
 from netpod.apiserver.selection import Selection
@@ -84,10 +84,15 @@ class Stream:
         """Subscribe before anything is answered, so that nothing falls between.
 
         Raises:
-            BadRequest: a parameter is wrong.
-            NotAcceptable: none of the content types can be served.
+            BadRequest, Invalid: a parameter is wrong.
+            NotAcceptable: none of the content types can be streamed.
         """
         route = call.route
+        listoptions.check(call)
+        if negotiation.is_yaml(call.accept):
+            raise errors.NotAcceptable(
+                "only the following media types are accepted: application/json;stream=watch"
+            )
         since = Revision(call.number("resourceVersion"))
         stream = cls(call, negotiation.wanted(call.accept), selection.of_call(call), since)
         if stream._wanted.kind == "Table":
