@@ -26,6 +26,8 @@ readonly -a build=(python3:python3 gcc:gcc /usr/include/stdlib.h:libc6-dev)
 readonly -a testing=(
   git:git openssl:openssl ipset:ipset skopeo:skopeo umoci:umoci nginx:nginx-light tshark:tshark etcd:etcd-server etcdctl:etcd-client
 )
+# A guest with a kernel of its own, for what this machine's lacks: vagrant/vm.sh.
+readonly -a guest=(linux.uml:user-mode-linux)
 
 installed() {
   local what=$1
@@ -63,6 +65,17 @@ install_packages() {
     systemctl unmask --runtime --quiet "$service"
     systemctl disable --quiet "$service" 2>/dev/null || true
   done
+}
+
+# Not every distribution and architecture has the package; without it the tests that need it say so.
+install_guest() {
+  installed "${guest[0]%%:*}" && return
+  apt-get update -q >/dev/null || die "cannot update the package lists; see apt-get update"
+  if apt-cache show "${guest[0]#*:}" >/dev/null 2>&1; then
+    install_packages "${guest[@]}"
+  else
+    say "guest: this distribution has no ${guest[0]#*:}; tests that need it will say so"
+  fi
 }
 
 check_python() {
@@ -149,6 +162,7 @@ main() {
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
   if [ -n "$extra" ]; then install_packages "${runtime[@]}" "${build[@]}" "${testing[@]}"; else install_packages "${runtime[@]}" "${build[@]}"; fi
+  [ -z "$extra" ] || install_guest
   check_python
   install_libraries "$extra"
   install_netpod
