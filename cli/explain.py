@@ -7,11 +7,13 @@ from netpod_cli import context
 
 
 @click.command(
-    "explain", help="Predict where a request would go: explain --from pod/NAME svc/NAME."
+    "explain",
+    help="Predict where a request would go: explain --from pod/NAME svc/NAME. "
+    "Of a pod alone: why it runs where it runs, or nowhere: explain pod/NAME.",
 )
 @click.argument("target", required=False, default="")
 @click.option(
-    "--from", "source", default="outside", metavar="WHERE", help="outside, node/NAME or pod/NAME."
+    "--from", "source", default="", metavar="WHERE", help="outside, node/NAME or pod/NAME."
 )
 @click.option("--udp", default="", metavar="TARGET", help="A datagram.")
 @click.option("--icmp", default="", metavar="TARGET", help="An echo request.")
@@ -23,6 +25,11 @@ def explain_command(
     target: str, source: str, udp: str, icmp: str, check: bool, namespace: str
 ) -> int:
     """Predict, and compare when asked to."""
+    pod = target.partition("/")[2] if target.startswith(("pod/", "pods/", "po/")) else ""
+    if pod and ":" not in pod and "/" not in pod and not (source or check or udp or icmp):
+        from netpod_cli import placement
+
+        return placement.explain_pod(pod, namespace)
     from netpod.cluster import tracing
     from netpod.trace import explain, run
     from netpod.trace.request import Kind
@@ -32,7 +39,7 @@ def explain_command(
         raise UsageError("cannot explain: name one target, e.g. http://example.com/ or svc/NAME")
     kind, where = chosen[0]
     question = run.Question(
-        target=where, source=source, namespace=namespace, kind=kind, timeout=2.0
+        target=where, source=source or "outside", namespace=namespace, kind=kind, timeout=2.0
     )
     paths, objects = context.paths(), tracing.objects(context.api())
     prediction = explain.explain(paths, question, objects)

@@ -1,6 +1,6 @@
 """Defaults of pods and pod templates.
 
-Source: pkg/apis/core/v1/defaults.go; plugin/pkg/admission/priority.
+Source: pkg/apis/core/v1/defaults.go.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,6 @@ from netpod.api.pod import (
 from netpod.api.structs import replace
 
 S = TypeVar("S", bound=Struct)
-
-PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
-"""Priority by class name; any other class is 0."""
 
 _FILE_MODE = 0o644
 _VOLUME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -54,7 +51,7 @@ def _fill_zero(struct: S, **defaults: int) -> S:
 
 
 def pod_defaults(pod: Pod) -> Pod:
-    """Return the pod with defaults, requests taken from limits, and its priority."""
+    """Return the pod with defaults and requests taken from limits; its priority comes from the API server."""
     return replace(pod, spec=_pod_spec(pod.spec))
 
 
@@ -65,8 +62,6 @@ def _pod_spec(spec: PodSpec) -> PodSpec:
         fill(
             spec,
             enable_service_links=True,
-            priority=PRIORITIES.get(spec.priority_class_name, 0),
-            preemption_policy="PreemptLowerPriority",
         ),
         containers=tuple(_requests(container) for container in spec.containers),
         init_containers=tuple(_requests(container) for container in spec.init_containers),

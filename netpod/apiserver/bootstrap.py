@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from netpod.api import defaults_pod, registry
+from netpod.api import registry, validate_policy
 from netpod.api.core import (
     EndpointAddress,
     Endpoints,
@@ -61,12 +61,12 @@ def priority_classes() -> tuple[PriorityClass, ...]:
     return (
         PriorityClass(
             metadata=ObjectMeta(name="system-cluster-critical"),
-            value=defaults_pod.PRIORITIES["system-cluster-critical"],
+            value=validate_policy.SYSTEM_PRIORITIES["system-cluster-critical"],
             description=f"{said}run in the cluster, but can be moved to another node if necessary.",
         ),
         PriorityClass(
             metadata=ObjectMeta(name="system-node-critical"),
-            value=defaults_pod.PRIORITIES["system-node-critical"],
+            value=validate_policy.SYSTEM_PRIORITIES["system-node-critical"],
             description=f"{said}not be moved from their current node.",
         ),
     )

@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from netpod.api import meta
+from netpod.api import meta, tolerations
 from netpod.api.meta import Condition
 from netpod.api.node import Node, NodeStatus, Taint
-from netpod.api.pod import Pod, Toleration
+from netpod.api.pod import Pod
 from netpod.controllers import pods
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -126,20 +126,6 @@ def eviction_interval(states: Sequence[str], everything_down: bool) -> float | N
     return 10.0
 
 
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Tell whether a toleration covers a taint.
-
-    Source: k8s.io/component-helpers scheduling/corev1, Toleration.ToleratesTaint.
-    """
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
-
-
 def eviction_time(pod: Pod, taints: Iterable[Taint], now: datetime) -> datetime | None:
     """Return when the NoExecute taints of its node end a pod, None when never.
 
@@ -150,7 +136,7 @@ def eviction_time(pod: Pod, taints: Iterable[Taint], now: datetime) -> datetime 
     for taint in taints:
         if taint.effect != "NoExecute":
             continue
-        matching = [t for t in pod.spec.tolerations if tolerates(t, taint)]
+        matching = [t for t in pod.spec.tolerations if tolerations.tolerates(t, taint)]
         if not matching:
             return now
         seconds = [t.toleration_seconds for t in matching if t.toleration_seconds is not None]

@@ -8,10 +8,10 @@ kubernetes pkg/controller/daemon NodeShouldRunDaemonPod.
 
 from collections.abc import Iterable, Mapping
 
+from netpod.api import tolerations
 from netpod.api.meta import Json
 from netpod.api.node import Node, Taint
 from netpod.api.pod import PodSpec, Toleration
-from netpod.controllers import health
 
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
@@ -58,16 +58,14 @@ def _meets(expression: Mapping[str, Json], node: Node, *, is_field: bool) -> boo
     return False
 
 
-def untolerated(
-    tolerations: Iterable[Toleration], node: Node, effects: tuple[str, ...]
-) -> list[Taint]:
+def untolerated(known: Iterable[Toleration], node: Node, effects: tuple[str, ...]) -> list[Taint]:
     """Return the node's taints of some effects that no toleration covers."""
     taints = list(node.spec.taints)
     if node.spec.unschedulable:
         taints.append(UNSCHEDULABLE)
-    known = tuple(tolerations)
+    known = tuple(known)
     return [
         taint
         for taint in taints
-        if taint.effect in effects and not any(health.tolerates(t, taint) for t in known)
+        if taint.effect in effects and not tolerations.tolerated(known, taint)
     ]

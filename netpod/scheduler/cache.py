@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from netpod.api.meta import Key
 from netpod.api.node import Node
 from netpod.scheduler.model import NodeInfo, PodInfo
+from netpod.scheduler.volumes import Storage
 
 
 class Cache:
@@ -20,6 +21,9 @@ class Cache:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.repelling: dict[Key, tuple[PodInfo, str]] = {}
         """Pods with required anti-affinity and their node, by key: the only ones asked about newcomers."""
+        self.volumes = Storage()
+        self.nominated: dict[Key, tuple[PodInfo, str]] = {}
+        """Pods for which others were evicted, and the node they are to have."""
         self._where: dict[Key, str] = {}
         self._assumed: dict[Key, str] = {}
 
@@ -66,6 +70,7 @@ class Cache:
             del self.nodes[node]
 
     def _put(self, info: PodInfo, node: str) -> None:
+        self.nominated.pop(info.key, None)
         home = self.nodes.get(node)
         if home is None:
             home = self.nodes[node] = NodeInfo(node)
@@ -73,6 +78,14 @@ class Cache:
         self._where[info.key] = node
         if info.far:
             self.repelling[info.key] = (info, node)
+
+    def guests(self, pod: PodInfo) -> dict[str, list[PodInfo]]:
+        """Return, by node, the nominated pods that a pod must leave room for: those of its priority or a higher one."""
+        found: dict[str, list[PodInfo]] = {}
+        for key, (other, node) in self.nominated.items():
+            if key != pod.key and other.priority >= pod.priority and key not in self._where:
+                found.setdefault(node, []).append(other)
+        return found
 
     def candidates(self) -> list[NodeInfo]:
         """Return the nodes that exist, by name."""

@@ -7,10 +7,11 @@ Source: kubernetes pkg/scheduler/framework/plugins/*.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from netpod.api import tolerations
 from netpod.api.node import Taint
-from netpod.api.pod import Toleration
-from netpod.scheduler import model
+from netpod.scheduler import model, volumes
 from netpod.scheduler import state as counting
 from netpod.scheduler.cache import Cache
 from netpod.scheduler.model import NodeInfo, PodInfo
@@ -22,30 +23,11 @@ Filter = Callable[[PodInfo, NodeInfo, State], Reasons]
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Tell whether a toleration covers a taint.
-
-    Source: k8s.io/component-helpers scheduling/corev1, Toleration.ToleratesTaint.
-    """
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
-
-
-def tolerated(tolerations: Iterable[Toleration], taint: Taint) -> bool:
-    """Tell whether any toleration covers a taint."""
-    return any(tolerates(toleration, taint) for toleration in tolerations)
-
-
 def node_unschedulable(pod: PodInfo, node: NodeInfo, _: State) -> Reasons:
     """A cordoned node takes only pods that tolerate it."""
     if node.node is None or not node.node.spec.unschedulable:
         return ()
-    if tolerated(pod.pod.spec.tolerations, UNSCHEDULABLE):
+    if tolerations.tolerated(pod.pod.spec.tolerations, UNSCHEDULABLE):
         return ()
     return ("node(s) were unschedulable",)
 
@@ -53,7 +35,9 @@ def node_unschedulable(pod: PodInfo, node: NodeInfo, _: State) -> Reasons:
 def taint_toleration(pod: PodInfo, node: NodeInfo, _: State) -> Reasons:
     """Every NoSchedule and NoExecute taint must be tolerated; a node that is not Ready has one."""
     for taint in node.taints:
-        if taint.effect == "PreferNoSchedule" or tolerated(pod.pod.spec.tolerations, taint):
+        if taint.effect == "PreferNoSchedule" or tolerations.tolerated(
+            pod.pod.spec.tolerations, taint
+        ):
             continue
         return (f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}",)
     return ()
@@ -121,45 +105,117 @@ def _is_near(pod: PodInfo, node: NodeInfo, state: State) -> bool:
     return not state.near and state.near_itself
 
 
-FILTERS: tuple[Filter, ...] = (
-    node_unschedulable,
-    taint_toleration,
-    node_affinity,
-    node_ports,
-    node_resources_fit,
-    pod_topology_spread,
-    inter_pod_affinity,
+def volume_binding(_: PodInfo, node: NodeInfo, state: State) -> Reasons:
+    """Every claim must be bound, or wait for its first consumer; its volume must be within reach."""
+    if state.volumes.problem:
+        return (state.volumes.problem,)
+    if node.node is not None and not state.volumes.reach(node.node):
+        return (volumes.CONFLICT,)
+    return ()
+
+
+FILTERS: tuple[tuple[str, Filter], ...] = (
+    ("NodeUnschedulable", node_unschedulable),
+    ("TaintToleration", taint_toleration),
+    ("NodeAffinity", node_affinity),
+    ("NodePorts", node_ports),
+    ("NodeResourcesFit", node_resources_fit),
+    ("VolumeBinding", volume_binding),
+    ("PodTopologySpread", pod_topology_spread),
+    ("InterPodAffinity", inter_pod_affinity),
 )
+"""Upstream's names of the plug-ins, and what they ask."""
+
+_LASTING = frozenset(
+    {
+        "node(s) were unschedulable",
+        "node(s) didn't match Pod's node affinity/selector",
+        "node(s) didn't match pod topology spread constraints (missing required label)",
+        "node(s) didn't match pod affinity rules",
+        volumes.CONFLICT,
+    }
+)
+"""What no eviction changes. Source: UnschedulableAndUnresolvable in each plug-in."""
 
 
-def feasible(
-    pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache
-) -> tuple[list[NodeInfo], State, Counter[str]]:
-    """Ask every filter about every node.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node was refused, and by which plug-in."""
 
-    Returns:
-        The nodes the pod may run on, the counts made for it, and how many nodes gave each reason against.
+    plugin: str
+    reasons: Reasons
+
+    @property
+    def lasting(self) -> bool:
+        """Whether evicting pods from the node would change nothing."""
+        return self.plugin in ("TaintToleration", "VolumeBinding") or any(
+            reason in _LASTING for reason in self.reasons
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the filters say about a pod.
+
+    Attributes:
+        fits: The nodes it may run on.
+        refused: Why not the others, by name.
+        state: The counts made for it.
+        total: Nodes asked.
     """
+
+    fits: list[NodeInfo]
+    refused: dict[str, Refusal]
+    state: State
+    total: int
+
+    def message(self) -> str:
+        """Say why no node fits: `0/3 nodes are available: 1 Too many pods, 2 Insufficient cpu.`.
+
+        Source: pkg/scheduler/framework/types.go FitError.Error.
+        """
+        if self.total == 0:
+            return "0/0 nodes are available: no nodes available to schedule pods."
+        if self.state.volumes.problem:
+            # Asked before any node is, and so said once.
+            return f"0/{self.total} nodes are available: {self.state.volumes.problem}."
+        return f"0/{self.total} nodes are available: {reasons_text(self.refused.values())}."
+
+
+def reasons_text(refusals: Iterable[Refusal]) -> str:
+    """Count nodes by reason: `1 Too many pods, 2 Insufficient cpu`."""
+    against = Counter(reason for refusal in refusals for reason in refusal.reasons)
+    return ", ".join(sorted(f"{count} {reason}" for reason, count in against.items()))
+
+
+def refusal(pod: PodInfo, node: NodeInfo, state: State) -> Refusal | None:
+    """Ask every filter about a node; return the first that refuses it, None when it fits."""
+    for plugin, check in FILTERS:
+        if reasons := check(pod, node, state):
+            return Refusal(plugin, reasons)
+    return None
+
+
+def feasible(pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache) -> Outcome:
+    """Ask every filter about every node; a node must fit with and without the pods nominated for it."""
     state = counting.prepare(pod, nodes, cache)
-    fits = []
-    against: Counter[str] = Counter()
+    guests = cache.guests(pod)
+    crowded: dict[str, NodeInfo] = {}
+    crowded_state = state
+    if guests:
+        crowded = {n.name: n.changed(with_=guests[n.name]) for n in nodes if n.name in guests}
+        coming = [(info, n) for n in crowded.values() for info in guests[n.name]]
+        all_nodes = [crowded.get(n.name, n) for n in nodes]
+        crowded_state = counting.prepare(pod, all_nodes, cache, guests=coming)
+    fits: list[NodeInfo] = []
+    refused: dict[str, Refusal] = {}
     for node in nodes:
-        for check in FILTERS:
-            reasons = check(pod, node, state)
-            if reasons:
-                against.update(reasons)
-                break
-        else:
+        against = None
+        if node.name in crowded:
+            against = refusal(pod, crowded[node.name], crowded_state)
+        against = against or refusal(pod, node, state)
+        if against is None:
             fits.append(node)
-    return fits, state, against
-
-
-def message(against: Counter[str], total: int) -> str:
-    """Say why no node fits: `0/3 nodes are available: 1 Too many pods, 2 Insufficient cpu.`.
-
-    Source: pkg/scheduler/framework/types.go FitError.Error.
-    """
-    if total == 0:
-        return "0/0 nodes are available: no nodes available to schedule pods."
-    reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in against.items()))
-    return f"0/{total} nodes are available: {reasons}."
+        else:
+            refused[node.name] = against
+    return Outcome(fits=fits, refused=refused, state=state, total=len(nodes))

@@ -8,7 +8,7 @@ Source: kubernetes pkg/scheduler/framework/types.go, k8s.io/component-helpers re
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from netpod.api import meta, quantity, selectors
@@ -17,7 +17,7 @@ from netpod.api.node import Node, Taint
 from netpod.api.pod import Pod, PodSpec, TopologySpreadConstraint
 from netpod.api.selectors import LabelQuery
 from netpod.errors import BadRequest
-from netpod.scheduler import terms
+from netpod.scheduler import terms, volumes
 from netpod.scheduler.terms import NodeTerm, PodTerm
 
 Amounts = Mapping[str, int]
@@ -87,6 +87,8 @@ class Spread:
     min_domains: int
     hard: bool
     counts_itself: bool
+    honors_affinity: bool = True
+    honors_taints: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,11 @@ class PodInfo:
     near_wishes: tuple[PodTerm, ...]
     far_wishes: tuple[PodTerm, ...]
     spreads: tuple[Spread, ...]
+    priority: int
+    claims: tuple[str, ...]
+    """Names of the PersistentVolumeClaims it mounts."""
+    images: tuple[str, ...]
+    """Images of its containers, with tag, as nodes report theirs."""
 
 
 def pod_info(pod: Pod) -> PodInfo:
@@ -149,7 +156,15 @@ def _read(pod: Pod) -> PodInfo:
         near_wishes=terms.preferred_pod_terms(pod, "pod_affinity"),
         far_wishes=terms.preferred_pod_terms(pod, "pod_anti_affinity"),
         spreads=tuple(_spread(pod, item) for item in pod.spec.topology_spread_constraints),
+        priority=pod.spec.priority or 0,
+        claims=volumes.claims_of(pod),
+        images=tuple(with_tag(c.image) for c in (*pod.spec.init_containers, *pod.spec.containers)),
     )
+
+
+def with_tag(image: str) -> str:
+    """Return an image's name with the tag it means. Source: imagelocality normalizedImageName."""
+    return image if image.rfind(":") > image.rfind("/") else f"{image}:latest"
 
 
 def _spread(pod: Pod, constraint: TopologySpreadConstraint) -> Spread:
@@ -165,6 +180,8 @@ def _spread(pod: Pod, constraint: TopologySpreadConstraint) -> Spread:
         min_domains=constraint.min_domains or 1,
         hard=constraint.when_unsatisfiable != "ScheduleAnyway",
         counts_itself=query.matches(pod.metadata.labels),
+        honors_affinity=constraint.unknown.get("nodeAffinityPolicy") != "Ignore",
+        honors_taints=constraint.unknown.get("nodeTaintsPolicy") == "Honor",
     )
 
 
@@ -182,6 +199,7 @@ class NodeInfo:
         self.scored_memory = 0
         self.owners: Counter[str] = Counter()
         self.ports: Counter[HostPort] = Counter()
+        self.images: Mapping[str, int] = {}
 
     def set_node(self, node: Node | None) -> None:
         """Take the Node object; None when it is gone and only pods are left."""
@@ -192,6 +210,19 @@ class NodeInfo:
             # A status may be patched by hand: a node that cannot say what it has, has nothing.
             self.allocatable = {}
         self.taints = effective_taints(node) if node is not None else ()
+        self.images = _images(node) if node is not None else {}
+
+    def changed(
+        self, *, without: Collection[Key] = (), with_: Iterable[PodInfo] = ()
+    ) -> "NodeInfo":
+        """Return this node as it would be with some pods gone and others added."""
+        other = NodeInfo(self.name)
+        other.node, other.allocatable, other.taints = self.node, self.allocatable, self.taints
+        other.images = self.images
+        for info in (*self.pods.values(), *with_):
+            if info.key not in without and info.key not in other.pods:
+                other.add(info)
+        return other
 
     def add(self, info: PodInfo) -> None:
         """Count a pod."""
@@ -220,6 +251,16 @@ class NodeInfo:
     def label(self, key: str) -> str | None:
         """Return a label of the node, None when it has none of that name."""
         return self.node.metadata.labels.get(key) if self.node is not None else None
+
+
+def _images(node: Node) -> dict[str, int]:
+    """Return the size in bytes of each image the node has, by each of its names."""
+    found: dict[str, int] = {}
+    for image in node.status.images:
+        if isinstance(image, Mapping):
+            for name in image.get("names") or ():
+                found[str(name)] = int(image.get("sizeBytes") or 0)
+    return found
 
 
 def effective_taints(node: Node) -> tuple[Taint, ...]:

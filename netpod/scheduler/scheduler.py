@@ -7,22 +7,25 @@ Source: kubernetes pkg/scheduler/schedule_one.go, eventhandlers.go.
 """
 
 import asyncio
-import dataclasses
 import logging
 
-from netpod.api import meta
+from netpod.api import codec, meta
 from netpod.api.core import Namespace
 from netpod.api.meta import Condition, Key
 from netpod.api.node import Node
 from netpod.api.pod import Pod
+from netpod.api.policy import PodDisruptionBudget
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.errors import BadRequest, NetpodError, NotFound
-from netpod.scheduler import filters, model, scores
+from netpod.scheduler import filters, model, preemption, scores
 from netpod.scheduler.cache import Cache
-from netpod.scheduler.model import PodInfo
+from netpod.scheduler.evictor import Evictor
+from netpod.scheduler.filters import Outcome
+from netpod.scheduler.model import NodeInfo, PodInfo
 from netpod.scheduler.queue import SchedulingQueue
+from netpod.scheduler.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +49,21 @@ class Scheduler:
         self._pods = informers.of(Pod)
         self._nodes = informers.of(Node)
         self._namespaces = informers.of(Namespace)
+        self._budgets = informers.of(PodDisruptionBudget)
         self._cache = Cache()
         self._queue = SchedulingQueue(asyncio.get_running_loop().time)
         self._slots = asyncio.Semaphore(BINDERS)
         self._namespaces.subscribe(self._namespace_changed)
         self._nodes.subscribe(self._node_changed)
         self._pods.subscribe(self._pod_changed)
+        self._evictor = Evictor(client, recorder, self._slots, NAME)
+        self._storage = Watched(informers, self._cache.volumes, self._queue.move)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        for informer in (self._namespaces, self._nodes, self._pods):
+        for informer in (self._namespaces, self._nodes, self._pods, self._budgets):
             await informer.wait_synced()
+        await self._storage.wait_synced()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._move_leftovers(), name="scheduler leftovers")
             while True:
@@ -89,6 +96,7 @@ class Scheduler:
         key = meta.key_of(shown)
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             self._cache.remove_pod(key)
+            self._cache.nominated.pop(key, None)
             self._queue.forget(key)
             if shown.spec.node_name:
                 self._queue.move()
@@ -103,10 +111,24 @@ class Scheduler:
             self._cache.set_pod(info, new.spec.node_name)
             self._queue.move()
         elif self._is_ours(new) and not self._cache.is_assumed(key, new.metadata.uid):
+            self._nominate(new)
             if old is None or old.metadata.uid != new.metadata.uid or _demand(old) != _demand(new):
                 self._queue.add(key, new.spec.priority or 0)
         elif new.metadata.deletion_timestamp:
+            self._cache.nominated.pop(key, None)
             self._queue.forget(key)
+
+    def _nominate(self, pod: Pod) -> None:
+        """Count a pod as coming to the node its status names, or no more."""
+        key, node = meta.key_of(pod), pod.status.nominated_node_name
+        known = self._cache.nominated.pop(key, None)
+        if node:
+            try:
+                self._cache.nominated[key] = (model.pod_info(pod), node)
+            except BadRequest:
+                return
+        elif known is not None:
+            self._queue.move()
 
     def _is_ours(self, pod: Pod) -> bool:
         name = pod.spec.scheduler_name or NAME
@@ -123,26 +145,58 @@ class Scheduler:
             self._refuse(pod, str(error), tasks)
             return
         nodes = self._cache.candidates()
-        fits, state, against = filters.feasible(info, nodes, self._cache)
-        if not fits:
-            self._refuse(pod, filters.message(against, len(nodes)), tasks)
+        outcome = filters.feasible(info, nodes, self._cache)
+        if not outcome.fits:
+            self._make_room(info, nodes, outcome, tasks)
             return
-        chosen = scores.best(info, fits, state)
+        wanted = next((n for n in outcome.fits if n.name == pod.status.nominated_node_name), None)
+        chosen = wanted or scores.best(info, outcome.fits, outcome.state)
         self._cache.assume(info, chosen.name)
-        tasks.create_task(self._bind(info, chosen.name), name=f"bind {key}")
+        tasks.create_task(
+            self._bind(info, chosen.name, outcome.state.volumes.unbound), name=f"bind {key}"
+        )
 
-    def _refuse(self, pod: Pod, message: str, tasks: asyncio.TaskGroup) -> None:
-        """Keep a pod until something changes, and say why."""
+    def _make_room(
+        self, info: PodInfo, nodes: list[NodeInfo], outcome: Outcome, tasks: asyncio.TaskGroup
+    ) -> None:
+        """Evict pods of lower priority if that helps; the pod waits in either case."""
+        message = outcome.message()
+        node = info.pod.status.nominated_node_name
+        if nodes:
+            why = preemption.objection(info, self._cache)
+            if not why:
+                candidate, why = preemption.find(
+                    info, nodes, outcome, self._cache, self._budgets.values()
+                )
+                node = candidate.node if candidate is not None else ""
+                if candidate is not None:
+                    self._cache.nominated[info.key] = (info, node)
+                    lower = [
+                        other
+                        for other, home in self._cache.nominated.values()
+                        if home == node and other.priority < info.priority
+                    ]
+                    tasks.create_task(
+                        self._evictor.evict(info, candidate, lower), name=f"evict for {info.key}"
+                    )
+            if why:
+                message = f"{message} preemption: {why}"
+        self._refuse(info.pod, message, tasks, node)
+
+    def _refuse(self, pod: Pod, message: str, tasks: asyncio.TaskGroup, node: str = "") -> None:
+        """Keep a pod until something changes, and say why and which node is being cleared for it."""
         key = meta.key_of(pod)
         self._queue.park(key, pod.spec.priority or 0)
         self._recorder.event(pod, "Warning", "FailedScheduling", message)
-        tasks.create_task(self._say_unschedulable(pod, message), name=f"condition of {key}")
+        tasks.create_task(self._say_unschedulable(pod, message, node), name=f"condition of {key}")
 
-    async def _bind(self, info: PodInfo, node: str) -> None:
+    async def _bind(self, info: PodInfo, node: str, unbound: tuple[Key, ...]) -> None:
         """Write a decision; when that fails, take it back and try the pod again."""
         key, pod = info.key, info.pod
         try:
             async with self._slots:
+                for claim in unbound:
+                    await self._storage.select(self._client, claim, node)
                 await self._client.bind(key, pod.metadata.uid, node)
         except NotFound:
             self._cache.forget(key)
@@ -156,10 +210,11 @@ class Scheduler:
                 pod, "Normal", "Scheduled", f"Successfully assigned {key} to {node}"
             )
 
-    async def _say_unschedulable(self, pod: Pod, message: str) -> None:
-        """Write condition PodScheduled=False, unless it says so already."""
+    async def _say_unschedulable(self, pod: Pod, message: str, node: str) -> None:
+        """Write condition PodScheduled=False and the nominated node, unless the pod says so already."""
         known = meta.condition(pod.status.conditions, "PodScheduled")
-        if known is not None and (known.status, known.message) == ("False", message):
+        told = known is not None and (known.status, known.message) == ("False", message)
+        if told and pod.status.nominated_node_name == node:
             return
         stamp = meta.timestamp(meta.now())
         same = known is not None and known.status == "False"
@@ -171,11 +226,16 @@ class Scheduler:
             last_transition_time=known.last_transition_time if known and same else stamp,
         )
         others = tuple(c for c in pod.status.conditions if c.type != "PodScheduled")
-        status = dataclasses.replace(pod.status, conditions=(*others, new))
+        change = {
+            "conditions": [codec.encode(condition) for condition in (*others, new)],
+            "nominatedNodeName": node or None,
+        }
+        about = pod.metadata
+        patch = {"metadata": {"uid": about.uid}, "status": change}
         try:
             async with self._slots:
-                await self._client.update(
-                    dataclasses.replace(pod, status=status), subresource="status"
+                await self._client.patch(
+                    Pod, about.name, about.namespace, patch, subresource="status"
                 )
         except NetpodError as error:
             # Told again with the next attempt.

@@ -8,7 +8,7 @@ Source: kubernetes pkg/scheduler/framework/plugins/*, apis/config/v1/default_plu
 
 from collections.abc import Callable, Sequence
 
-from netpod.scheduler import filters
+from netpod.api import tolerations
 from netpod.scheduler.model import NodeInfo, PodInfo
 from netpod.scheduler.state import State
 
@@ -91,12 +91,33 @@ def taint_toleration(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[
         [
             sum(
                 taint.effect == "PreferNoSchedule"
-                and not filters.tolerated(pod.pod.spec.tolerations, taint)
+                and not tolerations.tolerated(pod.pod.spec.tolerations, taint)
                 for taint in node.taints
             )
             for node in nodes
         ]
     )
+
+
+MIB = 1 << 20
+LEAST_BYTES, MOST_BYTES = 23 * MIB, 1000 * MIB
+"""Image sizes that begin to count, and that count in full, per container. Source: image_locality.go."""
+
+
+def image_locality(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[float]:
+    """More bytes of the pod's images there already is better; an image that few nodes have counts less."""
+    most = MOST_BYTES * max(1, len(pod.pod.spec.containers))
+
+    def here(node: NodeInfo) -> float:
+        found = sum(
+            node.images[image] * state.image_nodes[image] / max(1, state.nodes)
+            for image in pod.images
+            if image in node.images
+        )
+        found = min(max(found, LEAST_BYTES), most)
+        return MAX * (found - LEAST_BYTES) / (most - LEAST_BYTES)
+
+    return [here(node) for node in nodes]
 
 
 def _fewer(counts: Sequence[float]) -> list[float]:
@@ -111,26 +132,42 @@ def _more(counts: Sequence[float]) -> list[float]:
     return [MAX * count / most if most > 0 else 0.0 for count in counts]
 
 
-SCORES: tuple[tuple[Score, int], ...] = (
-    (taint_toleration, 3),
-    (node_affinity, 2),
-    (topology_spread, 2),
-    (inter_pod_affinity, 2),
-    (least_allocated, 1),
-    (balanced_allocation, 1),
+SCORES: tuple[tuple[str, Score, int], ...] = (
+    ("TaintToleration", taint_toleration, 3),
+    ("NodeAffinity", node_affinity, 2),
+    ("PodTopologySpread", topology_spread, 2),
+    ("InterPodAffinity", inter_pod_affinity, 2),
+    ("NodeResourcesFit", least_allocated, 1),
+    ("NodeResourcesBalancedAllocation", balanced_allocation, 1),
+    ("ImageLocality", image_locality, 1),
 )
+"""Upstream's names of the plug-ins, what they rate, and their weights."""
+
+
+def rate(
+    pod: PodInfo, nodes: Sequence[NodeInfo], state: State
+) -> tuple[list[dict[str, float]], list[float]]:
+    """Return each node's scores by plug-in, from 0 to 100, and its weighted sum."""
+    parts: list[dict[str, float]] = [{} for _ in nodes]
+    totals = [0.0] * len(nodes)
+    for name, score, weight in SCORES:
+        for index, value in enumerate(score(pod, nodes, state)):
+            parts[index][name] = value
+            totals[index] += weight * value
+    return parts, totals
 
 
 def best(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> NodeInfo:
     """Return the best of at least one node."""
     if len(nodes) == 1:
         return nodes[0]
-    totals = [0.0] * len(nodes)
-    for score, weight in SCORES:
-        for index, value in enumerate(score(pod, nodes, state)):
-            totals[index] += weight * value
-    order = sorted(
+    _, totals = rate(pod, nodes, state)
+    return nodes[order(nodes, totals)[0]]
+
+
+def order(nodes: Sequence[NodeInfo], totals: Sequence[float]) -> list[int]:
+    """Return the nodes' places from the best to the worst."""
+    return sorted(
         range(len(nodes)),
         key=lambda i: (-round(totals[i], 6), len(nodes[i].pods), nodes[i].name),
     )
-    return nodes[order[0]]

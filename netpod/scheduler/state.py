@@ -7,13 +7,16 @@ Source: kubernetes pkg/scheduler/framework/plugins/podtopologyspread/filtering.g
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from netpod.api import tolerations
+from netpod.api.meta import Key
 from netpod.api.node import Node
 from netpod.scheduler.cache import Cache
 from netpod.scheduler.model import NodeInfo, PodInfo, Spread
 from netpod.scheduler.terms import PodTerm
+from netpod.scheduler.volumes import Volumes
 
 Domain = tuple[str, str]
 """A topology label and one of its values."""
@@ -46,11 +49,32 @@ class State:
     far: Counter[Domain] = field(default_factory=Counter)
     repelled: set[Domain] = field(default_factory=set)
     wishes: Counter[Domain] = field(default_factory=Counter)
+    image_nodes: Counter[str] = field(default_factory=Counter)
+    """How many nodes have each of the pod's images."""
+    nodes: int = 0
+    volumes: Volumes = field(default_factory=Volumes)
 
 
-def prepare(pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache) -> State:
-    """Count what this pod's decision needs."""
-    state = State()
+def prepare(
+    pod: PodInfo,
+    nodes: Sequence[NodeInfo],
+    cache: Cache,
+    *,
+    gone: Collection[Key] = (),
+    guests: Iterable[tuple[PodInfo, NodeInfo]] = (),
+) -> State:
+    """Count what this pod's decision needs.
+
+    Args:
+        pod: Who is to be placed.
+        nodes: Where it may be; for a hypothesis, as they would be then.
+        cache: What else is known.
+        gone: Pods that a hypothesis does without.
+        guests: Pods that a hypothesis adds, and their nodes.
+    """
+    state = State(nodes=len(nodes), volumes=cache.volumes.of(pod.key.namespace, pod.claims))
+    for image in pod.images:
+        state.image_nodes[image] = sum(image in info.images for info in nodes)
     for spread in pod.spreads:
         (state.hard if spread.hard else state.soft).append(SpreadCount(spread=spread))
     for counts in (state.hard, state.soft):
@@ -60,8 +84,12 @@ def prepare(pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache) -> State:
             for other in info.pods.values():
                 _count_affinity(pod, other, info, state, cache)
     state.near_itself = all(term.matches(pod.pod, cache.namespaces) for term in pod.near)
-    for other, home in cache.repelling.values():
-        there = cache.nodes[home]
+    repelling = [
+        (other, cache.nodes[home])
+        for other, home in cache.repelling.values()
+        if other.key not in gone
+    ]
+    for other, there in (*repelling, *guests):
         for term in other.far:
             value = there.label(term.topology_key)
             if value is not None and term.matches(pod.pod, cache.namespaces):
@@ -78,15 +106,24 @@ def fits_node_choice(pod: PodInfo, node: Node) -> bool:
 
 
 def _count_spreads(pod: PodInfo, counts: list[SpreadCount], nodes: Sequence[NodeInfo]) -> None:
-    """Count over the nodes the pod may choose that have all the labels."""
+    """Count over the nodes that have all the labels, as far as each constraint's policies let them count."""
     if not counts:
         return
     for info in nodes:
         values = [info.label(count.spread.key) for count in counts]
-        if None in values or info.node is None or not fits_node_choice(pod, info.node):
+        if None in values or info.node is None:
             continue
+        chosen = fits_node_choice(pod, info.node)
+        clean = not any(
+            taint.effect != "PreferNoSchedule"
+            and not tolerations.tolerated(pod.pod.spec.tolerations, taint)
+            for taint in info.taints
+        )
         for count, value in zip(counts, values, strict=True):
             assert value is not None, "nodes without the label were left out"
+            spread = count.spread
+            if (spread.honors_affinity and not chosen) or (spread.honors_taints and not clean):
+                continue
             here = sum(
                 other.key.namespace == pod.key.namespace
                 and not other.pod.metadata.deletion_timestamp

@@ -96,7 +96,8 @@ class PodTerm:
         return self.query.matches(pod.metadata.labels)
 
 
-def _node_term(term: Mapping[str, Json], weight: int = 0) -> NodeTerm:
+def node_term(term: Mapping[str, Json], weight: int = 0) -> NodeTerm:
+    """Read a nodeSelectorTerm."""
     found = [
         NodeRequirement(
             key=str(e.get("key", "")),
@@ -115,14 +116,14 @@ def required_node_terms(pod: Pod) -> tuple[NodeTerm, ...] | None:
     affinity = _part(pod, "node_affinity").get("requiredDuringSchedulingIgnoredDuringExecution")
     if affinity is None:
         return None
-    return tuple(_node_term(term) for term in affinity.get("nodeSelectorTerms") or ())
+    return tuple(node_term(term) for term in affinity.get("nodeSelectorTerms") or ())
 
 
 def preferred_node_terms(pod: Pod) -> tuple[NodeTerm, ...]:
     """Return the terms that count for a node."""
     wishes = _part(pod, "node_affinity").get("preferredDuringSchedulingIgnoredDuringExecution")
     return tuple(
-        _node_term(w.get("preference") or {}, int(w.get("weight", 0))) for w in wishes or ()
+        node_term(w.get("preference") or {}, int(w.get("weight", 0))) for w in wishes or ()
     )
 
 

@@ -54,8 +54,6 @@ def test_pod_spec() -> None:
         "schedulerName": "default-scheduler",
         "securityContext": {},
         "enableServiceLinks": True,
-        "priority": 0,
-        "preemptionPolicy": "PreemptLowerPriority",
     }
 
 
@@ -138,13 +136,6 @@ def test_volumes_and_field_references() -> None:
     ]
     reference = made["containers"][0]["env"][0]["valueFrom"]["fieldRef"]
     assert reference == {"apiVersion": "v1", "fieldPath": "status.podIP"}
-
-
-def test_system_priority_classes() -> None:
-    """Cluster add-ons outrank ordinary pods."""
-    assert (
-        pod(containers=[], priorityClassName="system-cluster-critical")["priority"] == 2_000_000_000
-    )
 
 
 def test_cluster_ip_service() -> None:

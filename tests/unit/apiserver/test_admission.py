@@ -104,3 +104,39 @@ def test_wrong_fields_are_named_in_upstreams_words(run: Run) -> None:
         assert (code, status["reason"]) == (422, "Invalid")
 
     run(body)
+
+
+PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+
+
+def test_a_pods_priority_is_its_classes(run: Run) -> None:
+    """By name, or the global default; a class that is not there and another number are refused."""
+
+    async def body(api: Api) -> None:
+        plain = (await api.create(PODS, pod("plain")))["spec"]
+        assert (plain["priority"], plain["preemptionPolicy"]) == (0, "PreemptLowerPriority")
+        await api.create(
+            PRIORITY_CLASSES,
+            {"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"},
+        )
+        await api.create(
+            PRIORITY_CLASSES,
+            {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True},
+        )
+        named = pod("named")
+        named["spec"]["priorityClassName"] = "high"
+        spec = (await api.create(PODS, named))["spec"]
+        assert (spec["priority"], spec["preemptionPolicy"]) == (1000, "Never")
+        spec = (await api.create(PODS, pod("default")))["spec"]
+        assert (spec["priorityClassName"], spec["priority"]) == ("usual", 7)
+        for wrong, words in (
+            ({"priorityClassName": "none"}, "no PriorityClass with name none was found"),
+            ({"priority": 3}, "the integer value of priority (3) must not be provided in pod spec"),
+        ):
+            refused = pod("refused")
+            refused["spec"].update(wrong)
+            code, answer = await api("POST", PODS, refused)
+            assert code == 403
+            assert words in answer["message"]
+
+    run(body)

@@ -13,7 +13,9 @@ from netpod.api.pod import (
     ResourceRequirements,
     Toleration,
     TopologySpreadConstraint,
+    Volume,
 )
+from netpod.api.pod_status import PodStatus
 from netpod.scheduler import model
 from netpod.scheduler.cache import Cache
 
@@ -32,11 +34,17 @@ def pod(
     tolerations: tuple[Toleration, ...] = (),
     spreads: tuple[TopologySpreadConstraint, ...] = (),
     owner: str = "",
+    priority: int = 0,
+    preempts: bool = True,
+    claims: tuple[str, ...] = (),
+    image: str = "",
+    started: str = "",
 ) -> Pod:
     """Return a pod without a node."""
     ports = (ContainerPort(container_port=80, host_port=host_port, protocol="TCP"),)
     container = Container(
         name="c",
+        image=image,
         resources=ResourceRequirements(requests=requests or {}),
         ports=ports if host_port else (),
     )
@@ -59,7 +67,14 @@ def pod(
             ),
             tolerations=tolerations,
             topology_spread_constraints=spreads,
+            priority=priority,
+            preemption_policy=None if preempts else "Never",
+            volumes=tuple(
+                Volume(name=claim, unknown={"persistentVolumeClaim": {"claimName": claim}})
+                for claim in claims
+            ),
         ),
+        status=PodStatus(start_time=started),
     )
 
 
@@ -73,6 +88,7 @@ def node(
     pods: str = "110",
     unschedulable: bool = False,
     ready: str = "True",
+    images: Mapping[str, int] | None = None,
 ) -> Node:
     """Return a Node with its hostname label."""
     return Node(
@@ -81,6 +97,7 @@ def node(
         status=NodeStatus(
             allocatable={"cpu": cpu, "memory": memory, "pods": pods},
             conditions=(Condition(type="Ready", status=ready),),
+            images=tuple({"names": [n], "sizeBytes": s} for n, s in (images or {}).items()),
         ),
     )
 

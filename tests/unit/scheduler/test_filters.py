@@ -2,7 +2,7 @@
 
 import pytest
 
-from netpod.api.meta import Json, LabelSelector
+from netpod.api.meta import Json, Key, LabelSelector
 from netpod.api.node import Node, Taint
 from netpod.api.pod import (
     Container,
@@ -11,6 +11,13 @@ from netpod.api.pod import (
     ResourceRequirements,
     Toleration,
     TopologySpreadConstraint,
+)
+from netpod.api.storage import (
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpec,
+    PersistentVolumeClaimStatus,
+    PersistentVolumeSpec,
 )
 from netpod.scheduler import filters, model
 from netpod.scheduler.cache import Cache
@@ -24,8 +31,8 @@ APP = {"app": "web"}
 def ask(pod: Pod, cache: Cache) -> tuple[list[str], str]:
     """Return the nodes that fit, and the message if none does."""
     nodes = cache.candidates()
-    fits, _, against = filters.feasible(model.pod_info(pod), nodes, cache)
-    return [n.name for n in fits], "" if fits else filters.message(against, len(nodes))
+    outcome = filters.feasible(model.pod_info(pod), nodes, cache)
+    return [n.name for n in outcome.fits], "" if outcome.fits else outcome.message()
 
 
 def test_message_counts_nodes_by_reason_as_upstream_does() -> None:
@@ -212,3 +219,68 @@ def test_spread_keeps_the_skew() -> None:
     assert (
         "node(s) didn't match pod topology spread constraints (missing required label)" in message
     )
+
+
+def test_spread_counts_the_nodes_its_policies_let_count() -> None:
+    """A tainted node counts as an empty domain, one the nodeSelector excludes does not; both can be turned."""
+    taint = Taint(key="gpu", effect="NoSchedule")
+    nodes = [
+        builders.node("a", labels={ZONE: "x", "disk": "ssd"}),
+        builders.node("b", labels={ZONE: "y", "disk": "ssd"}, taints=(taint,)),
+        builders.node("c", labels={ZONE: "z"}),
+    ]
+    placed = [(builders.pod("w1", labels=APP), "a")]
+
+    def fits(choice: dict[str, str], **policies: str) -> list[str]:
+        spread = TopologySpreadConstraint(
+            max_skew=1,
+            topology_key=ZONE,
+            when_unsatisfiable="DoNotSchedule",
+            label_selector=LabelSelector(match_labels=APP),
+            unknown=policies,
+        )
+        pod = builders.pod("new", labels=APP, spreads=(spread,), node_selector=choice)
+        return ask(pod, builders.cluster(nodes, placed))[0]
+
+    ssd = {"disk": "ssd"}
+    assert fits(ssd) == []
+    assert fits(ssd, nodeTaintsPolicy="Honor") == ["a"]
+    assert fits(ssd, nodeTaintsPolicy="Honor", nodeAffinityPolicy="Ignore") == []
+
+
+def test_min_domains_treats_missing_domains_as_empty() -> None:
+    """With fewer domains than asked for, the least is 0: each domain takes maxSkew pods and no more."""
+    nodes = [builders.node("a", labels={ZONE: "x"}), builders.node("b", labels={ZONE: "y"})]
+    placed = [
+        (builders.pod("w1", labels=APP), "a"),
+        (builders.pod("w2", labels=APP), "b"),
+    ]
+    for domains, expected in ((2, ["a", "b"]), (3, [])):
+        spread = TopologySpreadConstraint(
+            max_skew=1,
+            topology_key=ZONE,
+            when_unsatisfiable="DoNotSchedule",
+            label_selector=LabelSelector(match_labels=APP),
+            min_domains=domains,
+        )
+        pod = builders.pod("new", labels=APP, spreads=(spread,))
+        assert ask(pod, builders.cluster(nodes, placed))[0] == expected
+
+
+def test_a_volume_that_is_on_one_node_keeps_its_pod_there() -> None:
+    """A PersistentVolume's node affinity is obeyed."""
+    nodes = [builders.node("a"), builders.node("b")]
+    cache = builders.cluster(nodes)
+    key = Key("shop", "data")
+    cache.volumes.claims[key] = PersistentVolumeClaim(
+        spec=PersistentVolumeClaimSpec(volume_name="pv"),
+        status=PersistentVolumeClaimStatus(phase="Bound"),
+    )
+    there = {"matchExpressions": [{"key": HOST, "operator": "In", "values": ["b"]}]}
+    cache.volumes.volumes["pv"] = PersistentVolume(
+        spec=PersistentVolumeSpec(node_affinity={"required": {"nodeSelectorTerms": [there]}})
+    )
+    assert ask(builders.pod(claims=("data",)), cache)[0] == ["b"]
+    cache.set_node("b", None)
+    message = ask(builders.pod(claims=("data",)), cache)[1]
+    assert message == "0/1 nodes are available: 1 node(s) had volume node affinity conflict."

@@ -13,6 +13,14 @@ from netpod.api.core import Event, Namespace
 from netpod.api.meta import ObjectMeta
 from netpod.api.node import Node
 from netpod.api.pod import Affinity, Pod, PodSpec
+from netpod.api.policy import PriorityClass
+from netpod.api.storage import (
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpec,
+    PersistentVolumeSpec,
+    VolumeResourceRequirements,
+)
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.client.rest import Client
 from netpod.scheduler import scheduler
@@ -129,7 +137,10 @@ def test_pod_that_fits_nowhere_says_why_and_goes_when_a_node_comes(tmp_path: Pat
             async def told() -> bool:
                 pod = await client.get(Pod, "big", "shop")
                 found = meta.condition(pod.status.conditions, "PodScheduled")
-                words = "0/1 nodes are available: 1 Insufficient cpu."
+                words = (
+                    "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are "
+                    "available: 1 No preemption victims found for incoming pod."
+                )
                 return (
                     found is not None
                     and (found.status, found.reason, found.message)
@@ -148,6 +159,96 @@ def test_pod_that_fits_nowhere_says_why_and_goes_when_a_node_comes(tmp_path: Pat
             found = meta.condition(pod.status.conditions, "PodScheduled")
             assert found is not None
             assert found.status == "True"
+
+    asyncio.run(story())
+
+
+def test_a_pod_of_higher_priority_takes_the_place_of_a_lower_one(tmp_path: Path) -> None:
+    """The victim is marked, told and deleted; the pod is nominated, waits, and nobody else gets the room."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            await add_node(client, builders.node("only", cpu="2"))
+            await client.create(PriorityClass(metadata=ObjectMeta(name="high"), value=1000))
+            await client.create(made("low", requests={"cpu": "2"}))
+
+            async def low_bound() -> bool:
+                return await where(client, "low") == "only"
+
+            await until(low_bound, "the first is bound")
+            high = made("high", requests={"cpu": "2"})
+            spec = dataclasses.replace(high.spec, priority_class_name="high", priority=None)
+            await client.create(Pod(metadata=high.metadata, spec=spec))
+
+            async def evicted() -> bool:
+                victim = await client.get(Pod, "low", "shop")
+                mark = meta.condition(victim.status.conditions, "DisruptionTarget")
+                pod = await client.get(Pod, "high", "shop")
+                return (
+                    bool(victim.metadata.deletion_timestamp)
+                    and mark is not None
+                    and mark.reason == "PreemptionByScheduler"
+                    and pod.status.nominated_node_name == "only"
+                )
+
+            await until(evicted, "the victim is to go, the pod is nominated")
+            # Somebody without priority comes just before the room is free.
+            await client.create(made("late", requests={"cpu": "1"}))
+            await client.delete(Pod, "low", "shop", grace_period_seconds=0)
+
+            async def high_bound() -> bool:
+                return await where(client, "high") == "only"
+
+            await until(high_bound, "the pod of higher priority has the room")
+            assert await where(client, "late") == ""
+            uid = (await client.get(Pod, "high", "shop")).metadata.uid
+            assert f"Preempted by pod {uid} on node only" in await messages(client, "Preempted")
+
+    asyncio.run(story())
+
+
+def test_a_pod_waits_for_its_claim(tmp_path: Path) -> None:
+    """A claim that is not there, then not bound, then bound; the words are upstream's."""
+
+    async def story() -> None:
+        async with cluster(tmp_path) as client:
+            await add_node(client, builders.node("only"))
+            await client.create(made("db", claims=("data",)))
+
+            async def said(words: str) -> bool:
+                return any(words in m for m in await messages(client, "FailedScheduling"))
+
+            await until(
+                lambda: said('0/1 nodes are available: persistentvolumeclaim "data" not found.'),
+                "no claim",
+            )
+            wanted = VolumeResourceRequirements(requests={"storage": "1Gi"})
+            claim = await client.create(
+                PersistentVolumeClaim(
+                    metadata=ObjectMeta(name="data", namespace="shop"),
+                    spec=PersistentVolumeClaimSpec(
+                        access_modes=("ReadWriteOnce",), resources=wanted
+                    ),
+                )
+            )
+            await until(
+                lambda: said("pod has unbound immediate PersistentVolumeClaims."), "unbound"
+            )
+            source = {"hostPath": {"path": "/data"}}
+            volume = PersistentVolumeSpec(
+                capacity={"storage": "1Gi"}, access_modes=("ReadWriteOnce",), unknown=source
+            )
+            await client.create(PersistentVolume(metadata=ObjectMeta(name="pv"), spec=volume))
+            change = {"spec": {"volumeName": "pv"}}
+            await client.patch(PersistentVolumeClaim, "data", "shop", change)
+            bound = {"status": {"phase": "Bound"}}
+            await client.patch(PersistentVolumeClaim, "data", "shop", bound, subresource="status")
+            assert claim.status.phase == "Pending"
+
+            async def placed() -> bool:
+                return await where(client, "db") == "only"
+
+            await until(placed, "the pod is bound")
 
     asyncio.run(story())
 

@@ -13,8 +13,8 @@ from tests.unit.scheduler import builders
 def choose(pod: Pod, cache: Cache) -> str:
     """Return the node the scheduler would take."""
     info = model.pod_info(pod)
-    fits, state, _ = filters.feasible(info, cache.candidates(), cache)
-    return scores.best(info, fits, state).name
+    found = filters.feasible(info, cache.candidates(), cache)
+    return scores.best(info, found.fits, found.state).name
 
 
 def test_burst_of_one_owner_spreads_evenly_before_any_echo() -> None:
@@ -23,8 +23,8 @@ def test_burst_of_one_owner_spreads_evenly_before_any_echo() -> None:
     where: Counter[str] = Counter()
     for number in range(100):
         info = model.pod_info(builders.pod(f"p{number}", owner="rs"))
-        fits, state, _ = filters.feasible(info, cache.candidates(), cache)
-        chosen = scores.best(info, fits, state).name
+        found = filters.feasible(info, cache.candidates(), cache)
+        chosen = scores.best(info, found.fits, found.state).name
         cache.assume(info, chosen)
         where[chosen] += 1
     assert sorted(where.values()) == [33, 33, 34]
@@ -71,3 +71,12 @@ def test_preferred_pod_affinity_counts() -> None:
     cache = builders.cluster([builders.node("a"), builders.node("b")], placed)
     assert choose(builders.pod(pod_affinity=wish), cache) == "b"
     assert choose(builders.pod(pod_anti_affinity=wish), cache) == "a"
+
+
+def test_a_node_that_has_the_image_is_better() -> None:
+    """A large image that is there already outweighs nothing else; a small one does not count."""
+    big, small = 700 << 20, 1 << 20
+    nodes = [builders.node("a"), builders.node("b", images={"shop/web:latest": big})]
+    assert choose(builders.pod(image="shop/web"), builders.cluster(nodes)) == "b"
+    nodes = [builders.node("a"), builders.node("b", images={"shop/web:1": small})]
+    assert choose(builders.pod(image="shop/web:1"), builders.cluster(nodes)) == "a"
