@@ -57,6 +57,7 @@ class Op(StrEnum):
     SIGNAL = "signal"
     REMOVE_CONTAINER = "removeContainer"
     LIST = "list"
+    STATS = "stats"
     WATCH = "watch"
     EXEC = "exec"
     SHUTDOWN = "shutdown"
@@ -213,6 +214,25 @@ class Container(Struct):
     reason: str = ""
     message: str = ""
     unlimited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerStats(Struct):
+    """What a running container has used and holds.
+
+    Attributes:
+        id: The container's; "" stands for the shim itself.
+        cpu: Nanoseconds of processor time so far.
+        memory: Bytes that are its own: its cgroup's working set, else its processes' proportional set size.
+        resident: Bytes in memory, shared pages counted in full.
+        processes: How many it has.
+    """
+
+    id: str = ""
+    cpu: int = 0
+    memory: int = 0
+    resident: int = 0
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,10 +179,17 @@ QUESTIONS = (
 )  # fmt: skip
 """What is asked by creating it and never stored."""
 
-SERVED = (*RESOURCES, *VIEWS, *QUESTIONS)
+NODE_METRICS = Resource(group="metrics.k8s.io", version="v1beta1", kind="NodeMetrics", plural="nodes", at="core:Unstructured", namespaced=False, verbs=("get", "list"))  # fmt: skip
+POD_METRICS = Resource(group="metrics.k8s.io", version="v1beta1", kind="PodMetrics", plural="pods", at="core:Unstructured", verbs=("get", "list"))  # fmt: skip
+NODE_STATS = Resource(group="stats.netpod.dev", kind="NodeStats", plural="nodestats", at="core:Unstructured", namespaced=False, subresources=("history",), verbs=("get", "list", "update"))  # fmt: skip
+
+MEASURES = (NODE_METRICS, POD_METRICS, NODE_STATS)
+"""What is measured and kept in memory: apiserver/measures.py."""
+
+SERVED = (*RESOURCES, *VIEWS, *QUESTIONS, *MEASURES)
 """All the API serves, a group's preferred version first."""
 
-_BY_PLURAL |= {(r.group, r.version, r.plural): r for r in (*VIEWS, *QUESTIONS)}
+_BY_PLURAL |= {(r.group, r.version, r.plural): r for r in (*VIEWS, *QUESTIONS, *MEASURES)}
 _BY_KIND = {(r.api_version, r.kind): r for r in SERVED}
 
 

@@ -21,6 +21,7 @@ VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update
 SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
     "status": ({}, ["get", "patch", "update"]),
     "finalize": ({}, ["update"]),
+    "history": ({}, ["get"]),
     "binding": ({"kind": "Binding"}, ["create"]),
     "eviction": ({"group": "policy", "version": "v1", "kind": "Eviction"}, ["create"]),
     "token": (

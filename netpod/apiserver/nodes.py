@@ -106,6 +106,9 @@ async def restrict(
         for label in cast(dict[str, Json], _part(data, "metadata").get("labels") or {}):
             if RESTRICTED in label and wanted.verb in ("create", "update", "patch"):
                 await _label(storage, wanted, node, label)
+    elif wanted.resource == "nodestats":
+        if wanted.name != node:
+            raise _refused(wanted, f"node {node!r} is not allowed to tell what another node uses")
     elif wanted.resource == "leases":
         name = wanted.name or str(_part(data, "metadata").get("name", ""))
         if name != node:

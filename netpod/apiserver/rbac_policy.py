@@ -105,6 +105,7 @@ def node() -> Iterator[PolicyRule]:
     yield rule("", "serviceaccounts/token", "create")
     yield rule("coordination.k8s.io", "leases", "create delete get patch update")
     yield rule("discovery.k8s.io", "endpointslices", READ)
+    yield rule("stats.netpod.dev", "nodestats", "update")
 
 
 def _viewer() -> Iterator[PolicyRule]:
@@ -113,6 +114,8 @@ def _viewer() -> Iterator[PolicyRule]:
         plurals = [r.plural for r in registry.SERVED if r.group == group and r.plural != "secrets"]
         statuses = [f"{name}/{sub}" for name in plurals for sub in ("status", "scale", "log")]
         yield PolicyRule(api_groups=(group,), resources=(*plurals, *statuses), verbs=READ)
+    yield rule("metrics.k8s.io", "nodes pods", READ)
+    yield rule("stats.netpod.dev", "nodestats nodestats/history", READ)
 
 
 def _proxier() -> Iterator[PolicyRule]:

@@ -54,6 +54,7 @@ from netpod.apiserver.dialer import Connector, Dialer
 from netpod.apiserver.documents import Documents
 from netpod.apiserver.health import Health
 from netpod.apiserver.limits import Limits
+from netpod.apiserver.measures import Measures
 from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
@@ -137,6 +138,7 @@ class ApiServer:
             reading=config.max_reading, writing=config.max_writing, watches=config.max_watches
         )
         self._custom = CustomKinds(self._storage)
+        self._measures = Measures(self._storage)
         self._posts: Mapping[str, Write] = {**POSTS, "token": self._access.tokens.request}
         self._streams: set[watch.Stream] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -285,6 +287,9 @@ class ApiServer:
 
     async def _dispatch(self, call: Call) -> Reply:
         route = call.route
+        if route.resource in registry.MEASURES:
+            await self._access.admit(call)
+            return await self._measures.answer(call)
         if route.verb == "get":
             if route.subresource == "scale":
                 return await subresources.get_scale(self.writer, call)

@@ -29,6 +29,7 @@ from netpod.kubelet.probe import Prober
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.sandbox import Sandboxes
 from netpod.kubelet.server import KubeletServer
+from netpod.kubelet.stats import Sampler
 
 log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
@@ -62,6 +63,7 @@ class Agent:
         self._events = EventRecorder(client, "kubelet", config.node)
         self._sandboxes = Sandboxes(config, self._runtime, self._worker)
         self._prober = Prober()
+        self._sampler = Sampler(config, client, self._runtime)
         self._shared = Shared(
             config=config,
             client=client,
@@ -107,6 +109,7 @@ class Agent:
             tasks.create_task(self._informers.run(), name="informers")
             tasks.create_task(heartbeat.run(self._config.lease_seconds * 0.25), name="heartbeat")
             tasks.create_task(self._report_node(), name="node status")
+            tasks.create_task(self._sampler.run(), name="stats")
             await self._make_network()
             self._networked.set()
             self._status.set()

@@ -16,6 +16,7 @@ from netpod.api import codec, cri
 from netpod.api.cri import (
     Container,
     ContainerConfig,
+    ContainerStats,
     ExecConfig,
     Op,
     Sandbox,
@@ -103,6 +104,12 @@ class Runtime:
         """Forget a container that has ended."""
         await self._call(Op.REMOVE_CONTAINER, container=container)
         self.containers.pop(container, None)
+
+    async def stats(self) -> dict[str, ContainerStats]:
+        """What the running containers have used, by id; the shim's own stands under ""."""
+        result = await self._call(Op.STATS)
+        told = [codec.decode(ContainerStats, item) for item in result["containers"]]
+        return {seen.id: seen for seen in told}
 
     async def exec_quietly(self, container: Container, argv: Sequence[str], seconds: float) -> int:
         """Run a program inside a container, its output dropped; return its exit code.

@@ -80,13 +80,34 @@ def oom_killed(pod: str, container: str) -> bool:
     if found is None:
         return False
     name = "memory.events" if found.unified else "memory.oom_control"
-    path = found.base / _OURS / pod / container / name
     with contextlib.suppress(OSError):
-        for line in path.read_text().splitlines():
-            key, _, count = line.partition(" ")
-            if key == "oom_kill":
-                return int(count) > 0
+        return _counter(found.base / _OURS / pod / container / name, "oom_kill") > 0
     return False
+
+
+def memory(pod: str, container: str) -> int | None:
+    """Bytes that a container's cgroup is charged for, without file pages it would give back; None without a cgroup."""
+    found = find("memory")
+    if found is None:
+        return None
+    directory = found.base / _OURS / pod / container
+    name, inactive = ("memory.current", "inactive_file")
+    if not found.unified:
+        name, inactive = ("memory.usage_in_bytes", "total_inactive_file")
+    with contextlib.suppress(OSError, ValueError):
+        used = int((directory / name).read_text())
+        return max(0, used - _counter(directory / "memory.stat", inactive))
+    return None
+
+
+def cpu(pod: str, container: str) -> int | None:
+    """Nanoseconds of processor time of a container's cgroup; None without one. Version 1 of cpu does not count any."""
+    found = find("cpu")
+    if found is None or not found.unified:
+        return None
+    with contextlib.suppress(OSError):
+        return _counter(found.base / _OURS / pod / container / "cpu.stat", "usage_usec") * 1000
+    return None
 
 
 def remove(pod: str, container: str = "") -> None:
@@ -110,6 +131,15 @@ def remove_cluster(cluster: str) -> None:
                 os.rmdir(folder)
         with contextlib.suppress(OSError):
             ours.rmdir()  # stays while other clusters have some
+
+
+def _counter(path: Path, name: str) -> int:
+    """A line `NAME NUMBER` of a file; 0 without such a line."""
+    for line in path.read_text().splitlines():
+        key, _, count = line.partition(" ")
+        if key == name:
+            return int(count)
+    return 0
 
 
 def _needed(wanted: Resources | None) -> list[str]:

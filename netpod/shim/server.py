@@ -24,6 +24,7 @@ from netpod.linux import process
 from netpod.paths import MARK
 from netpod.shim import cgroups, container, exec, launch, logs, records, sandbox
 from netpod.shim.connection import Connection
+from netpod.shim.stats import Stats
 from netpod.shim.table import Table
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Shim:
         self._table = Table(
             config.state, self._selector, self._report, config.cluster, self._exec_pids
         )
+        self._usage = Stats(config.cluster, self._table)
         self._watchers: set[Connection] = set()
         self._execs: dict[Connection, dict[int, int]] = {}
         self._stopping = False
@@ -78,6 +80,7 @@ class Shim:
             Op.SIGNAL: self._signal,
             Op.REMOVE_CONTAINER: self._remove_container,
             Op.LIST: self._list,
+            Op.STATS: self._stats,
             Op.WATCH: self._watch,
             Op.EXEC: self._exec,
             Op.SHUTDOWN: self._shutdown,
@@ -300,6 +303,11 @@ class Shim:
 
     def _list(self, connection: Connection, request: dict[str, Any]) -> None:
         connection.answer(request, self._all())
+
+    def _stats(self, connection: Connection, request: dict[str, Any]) -> None:
+        connection.answer(
+            request, {"containers": [codec.encode(seen) for seen in self._usage.read()]}
+        )
 
     def _watch(self, connection: Connection, request: dict[str, Any]) -> None:
         connection.answer(request, self._all())

@@ -1,0 +1,193 @@
+"""The Summary of a node: what its pods, their containers and its links use. Pure; stats.py samples.
+
+Rates are over the time since the sample before, of a container that is younger since its start. The node's own figures
+are those of its pods, its node process and its shim: several nodes share this machine, so the machine's would be
+nobody's.
+
+Source: k8s.io/kubelet pkg/apis/stats/v1alpha1/types.go. Packets and drops of links are netpod's addition.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from netpod.api import meta
+from netpod.api.cri import ContainerStats
+from netpod.linux.usage import Traffic
+
+POD_LINK = "eth0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Counters at one moment.
+
+    Attributes:
+        at: When.
+        containers: Of each running container, by id; the shim's own under "".
+        kubelet: Of the node process.
+        traffic: Of the node's links by name; a pod's is that of its link's end on the node.
+    """
+
+    at: datetime
+    containers: Mapping[str, ContainerStats] = field(default_factory=dict)
+    kubelet: ContainerStats = field(default_factory=ContainerStats)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPod:
+    """A pod as far as its usage goes.
+
+    Attributes:
+        link: Its link's end on the node; "" with the node's own network.
+        containers: (name, id, RFC 3339 start time) of those that run.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    started_at: str
+    link: str
+    containers: Sequence[tuple[str, str, str]]
+
+
+def compile(
+    node: str,
+    before: Sample | None,
+    now: Sample,
+    pods: Sequence[RunningPod],
+    memory_available: int = 0,
+) -> dict[str, Any]:
+    """Return the Summary.
+
+    Args:
+        node: Its name.
+        before: The sample that rates are counted from; without one since each container's start.
+        now: What is told.
+        pods: What runs.
+        memory_available: Bytes that the machine has left.
+    """
+    told = [_pod(before, now, pod) for pod in sorted(pods, key=lambda p: (p.namespace, p.name))]
+    system = [
+        _container("kubelet", now.kubelet, before.kubelet if before else None, before, now, ""),
+        _container(
+            "runtime",
+            now.containers.get("", ContainerStats()),
+            before.containers.get("") if before else None,
+            before,
+            now,
+            "",
+        ),
+    ]
+    parts = [*told, *system]
+    own = {name: t for name, t in now.traffic.items() if not name.startswith("veth")}
+    memory = _sum_memory(parts, now)
+    memory["availableBytes"] = memory_available
+    return {
+        "node": {
+            "nodeName": node,
+            "systemContainers": system,
+            "startTime": meta.timestamp(now.at),
+            "cpu": _sum_cpu(parts, now),
+            "memory": memory,
+            "network": _network(own, now) if own else None,
+        },
+        "pods": told,
+    }
+
+
+def _pod(before: Sample | None, now: Sample, pod: RunningPod) -> dict[str, Any]:
+    containers = [
+        _container(
+            name,
+            now.containers[id_],
+            before.containers.get(id_) if before else None,
+            before,
+            now,
+            start,
+        )
+        for name, id_, start in pod.containers
+        if id_ in now.containers
+    ]
+    told: dict[str, Any] = {
+        "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
+        "startTime": pod.started_at,
+        "containers": containers,
+        "cpu": _sum_cpu(containers, now),
+        "memory": _sum_memory(containers, now),
+    }
+    traffic = now.traffic.get(pod.link)
+    if traffic is not None:
+        told["network"] = _network({POD_LINK: traffic.reversed}, now)
+    told["process_stats"] = {
+        "process_count": sum(
+            now.containers[i].processes for _, i, _ in pod.containers if i in now.containers
+        )
+    }
+    return told
+
+
+def _container(
+    name: str,
+    stats: ContainerStats,
+    old: ContainerStats | None,
+    before: Sample | None,
+    now: Sample,
+    started_at: str,
+) -> dict[str, Any]:
+    since, used = None, stats.cpu
+    if old is not None and before is not None:
+        since, used = before.at, stats.cpu - old.cpu
+    elif started_at:
+        since = meta.parse_timestamp(started_at)
+    seconds = (now.at - since).total_seconds() if since is not None else 0.0
+    cpu: dict[str, Any] = {"time": meta.timestamp(now.at), "usageCoreNanoSeconds": stats.cpu}
+    if seconds > 0:
+        # A process whose children somebody else waited for takes their time with it.
+        cpu["usageNanoCores"] = max(0, int(used / seconds))
+    return {
+        "name": name,
+        "startTime": started_at or meta.timestamp(now.at),
+        "cpu": cpu,
+        "memory": {
+            "time": meta.timestamp(now.at),
+            "usageBytes": stats.memory,
+            "workingSetBytes": stats.memory,
+            "rssBytes": stats.resident,
+        },
+    }
+
+
+def _sum_cpu(parts: Sequence[Mapping[str, Any]], now: Sample) -> dict[str, Any]:
+    return {
+        "time": meta.timestamp(now.at),
+        "usageNanoCores": sum(part["cpu"].get("usageNanoCores", 0) for part in parts),
+        "usageCoreNanoSeconds": sum(part["cpu"]["usageCoreNanoSeconds"] for part in parts),
+    }
+
+
+def _sum_memory(parts: Sequence[Mapping[str, Any]], now: Sample) -> dict[str, Any]:
+    names = ("usageBytes", "workingSetBytes", "rssBytes")
+    sums = {name: sum(part["memory"][name] for part in parts) for name in names}
+    return {"time": meta.timestamp(now.at), **sums}
+
+
+def _network(links: Mapping[str, Traffic], now: Sample) -> dict[str, Any]:
+    interfaces = [
+        {
+            "name": name,
+            "rxBytes": traffic.rx_bytes,
+            "rxErrors": traffic.rx_errors,
+            "txBytes": traffic.tx_bytes,
+            "txErrors": traffic.tx_errors,
+            "rxPackets": traffic.rx_packets,
+            "rxDropped": traffic.rx_dropped,
+            "txPackets": traffic.tx_packets,
+            "txDropped": traffic.tx_dropped,
+        }
+        for name, traffic in sorted(links.items())
+    ]
+    first = next((i for i in interfaces if i["name"] == POD_LINK), interfaces[0])
+    return {"time": meta.timestamp(now.at), **first, "interfaces": interfaces}
