@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "scale": ("scale", "Set the number of replicas."),
     "rollout": ("rollout", "Follow, restart and undo rollouts."),
     "expose": ("expose", "Make a Service for a workload."),
+    "top": ("top", "Show what nodes, pods and links use."),
     "events": ("events", "List what happened."),
     "wait": ("wait", "Wait for a condition."),
     "logs": ("logs", "Print a container's log."),
@@ -46,7 +47,7 @@ _SECTIONS = (
         "Objects",
         (
             *("apply", "get", "describe", "delete", "scale", "rollout", "expose", "wait"),
-            *("logs", "exec", "port-forward", "events"),
+            *("logs", "exec", "port-forward", "events", "top"),
         ),
     ),
     (

@@ -67,10 +67,10 @@ def server_context(config: ClusterConfig) -> ssl.SSLContext:
 
 
 def kubelet_context(config: ClusterConfig, node: str) -> ssl.SSLContext:
-    """Return a kubelet's TLS context, which admits nobody without a certificate of the cluster's authority."""
+    """Return a kubelet's TLS context; who comes without a certificate needs a token: kubelet/permission.py."""
     if not (config.paths.pki / f"{_kubelet(node)}.crt").exists():
         ensure(config)
-    return _server_context(config, _kubelet(node), ssl.CERT_REQUIRED)
+    return _server_context(config, _kubelet(node), ssl.CERT_OPTIONAL)
 
 
 def kubelet_client_context(config: ClusterConfig) -> ssl.SSLContext:

@@ -92,7 +92,9 @@ class Agent:
             tasks.create_task(self._runtime.run(), name="runtime")
             tasks.create_task(self._events.run(), name="events")
             if self._config.tls is not None:
-                server = KubeletServer(self._config, self._runtime, self._pods.values)
+                server = KubeletServer(
+                    self._config, self._runtime, self._pods.values, self._sampler, self._client
+                )
                 tasks.create_task(server.run(self._config.tls), name="server")
             registered = await self._register()
             owner = OwnerReference(

@@ -2,6 +2,8 @@
 
     GET       /healthz
     GET       /pods                                        the node's pods
+    GET       /stats/summary                               what they use; see summary.py
+    GET       /metrics /metrics/cadvisor /metrics/resource the same for Prometheus; see exposition.py
     GET       /containerLogs/NAMESPACE/POD/CONTAINER       follow previous timestamps tailLines since... limitBytes
     GET POST  /exec/NAMESPACE/POD/CONTAINER                command* input output error tty; an upgrade
     GET POST  /attach/NAMESPACE/POD/CONTAINER              the same without command
@@ -27,16 +29,17 @@ from netpod.api.cri import Container, ExecConfig, Sandbox, State
 from netpod.api.meta import ObjectMeta
 from netpod.api.pod import Pod
 from netpod.api.pod_status import ContainerStatus
-from netpod.errors import ApiError, BadRequest, Forbidden, NotFound
-from netpod.kubelet import execution, fdio, podlogs, streaming
-from netpod.kubelet.config import KUBELET_PORT, KubeletConfig
+from netpod.client.rest import Client
+from netpod.errors import ApiError, BadRequest, NotFound
+from netpod.kubelet import execution, fdio, permission, podlogs, streaming
+from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
 from netpod.kubelet.podlogs import LogOptions
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.session import Options, Outcome, Session
+from netpod.kubelet.stats import Sampler
 
 log = logging.getLogger(__name__)
 BACKLOG = 128
-MASTERS = "system:masters"
 _TRUE = ("1", "true")
 
 
@@ -56,11 +59,20 @@ class KubeletServer:
         config: The node.
         runtime: What runs on it.
         pods: The pods bound to it, as the API server has them.
+        sampler: What they use.
+        client: Who may ask, where a token says who asks.
     """
 
     def __init__(
-        self, config: KubeletConfig, runtime: Runtime, pods: Callable[[], list[Pod]]
+        self,
+        config: KubeletConfig,
+        runtime: Runtime,
+        pods: Callable[[], list[Pod]],
+        sampler: Sampler,
+        client: Client,
     ) -> None:
+        self._sampler = sampler
+        self._client = client
         self._config = config
         self._runtime = runtime
         self._pods = pods
@@ -94,7 +106,7 @@ class KubeletServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            _authorize(request)
+            await permission.check(self._client, request, self._config.node)
             return await self._route(request)
         except ApiError as error:
             return web.Response(status=error.code, text=str(error))
@@ -110,6 +122,10 @@ class KubeletServer:
                 return web.Response(text="ok")
             case ["pods"]:
                 return self._list()
+            case ["stats", "summary"]:
+                return _json(await self._sampler.read())
+            case ["metrics", *part] if len(part) < 2:
+                return await self._metrics("".join(part))
             case ["containerLogs", namespace, pod, container]:
                 return await self._logs(request, namespace, pod, container)
             case ["exec", namespace, pod, container]:
@@ -123,7 +139,22 @@ class KubeletServer:
     def _list(self) -> web.Response:
         items = [codec.encode(pod) for pod in self._pods()]
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
+        return _json(body)
+
+    async def _metrics(self, part: str) -> web.Response:
+        from netpod.kubelet import exposition  # its library costs memory that most nodes never need
+
+        summary = await self._sampler.read()
+        if part == "cadvisor":
+            families = exposition.cadvisor(summary)
+        elif part == "resource":
+            families = exposition.resource(summary)
+        elif not part:
+            families = exposition.kubelet(summary, VERSION)
+        else:
+            raise NotFound("404 page not found")
+        headers = {"Content-Type": exposition.CONTENT_TYPE}
+        return web.Response(body=exposition.text(families), headers=headers)
 
     def _find(self, namespace: str, name: str) -> Found:
         """Return what there is of a pod, the newest of its name.
@@ -248,6 +279,10 @@ class KubeletServer:
         return runs
 
 
+def _json(data: object) -> web.Response:
+    return web.Response(body=orjson.dumps(data), content_type="application/json")
+
+
 def log_options(query: Callable[[str], str | None]) -> LogOptions:
     """Read the parameters of a request for a log.
 
@@ -333,16 +368,3 @@ def _waiting(status: ContainerStatus | None, container: str, name: str) -> str:
         "ImagePullBackOff": "trying and failing to pull image",
     }
     return f"{subject} is waiting to start: {causes.get(reason, reason)}"
-
-
-def _authorize(request: web.BaseRequest) -> None:
-    """Let the API server pass: whoever has a certificate of the cluster's authority for system:masters.
-
-    Raises:
-        Forbidden: somebody else has connected.
-    """
-    certificate = request.get_extra_info("peercert") or {}
-    subject = [pair for part in certificate.get("subject", ()) for pair in part]
-    if ("organizationName", MASTERS) not in subject:
-        name = dict(subject).get("commonName", "system:anonymous")
-        raise Forbidden(f"Forbidden (user={name}, verb={request.method.lower()}, resource=nodes)")

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from netpod.api import meta, registry
-from netpod.api.cri import ContainerStats, State
+from netpod.api.cri import ContainerStats, SandboxConfig, State
 from netpod.api.meta import Key
 from netpod.client.rest import Client
 from netpod.cni.network import PodNetwork
@@ -22,7 +22,7 @@ from netpod.errors import ApiError, NetpodError
 from netpod.kubelet import summary
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.runtime import Runtime
-from netpod.kubelet.summary import RunningPod, Sample
+from netpod.kubelet.summary import RunningContainer, RunningPod, Sample
 from netpod.linux import usage
 
 log = logging.getLogger(__name__)
@@ -96,24 +96,35 @@ class Sampler:
         return self._summary
 
     def _pods(self) -> list[RunningPod]:
-        inside: dict[str, list[tuple[str, str, str]]] = {}
+        inside: dict[str, list[RunningContainer]] = {}
         for seen in self._runtime.containers.values():
             if seen.state == State.RUNNING:
-                row = (seen.config.name, seen.config.id, seen.started_at)
-                inside.setdefault(seen.config.sandbox_id, []).append(row)
+                config = seen.config
+                inside.setdefault(config.sandbox_id, []).append(
+                    RunningContainer(
+                        name=config.name,
+                        id=config.id,
+                        image=config.image,
+                        started_at=seen.started_at,
+                    )
+                )
         return [
             RunningPod(
-                namespace=config.namespace,
-                name=config.name,
-                uid=config.uid,
+                namespace=sandbox.config.namespace,
+                name=sandbox.config.name,
+                uid=sandbox.config.uid,
                 started_at=sandbox.created_at,
-                link=""
-                if config.host_network
-                else PodNetwork(
-                    key=Key(config.namespace, config.name), uid=config.uid, netns=config.netns
-                ).link,
-                containers=sorted(inside.get(config.id, ())),
+                link=_link(sandbox.config),
+                containers=sorted(inside.get(sandbox.config.id, ()), key=lambda item: item.name),
             )
             for sandbox in self._runtime.sandboxes.values()
-            if sandbox.state == State.RUNNING and (config := sandbox.config)
+            if sandbox.state == State.RUNNING
         ]
+
+
+def _link(config: SandboxConfig) -> str:
+    """The node's end of a pod's link, "" with the node's own network."""
+    if config.host_network:
+        return ""
+    key = Key(config.namespace, config.name)
+    return PodNetwork(key=key, uid=config.uid, netns=config.netns).link

@@ -4,7 +4,8 @@ Rates are over the time since the sample before, of a container that is younger 
 are those of its pods, its node process and its shim: several nodes share this machine, so the machine's would be
 nobody's.
 
-Source: k8s.io/kubelet pkg/apis/stats/v1alpha1/types.go. Packets and drops of links are netpod's addition.
+Source: k8s.io/kubelet pkg/apis/stats/v1alpha1/types.go. Packets and drops of links, ids and images of containers are
+netpod's addition.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,12 +38,22 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunningContainer:
+    """A container as far as its usage goes; `started_at` is RFC 3339, "" when nobody knows."""
+
+    name: str
+    id: str = ""
+    image: str = ""
+    started_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningPod:
     """A pod as far as its usage goes.
 
     Attributes:
         link: Its link's end on the node; "" with the node's own network.
-        containers: (name, id, RFC 3339 start time) of those that run.
+        containers: Those that run.
     """
 
     namespace: str
@@ -50,7 +61,7 @@ class RunningPod:
     uid: str
     started_at: str
     link: str
-    containers: Sequence[tuple[str, str, str]]
+    containers: Sequence[RunningContainer]
 
 
 def compile(
@@ -69,16 +80,16 @@ def compile(
         pods: What runs.
         memory_available: Bytes that the machine has left.
     """
+    before = before or Sample(at=now.at)
     told = [_pod(before, now, pod) for pod in sorted(pods, key=lambda p: (p.namespace, p.name))]
     system = [
-        _container("kubelet", now.kubelet, before.kubelet if before else None, before, now, ""),
+        _container(RunningContainer(name="kubelet"), before.kubelet, now.kubelet, before, now),
         _container(
-            "runtime",
+            RunningContainer(name="runtime"),
+            before.containers.get(""),
             now.containers.get("", ContainerStats()),
-            before.containers.get("") if before else None,
             before,
             now,
-            "",
         ),
     ]
     parts = [*told, *system]
@@ -98,18 +109,17 @@ def compile(
     }
 
 
-def _pod(before: Sample | None, now: Sample, pod: RunningPod) -> dict[str, Any]:
+def _pod(before: Sample, now: Sample, pod: RunningPod) -> dict[str, Any]:
+    running = [
+        (item, now.containers[item.id]) for item in pod.containers if item.id in now.containers
+    ]
     containers = [
-        _container(
-            name,
-            now.containers[id_],
-            before.containers.get(id_) if before else None,
-            before,
-            now,
-            start,
-        )
-        for name, id_, start in pod.containers
-        if id_ in now.containers
+        {
+            **_container(item, before.containers.get(item.id), stats, before, now),
+            "id": item.id,
+            "image": item.image,
+        }
+        for item, stats in running
     ]
     told: dict[str, Any] = {
         "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
@@ -121,35 +131,30 @@ def _pod(before: Sample | None, now: Sample, pod: RunningPod) -> dict[str, Any]:
     traffic = now.traffic.get(pod.link)
     if traffic is not None:
         told["network"] = _network({POD_LINK: traffic.reversed}, now)
-    told["process_stats"] = {
-        "process_count": sum(
-            now.containers[i].processes for _, i, _ in pod.containers if i in now.containers
-        )
-    }
+    told["process_stats"] = {"process_count": sum(stats.processes for _, stats in running)}
     return told
 
 
 def _container(
-    name: str,
-    stats: ContainerStats,
+    item: RunningContainer,
     old: ContainerStats | None,
-    before: Sample | None,
+    stats: ContainerStats,
+    before: Sample,
     now: Sample,
-    started_at: str,
 ) -> dict[str, Any]:
     since, used = None, stats.cpu
-    if old is not None and before is not None:
+    if old is not None:
         since, used = before.at, stats.cpu - old.cpu
-    elif started_at:
-        since = meta.parse_timestamp(started_at)
+    elif item.started_at:
+        since = meta.parse_timestamp(item.started_at)
     seconds = (now.at - since).total_seconds() if since is not None else 0.0
     cpu: dict[str, Any] = {"time": meta.timestamp(now.at), "usageCoreNanoSeconds": stats.cpu}
     if seconds > 0:
         # A process whose children somebody else waited for takes their time with it.
         cpu["usageNanoCores"] = max(0, int(used / seconds))
     return {
-        "name": name,
-        "startTime": started_at or meta.timestamp(now.at),
+        "name": item.name,
+        "startTime": item.started_at or meta.timestamp(now.at),
         "cpu": cpu,
         "memory": {
             "time": meta.timestamp(now.at),
