@@ -8,7 +8,7 @@ import pytest
 
 from netpod.linux import netns
 from netpod.proxy.config import Mode, Variant
-from tests.kernel.proxy import lab
+from tests.kernel.proxy import lab, pair
 
 
 @pytest.fixture
@@ -52,3 +52,13 @@ WAYS: dict[str, dict[str, object]] = {
 def apply(node: str, request: pytest.FixtureRequest) -> lab.Apply:
     """Hand a model's rules to the node's kernel, in every mode and variant, one after the other."""
     return functools.partial(lab.apply, **WAYS[request.param])
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def nodes(request: pytest.FixtureRequest) -> Iterator[pair.Pair]:
+    """Two nodes with their proxies, which go on from test to test, in every mode and variant."""
+    with pair.serving():
+        made = pair.Pair(WAYS[request.param])
+        made.start()
+        yield made
+    assert not netns.list_netns("npt-")
