@@ -92,6 +92,11 @@ def _cluster() -> str:
 )
 @click.option("--no-publish", is_flag=True, help="Open no port of 127.0.0.1 but the API server's.")
 @click.option(
+    "--fast-failure/--no-fast-failure",
+    default=None,
+    help="Find nodes dead and replace their pods in a tenth of upstream's time.  [default: no]",
+)
+@click.option(
     "--store",
     default=None,
     metavar="etcd://HOST:2379[,HOST:2379...]",

@@ -16,6 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("life", "Say what runs and where it answers."),
     "demo": ("demo", "Start a cluster, apply the example and trace one request."),
     "doctor": ("life", "Check what this machine has and lacks."),
+    "node": ("node", "Add, delete, stop, start and drain nodes."),
     "cleanup": ("life", "Remove what a crash has left."),
     "image": ("image", "Pull, load, list and remove images."),
     "kubeconfig": ("life", "Print the kubeconfig for kubectl."),
@@ -42,7 +43,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "rules": ("rules", "Show a Service's rules on a node, with counters."),
 }
 _SECTIONS = (
-    ("Life", ("up", "down", "status", "demo", "doctor", "cleanup", "image", "kubeconfig")),
+    ("Life", ("up", "down", "node", "status", "demo", "doctor", "cleanup", "image", "kubeconfig")),
     (
         "Objects",
         (

@@ -49,20 +49,26 @@ def _with_service_account(spec: PodSpec) -> PodSpec:
     return structs.replace(spec, service_account_name=name, service_account=name)
 
 
-async def default_tolerations(_: Storage, obj: Object) -> Object:
+async def default_tolerations(storage: Storage, obj: Object) -> Object:
     """A pod stays 300 s on a node that stopped answering (plug-in DefaultTolerationSeconds)."""
     pod = cast(Pod, obj)
+    if storage.toleration_seconds != TOLERATION_SECONDS:
+        return structs.replace(pod, spec=_tolerating(pod.spec, storage.toleration_seconds))
     return structs.replace(pod, spec=_with_tolerations(pod.spec))
 
 
 @memo.by_identity
 def _with_tolerations(spec: PodSpec) -> PodSpec:
+    return _tolerating(spec, TOLERATION_SECONDS)
+
+
+def _tolerating(spec: PodSpec, seconds: int) -> PodSpec:
     added = tuple(
         Toleration(
             key=key,
             operator="Exists",
             effect="NoExecute",
-            toleration_seconds=TOLERATION_SECONDS,
+            toleration_seconds=seconds,
         )
         for key in _TOLERATED
         if not any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in spec.tolerations)

@@ -21,6 +21,7 @@ from netpod import errors
 from netpod.api import meta, registry
 from netpod.api.service import Service
 from netpod.apiserver import (
+    admission,
     answers,
     apply,
     audit,
@@ -104,7 +105,8 @@ class ApiServerConfig:
 
     `pki` is the folder of keys; without it the key of ServiceAccount tokens is lost at the end.
     `audit_log` gets a line per request. At most `max_reading` and `max_writing` requests are answered at once, and
-    one user has at most `max_watches` watches.
+    one user has at most `max_watches` watches. A pod that says nothing else stays `toleration_seconds` on a node that
+    stopped answering.
     """
 
     service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.96.0.0/16"))
@@ -120,6 +122,7 @@ class ApiServerConfig:
     max_watches: int = 1000
     dialer: Dialer = field(default_factory=Dialer)
     compaction_seconds: float = 300.0
+    toleration_seconds: int = admission.TOLERATION_SECONDS
     event_seconds: float = 3600.0
 
 
@@ -129,7 +132,7 @@ class ApiServer:
     def __init__(self, store: Store, config: ApiServerConfig) -> None:
         self._store = store
         self._config = config
-        self._storage = Storage(store)
+        self._storage = Storage(store, toleration_seconds=config.toleration_seconds)
         self._allocators = Allocators(config.service_cidr, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
         self._access = Access(self._storage, config.tokens, Tokens(self._storage, config.pki))

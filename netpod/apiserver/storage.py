@@ -48,10 +48,15 @@ def forbidden(resource: registry.Resource, name: str, cause: str) -> errors.Forb
 
 
 class Storage:
-    """Create, read, replace and delete API objects. Raises ApiError with upstream's messages."""
+    """Create, read, replace and delete API objects. Raises ApiError with upstream's messages.
 
-    def __init__(self, store: Store) -> None:
+    Attributes:
+        toleration_seconds: What admission lets a pod stay on a node that stopped answering.
+    """
+
+    def __init__(self, store: Store, *, toleration_seconds: int = 300) -> None:
         self._store = store
+        self.toleration_seconds = toleration_seconds
 
     @property
     def revision(self) -> Revision:

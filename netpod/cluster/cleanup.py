@@ -116,10 +116,11 @@ def _kill_all(name: str) -> None:
                 fds.append(os.pidfd_open(pid))
         for fd in fds:
             process.send_signal(fd, signal.SIGKILL)
-        _wait_all(fds, deadline)
+        wait_all(fds, deadline)
 
 
-def _wait_all(fds: list[int], deadline: float) -> None:
+def wait_all(fds: list[int], deadline: float) -> None:
+    """Wait until these processes have ended, and close their descriptors."""
     poll = select.poll()
     for fd in fds:
         poll.register(fd, select.POLLIN)

@@ -5,7 +5,7 @@ Kept as JSON in /var/lib/netpod/NAME/config.json, so that a restarted process fi
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import Field, asdict, dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import orjson
 
 from netpod.api import codec
 from netpod.apiserver.storeconfig import StoreConfig
-from netpod.cluster import publish
+from netpod.cluster import machine, publish
+from netpod.cluster.machine import Machine, Power
 from netpod.errors import BadRequest, UsageError
 from netpod.paths import Paths, is_cluster_name
 from netpod.proxy.config import Mode, Variant
 
 MAX_WORKERS = 200
+_OURS = ("machines", "stopped")
 _NETWORKS = {
     "outside_cidr": "outside",
     "underlay_cidr": "underlay",
@@ -31,11 +33,12 @@ _NETWORKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """One node: its name and its address on the underlay."""
+    """One node: its name, its address on the underlay, and whether it shall run."""
 
     name: str
     address: IPv4Interface
     control_plane: bool
+    power: Power = Power.ON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,9 @@ class ClusterConfig:
         dns_forward: Whether cluster DNS asks this machine's name servers for names outside the cluster.
         store: Where objects are kept, with its TLS files; see StoreConfig.
         node_monitor_grace_seconds: After this silence a node is NotReady.
+        fast_failure: Whether that, and what follows from it, comes in a tenth of the time.
+        machines: The nodes there are, once they are not those `workers` says; not for people to write.
+        stopped: Whether the cluster shall not run now; not for people to write.
     """
 
     name: str = "netpod"
@@ -76,6 +82,9 @@ class ClusterConfig:
     store_cert: str = ""
     store_key: str = ""
     node_monitor_grace_seconds: float = 50.0
+    fast_failure: bool = False
+    machines: tuple[Machine, ...] = ()
+    stopped: bool = False
 
     @property
     def paths(self) -> Paths:
@@ -84,18 +93,27 @@ class ClusterConfig:
 
     @property
     def nodes(self) -> tuple[NodeConfig, ...]:
-        """Nodes in order of creation: control-plane, worker, worker2, ..."""
+        """Nodes in order of their addresses: control-plane, worker, worker2, ..."""
         network = ipaddress.IPv4Network(self.underlay_cidr)
-        names = ["control-plane"]
-        names += ["worker" if i == 1 else f"worker{i}" for i in range(1, self.workers + 1)]
         return tuple(
             NodeConfig(
-                name=name,
-                address=IPv4Interface(f"{network[number + 2]}/{network.prefixlen}"),
-                control_plane=number == 0,
+                name=it.name,
+                address=IPv4Interface(f"{network[it.number + 2]}/{network.prefixlen}"),
+                control_plane=it.number == 0,
+                power=it.power,
             )
-            for number, name in enumerate(names)
+            for it in self.machines or machine.first(self.workers)
         )
+
+    @property
+    def running(self) -> tuple[NodeConfig, ...]:
+        """The nodes that shall run now."""
+        return tuple(node for node in self.nodes if node.power is Power.ON)
+
+    @property
+    def patience(self) -> float:
+        """What upstream's timings of failing nodes are multiplied by."""
+        return 0.1 if self.fast_failure else 1.0
 
     @property
     def edge_underlay(self) -> IPv4Interface:
@@ -220,16 +238,28 @@ class ClusterConfig:
                         f"dev {link}; choose another with {option}"
                     )
             networks[field] = network
-        pod_networks = 2 ** max(0, 24 - networks["pod_cidr"].prefixlen)
-        if self.workers + 1 > pod_networks:
+        self.check_room()
+
+    def check_room(self) -> None:
+        """Raise unless every node can have its address and its part of the pod network.
+
+        Raises:
+            UsageError: there are more nodes than that.
+        """
+        nodes = self.nodes
+        count = len(nodes)
+        if count > MAX_WORKERS + 1:
+            raise UsageError(f"cannot use {count} nodes; allowed are {MAX_WORKERS + 1}")
+        pod_networks = 2 ** max(0, 24 - IPv4Network(self.pod_cidr).prefixlen)
+        if count > pod_networks:
             raise UsageError(
-                f"cannot use pod network {self.pod_cidr} (--pod-cidr): {self.workers + 1} nodes need a /24 "
+                f"cannot use pod network {self.pod_cidr} (--pod-cidr): {count} nodes need a /24 "
                 f"each, it holds {pod_networks}"
             )
-        if self.workers + 3 >= networks["underlay_cidr"].num_addresses:
+        if count + 2 >= IPv4Network(self.underlay_cidr).num_addresses:
             raise UsageError(
                 f"cannot use underlay network {self.underlay_cidr} (--underlay-cidr): too small for "
-                f"{self.workers + 1} nodes"
+                f"{count} nodes"
             )
 
     def save(self) -> None:
@@ -271,12 +301,13 @@ def load(name: str) -> ClusterConfig:
     check_name(name)
     path = Paths(name).state / "config.json"
     try:
-        return ClusterConfig(**orjson.loads(path.read_bytes()))
+        values = orjson.loads(path.read_bytes())
+        return ClusterConfig(**{**values, "machines": machine.load(values.get("machines", ()))})
     except FileNotFoundError:
         raise UsageError(f"no cluster {name} is up; start one with: sudo netpod up") from None
     except PermissionError:
         raise UsageError(f"cannot read {path}: run as root (sudo netpod ...)") from None
-    except (OSError, TypeError, orjson.JSONDecodeError) as error:
+    except (OSError, TypeError, KeyError, ValueError) as error:
         raise UsageError(
             f"cannot read {path}: {error}; netpod cleanup removes what is left"
         ) from error
@@ -294,7 +325,7 @@ def from_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except BadRequest as error:
         raise UsageError(f"cannot read {path}: {error}") from error
-    known = {_camel(field.name): field for field in fields(ClusterConfig)}
+    known = writable()
     values: dict[str, Any] = {}
     for document in documents:
         for name, value in document.items():
@@ -310,6 +341,11 @@ def from_file(path: Path) -> dict[str, Any]:
                 raise UsageError(f"cannot use {path}: {name}: expected {expected}, found {value!r}")
             values[known[name].name] = value
     return values
+
+
+def writable() -> dict[str, Field[Any]]:
+    """The fields that people may write, by their camelCase names."""
+    return {_camel(it.name): it for it in fields(ClusterConfig) if it.name not in _OURS}
 
 
 def merged(*layers: Mapping[str, Any]) -> ClusterConfig:

@@ -10,11 +10,14 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
+from netpod.api import meta
+from netpod.api.node import Node, internal_ip
 from netpod.api.service import Service
 from netpod.client.informer import Informers
+from netpod.cloud.edge import LABEL_EXCLUDE
 from netpod.cluster import publish
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Publication, Published
@@ -33,11 +36,13 @@ Dial = Callable[[], Awaitable[Stream]]
 async def run(config: ClusterConfig, informers: Informers) -> None:
     """Forward until cancelled. A port that somebody else has is left to him, and that is written down."""
     services = informers.of(Service)
-    workers = [str(n.address.ip) for n in config.nodes if not n.control_plane or not config.workers]
+    nodes = informers.of(Node)
     published = []
     async with contextlib.AsyncExitStack() as stack:
         for each in publish.parse(config.publish):
-            dial = _dialer(config, partial(services.get, *each.service), each, workers)
+            dial = _dialer(
+                config, partial(services.get, *each.service), each, lambda: _ready(nodes.values())
+            )
             try:
                 carrier = Carrier(dial)
                 server = await asyncio.start_server(carrier.serve, publish.ADDRESS, each.listen)
@@ -54,15 +59,30 @@ async def run(config: ClusterConfig, informers: Informers) -> None:
         await asyncio.Event().wait()
 
 
+def _ready(nodes: Iterable[Node]) -> list[str]:
+    """Addresses of the nodes whose node ports are worth a try."""
+    found = (
+        internal_ip(node)
+        for node in nodes
+        if LABEL_EXCLUDE not in node.metadata.labels
+        and (ready := meta.condition(node.status.conditions, "Ready")) is not None
+        and ready.status == "True"
+    )
+    return [address for address in found if address]
+
+
 async def _stop(server: asyncio.Server) -> None:
     server.close()
 
 
 def _dialer(
-    config: ClusterConfig, find: Callable[[], Service | None], what: Publication, nodes: list[str]
+    config: ClusterConfig,
+    find: Callable[[], Service | None],
+    what: Publication,
+    nodes: Callable[[], list[str]],
 ) -> Dial:
     async def dial() -> Stream:
-        for way in publish.ways(find(), what.port, nodes):
+        for way in publish.ways(find(), what.port, nodes()):
             stand = config.paths.netns_node(config.nodes[0].name) if way.inside else ""
             try:
                 return await connect(stand or config.paths.netns_outside, way.ip, way.port)

@@ -1,4 +1,4 @@
-"""Who guards the supervisor: the control plane process starts it again when it dies."""
+"""Who guards the supervisor: the control plane process starts it again when it dies, else a node's process does."""
 
 import asyncio
 import logging
@@ -7,14 +7,21 @@ import os
 from netpod.cluster import launch, role
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import NetpodError
-from netpod.linux import process
+from netpod.linux import libc, process
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.2
+_TURN_SECONDS = 0.5
 
 
-async def run(config: ClusterConfig) -> None:
-    """Keep a supervisor alive, forever. A cluster whose configuration is gone is being taken down."""
+async def run(config: ClusterConfig, *, turn: int = 0, home: int = -1) -> None:
+    """Keep a supervisor alive, forever. A cluster whose configuration is gone is being taken down.
+
+    Args:
+        config: The cluster.
+        turn: Place in the row of guards; each gives those before it time to do it.
+        home: Descriptor of the machine's network namespace, for a process that stands in another.
+    """
     while True:
         pid = role.holder(config.paths, role.SUPERVISOR)
         if pid:
@@ -26,16 +33,31 @@ async def run(config: ClusterConfig) -> None:
                 await process.await_exit(pidfd)
             finally:
                 os.close(pidfd)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS + turn * _TURN_SECONDS)
         if not (config.paths.state / "config.json").exists():
             return
         if not role.holder(config.paths, role.SUPERVISOR):
             log.warning("the supervisor is gone; starting another")
             try:
-                _adopt(launch.spawn(config))
-            except NetpodError:
+                _adopt(await asyncio.to_thread(_spawn, config, home))
+            except (NetpodError, OSError):
                 log.exception("cannot start a supervisor")
             await asyncio.sleep(_PAUSE_SECONDS * 10)
+
+
+def _spawn(config: ClusterConfig, home: int) -> int:
+    """Start a supervisor in the machine's network namespace, whichever this process stands in."""
+    if home < 0:
+        return launch.spawn(config)
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc.setns(home, libc.CLONE_NEWNET)
+        try:
+            return launch.spawn(config)
+        finally:
+            libc.setns(back, libc.CLONE_NEWNET)
+    finally:
+        os.close(back)
 
 
 def _adopt(pid: int) -> None:

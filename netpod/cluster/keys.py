@@ -7,8 +7,12 @@ starts a cluster makes them, and a long-lived process imports the maker only whe
 import os
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from netpod.cluster.config import ClusterConfig
+from netpod.cluster.config import ClusterConfig, NodeConfig
+
+if TYPE_CHECKING:
+    from netpod.apiserver.pki import Authority
 
 ADDONS = ("dns", "ingress")
 ADDONS_GROUP = "system:serviceaccounts:kube-system"
@@ -27,8 +31,7 @@ def ensure(config: ClusterConfig) -> None:
     authority.server(pki.server_names([config.control_plane_ip, config.kubernetes_ip]))
     authority.client(KUBELET_CLIENT, KUBELET_CLIENT, ["system:masters"])
     for node in config.nodes:
-        names = [node.name, str(node.address.ip)]
-        authority.server(names, _kubelet(node.name), f"system:node:{node.name}")
+        _ensure_kubelet(authority, node)
     inside = f"https://{config.kubernetes_ip}:443"
     local = f"https://127.0.0.1:{config.api_port}"
     wanted = [(config.paths.kubeconfig, local, "admin", "kubernetes-admin", "system:masters")]
@@ -47,6 +50,19 @@ def ensure(config: ClusterConfig) -> None:
     # Beside the kubeconfigs, made anew with them: it vouches for nothing, so none has to outlive the other.
     _write_private(default_certificate(config), selfsigned.pem(DEFAULT_NAME, meta.now()))
     _write_private(config.paths.pki / _FRESH, "")
+
+
+def ensure_kubelet(config: ClusterConfig, node: NodeConfig) -> None:
+    """Make the certificate of one node's kubelet, where it is missing or near its end."""
+    from netpod.api import meta
+    from netpod.apiserver import pki
+
+    _ensure_kubelet(pki.Authority(config.paths.pki, meta.now()), node)
+
+
+def _ensure_kubelet(authority: "Authority", node: NodeConfig) -> None:
+    names = [node.name, str(node.address.ip)]
+    authority.server(names, _kubelet(node.name), f"system:node:{node.name}")
 
 
 def kubeconfig(config: ClusterConfig, addon: str) -> Path:

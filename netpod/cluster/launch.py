@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from netpod.cluster import role
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import NetpodError
 from netpod.linux import process
@@ -27,6 +28,17 @@ def spawn(config: ClusterConfig) -> int:
         return process.spawn(argv, stdout=fd, stderr=fd, env=environment, session=True)
     finally:
         os.close(fd)
+
+
+def ensure_supervisor(config: ClusterConfig) -> bool:
+    """Start a supervisor if a cluster that shall run has none; return whether it was missing.
+
+    The guards do that too, unless all of them were killed at once with the supervisor.
+    """
+    if config.stopped or role.holder(config.paths, role.SUPERVISOR):
+        return False
+    spawn(config)
+    return True
 
 
 @contextlib.contextmanager

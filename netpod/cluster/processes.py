@@ -13,6 +13,7 @@ import uvloop
 
 from netpod.api.meta import Object
 from netpod.api.node import Node
+from netpod.apiserver import admission
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.dialer import Dialer
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
@@ -61,8 +62,9 @@ def main(config: ClusterConfig, role: Role) -> None:
         return
     launch.wait_made(config)
     underlay.ensure_node(config, node)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     _enter(config.paths.netns_node(node.name))
-    _run(_node(config, node))
+    _run(_node(config, node, home))
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -124,6 +126,7 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
         node_ports=range(first, last + 1),
         control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
         pki=config.paths.pki,
+        toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
         dialer=Dialer(
             open_socket=lambda: netns.socket_in(node, socket.AF_INET, socket.SOCK_STREAM),
             kubelet_tls=lambda: keys.kubelet_client_context(config),
@@ -134,7 +137,13 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
 def _controllers_config(config: ClusterConfig) -> ControllersConfig:
     return ControllersConfig(
         pod_cidrs=((IPv4Network(config.pod_cidr), 24),),
-        nodes=nodelifecycle.Periods(grace=config.node_monitor_grace_seconds),
+        nodes=nodelifecycle.Periods(
+            monitor=5.0 * config.patience,
+            grace=config.node_monitor_grace_seconds * config.patience,
+            startup_grace=60.0 * config.patience,
+            eviction=config.patience,
+        ),
+        pod_gc_quarantine=40.0 * config.patience,
         root_ca=(config.paths.pki / "ca.crt").read_text(),
     )
 
@@ -227,7 +236,7 @@ async def _wait_turn(client: Client, config: ClusterConfig, node: NodeConfig) ->
 
     A node whose predecessor does not come registers all the same.
     """
-    before = config.nodes[: config.nodes.index(node)][-1:]
+    before = config.running[: config.running.index(node)][-1:]
     deadline = asyncio.get_running_loop().time() + _TURN_SECONDS
     while before and asyncio.get_running_loop().time() < deadline:
         try:
@@ -238,8 +247,11 @@ async def _wait_turn(client: Client, config: ClusterConfig, node: NodeConfig) ->
         await asyncio.sleep(0.005)
 
 
-async def _node(config: ClusterConfig, node: NodeConfig) -> None:
-    """Kubelet and proxy of one node; this process is in the node's root network namespace."""
+async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
+    """Kubelet and proxy of one node; this process is in the node's root network namespace.
+
+    `home` is the machine's, for what guards the supervisor.
+    """
     paths = config.paths
     client = Client.unix(paths.api_socket)
     policies = Policies(client, PolicyConfig(node_name=node.name))
@@ -253,7 +265,9 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
         control_plane=node.control_plane,
         dedicated=config.workers > 0,
         # Four heartbeats to a lease, and a lease well within the grace.
-        lease_seconds=max(1, min(40, int(config.node_monitor_grace_seconds * 0.8))),
+        lease_seconds=max(
+            1, min(40, int(config.node_monitor_grace_seconds * config.patience * 0.8))
+        ),
         stand_in=config.stand_in,
         allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
         pod_cidrs=IPv4Network(config.pod_cidr),
@@ -276,5 +290,7 @@ async def _node(config: ClusterConfig, node: NodeConfig) -> None:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
             tasks.create_task(proxy.run(client, rules), name="proxy")
             tasks.create_task(policies.run(), name="policy")
+            turn = config.running.index(node) + 1
+            tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")
     finally:
         await client.close()

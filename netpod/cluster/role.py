@@ -37,7 +37,7 @@ SUPERVISOR = Role("supervisor")
 def roles(config: ClusterConfig) -> Iterator[Role]:
     """Yield the roles of a cluster in the order they start."""
     yield Role("controlplane")
-    for node in config.nodes:
+    for node in config.running:
         yield Role("shim", node.name)
         yield Role("node", node.name)
 

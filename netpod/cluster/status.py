@@ -39,7 +39,12 @@ class Report:
     def healthy(self) -> bool:
         """Whether all processes run, the API server answers and all nodes are Ready."""
         up = all(process.pid for process in self.processes)
-        return up and self.api_ready and self.nodes_ready == len(self.config.nodes)
+        return up and self.api_ready and self.nodes_ready == len(self.config.running)
+
+    @property
+    def nodes_off(self) -> tuple[str, ...]:
+        """The nodes that were stopped."""
+        return tuple(it.name for it in self.config.nodes if it not in self.config.running)
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield (role, state, pid, memory) for people."""
@@ -52,8 +57,10 @@ class Report:
         yield "API server", "ready" if self.api_ready else "does not answer"
         yield (
             "nodes ready",
-            f"{self.nodes_ready} of {len(self.config.nodes)}" if self.api_ready else "unknown",
+            f"{self.nodes_ready} of {len(self.config.running)}" if self.api_ready else "unknown",
         )
+        if off := self.nodes_off:
+            yield "nodes off", ", ".join(off)
         yield "ingress address", self.load_balancer or ("none yet" if self.api_ready else "unknown")
         for each in self.published:
             yield "published", each.said
@@ -72,6 +79,7 @@ class Report:
             "totalPssBytes": self.total_pss,
             "apiReady": self.api_ready,
             "nodesReady": self.nodes_ready,
+            "nodesOff": list(self.nodes_off),
             "ingressAddress": self.load_balancer,
             "published": [
                 {"listen": f"{publish.ADDRESS}:{p.listen}", "target": p.target, "error": p.error}
@@ -98,7 +106,10 @@ def report(name: str) -> Report:
     try:
         client.raw("GET", "/readyz")
         ready = 1
-        nodes = sum(_is_ready(node) for node in client.request("GET", "/api/v1/nodes")["items"])
+        # One that was stopped is called Ready until the grace is over.
+        wanted = {it.name for it in config.running}
+        listed = client.request("GET", "/api/v1/nodes")["items"]
+        nodes = sum(_is_ready(it) for it in listed if it["metadata"]["name"] in wanted)
         service = client.request("GET", "/api/v1/namespaces/kube-system/services/ingress")
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
         address = ingress[0].get("ip", "")

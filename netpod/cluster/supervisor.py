@@ -22,6 +22,8 @@ from netpod.cluster import config as configuration
 from netpod.cluster import role
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.role import Role
+from netpod.errors import UsageError
+from netpod.linux import libc, process
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.05
@@ -39,12 +41,17 @@ class Supervisor:
         self._watched: dict[int, Role] = {}
         self._started: dict[Role, float] = {}
         self._pauses: dict[Role, float] = {}
-        self._due: dict[Role, float] = {r: 0.0 for r in role.roles(config)}
+        self._wanted: set[Role] = set()
+        self._due: dict[Role, float] = {}
+        self._news = libc.inotify(config.paths.state, libc.IN_MOVED_TO)
 
     def run(self) -> NoReturn:
         """Start what is due, watch what runs, forever."""
         poll = select.poll()
+        poll.register(self._news, select.POLLIN)
         while True:
+            # Before anything is started: what ended may have been told to.
+            self._read_configuration()
             moment = time.monotonic()
             for item in [r for r, due in self._due.items() if due <= moment]:
                 del self._due[item]
@@ -53,12 +60,35 @@ class Supervisor:
                 poll.register(pidfd, select.POLLIN)
             pause = min(self._due.values(), default=moment + 3600) - time.monotonic()
             for fd, _ in poll.poll(max(0, int(pause * 1000) + 1)):
+                if fd == self._news:
+                    os.read(fd, 1 << 16)
+                    continue
                 poll.unregister(fd)
                 os.close(fd)
                 self._ended(self._watched.pop(fd))
             _reap()
 
+    def _read_configuration(self) -> None:
+        """Follow the list of nodes: start those that were added, end those that shall not run."""
+        try:
+            self._config = configuration.load(self._config.name)
+        except UsageError:
+            return  # it is being taken down
+        wanted = [] if self._config.stopped else list(role.roles(self._config))
+        for item in wanted:
+            if item not in self._wanted:
+                self._due.setdefault(item, 0.0)
+                self._pauses.pop(item, None)
+        self._wanted = set(wanted)
+        self._due = {item: due for item, due in self._due.items() if item in self._wanted}
+        for pidfd, item in self._watched.items():
+            if item not in self._wanted:
+                process.send_signal(pidfd, signal.SIGKILL)
+
     def _ended(self, item: Role) -> None:
+        if item not in self._wanted:
+            log.info("%s ended", item)
+            return
         lasted = time.monotonic() - self._started[item]
         pause = self._pauses.get(item, 0.0)
         log.warning("%s ended after %.1f s; starting it again in %.2f s", item, lasted, pause)
@@ -85,7 +115,7 @@ class Supervisor:
         status = 1
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for fd in self._watched:
+            for fd in (self._news, *self._watched):
                 os.close(fd)
             _redirect(self._paths.logs / f"{item}.log")
             if role.claim(self._paths, item):

@@ -41,7 +41,7 @@ def ensure(config: ClusterConfig) -> None:
     _ensure_port(config, paths.netns_edge, "edge", config.edge_underlay)
     # The load balancer's table rewrites or refuses these addresses; they only need a route to get that far.
     route.replace(paths.netns_edge, IPv4Network(config.lb_cidr), dev="eth0")
-    for node in config.nodes:
+    for node in config.running:
         ensure_node(config, node)
 
 
@@ -51,6 +51,17 @@ def ensure_node(config: ClusterConfig, node: NodeConfig) -> None:
     _ensure_netns(name, _ROUTER)
     _ensure_port(config, name, node.name, node.address)
     _ensure_default(name, config.edge_underlay)
+
+
+def unplug_node(config: ClusterConfig, node: NodeConfig) -> None:
+    """Pull a node's cable; pulled already, or no wire: nothing to do."""
+    underlay = config.paths.netns_underlay
+    if netns.exists(underlay):
+        link.delete_link(underlay, _port(node.name))
+
+
+def _port(owner: str) -> str:
+    return owner if len(owner) <= link.IFNAMSIZ else link.short_name("node", owner)
 
 
 def _ensure_netns(name: str, values: dict[str, int]) -> None:
@@ -72,7 +83,7 @@ def _ensure_outside(config: ClusterConfig) -> None:
 def _ensure_port(config: ClusterConfig, name: str, owner: str, address: IPv4Interface) -> None:
     """Give namespace `name` an eth0 whose other end is a port of the wire."""
     underlay = config.paths.netns_underlay
-    port = owner if len(owner) <= link.IFNAMSIZ else link.short_name("node", owner)
+    port = _port(owner)
     if link.observe_link(name, "eth0") is None:
         link.delete_link(underlay, port)
         link.create_veth(underlay, End(name=port), name, End(name="eth0"), master=WIRE)

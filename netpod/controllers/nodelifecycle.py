@@ -27,11 +27,15 @@ LEASES = "kube-node-lease"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Periods:
-    """How patient the controller is; seconds."""
+    """How patient the controller is; seconds.
+
+    `eviction` is what the time between two nodes of a zone losing their pods is multiplied by.
+    """
 
     monitor: float = 5.0
     grace: float = 50.0
     startup_grace: float = 60.0
+    eviction: float = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,7 +208,7 @@ class NodeLifecycleController:
         interval = health.eviction_interval(states, down)
         if interval is None or moment < self._next_eviction.get(zone, 0.0):
             return False
-        self._next_eviction[zone] = moment + interval
+        self._next_eviction[zone] = moment + interval * self._periods.eviction
         return True
 
     async def _evict(self, node: Node) -> None:

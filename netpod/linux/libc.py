@@ -1,4 +1,4 @@
-"""The few system calls that Python 3.11 does not offer: namespaces and mounts.
+"""The few system calls that Python 3.11 does not offer: namespaces, mounts, news of files.
 
 A failing call raises OSError with the kernel's errno; callers add what they were doing.
 """
@@ -17,6 +17,8 @@ MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
+
+IN_MOVED_TO = 0x80
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -54,3 +56,15 @@ def prctl(option: int, value: int) -> None:
     """Set one property of the calling process or thread. Source: prctl(2)."""
     zero = ctypes.c_ulong(0)
     _checked(_libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero))
+
+
+def inotify(directory: Path, mask: int) -> int:
+    """Return a descriptor that is readable once what `mask` (IN_*) says happened in a directory. Source: inotify(7)."""
+    fd: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    _checked(min(fd, 0))
+    try:
+        _checked(min(0, _libc.inotify_add_watch(fd, os.fsencode(directory), mask)))
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
