@@ -1,7 +1,7 @@
 """kube-proxy: Services and EndpointSlices become this node's packet rules.
 
 Reads Services, EndpointSlices and its own Node; writes rules of the network namespace it runs in (chains KUBE-* of
-iptables), a few sysctls, and deletes stale UDP conntrack entries. It never writes API objects.
+iptables), a few sysctls, and deletes stale UDP conntrack entries. Of API objects it writes events only.
 
     model.py     what Services and EndpointSlices say, as plain values
     topology.py  which endpoints may serve whom
@@ -10,6 +10,7 @@ iptables), a few sysctls, and deletes stale UDP conntrack entries. It never writ
     restore.py   rules <-> iptables-restore and iptables-save text; what differs
     changes.py   what changed since the last sync
     sync.py      the loop
+    metrics.py   what it counted
 
 Sources: kubernetes pkg/proxy, pkg/proxy/iptables, pkg/proxy/healthcheck, pkg/proxy/conntrack.
 """

@@ -61,12 +61,15 @@ class ChangeTracker:
             self._slices.setdefault(after, {})[new.metadata.name] = new
             self._dirty.add(after)
 
-    def take(self) -> frozenset[ServicePortName]:
-        """Bring the model up to date; return the service ports that are new, gone, or differ in anything."""
+    def take(self, most: int = 0) -> frozenset[ServicePortName]:
+        """Bring the model up to date; return the service ports that are new, gone, or differ in anything.
+
+        Args:
+            most: Services to look at; the rest stay dirty. 0: all.
+        """
         changed: set[ServicePortName] = set()
-        for key in self._dirty:
-            changed |= self._update(key)
-        self._dirty.clear()
+        for _ in range(min(most or len(self._dirty), len(self._dirty))):
+            changed |= self._update(self._dirty.pop())
         return frozenset(changed)
 
     def _update(self, key: Key) -> set[ServicePortName]:

@@ -43,6 +43,7 @@ class ProxyConfig:
         sync_period: Seconds between looks at the canary chains, and the longest wait before a failed sync is retried.
         full_sync_period: Seconds after which the kernel is read again, whatever happened.
         healthz_port: TCP port of the proxy's own /healthz; 0: none.
+        metrics_port: TCP port on 127.0.0.1 of /metrics and /proxyMode; 0: none.
 
     Source: kubernetes pkg/proxy/apis/config/types.go.
     """
@@ -64,3 +65,4 @@ class ProxyConfig:
     sync_period: float = 30.0
     full_sync_period: float = 3600.0
     healthz_port: int = 10256
+    metrics_port: int = 10249

@@ -2,6 +2,7 @@
 
     :healthCheckNodePort   one per Service of type LoadBalancer with externalTrafficPolicy Local; any path
     :10256 /healthz        503 also while the node is being taken away; /livez: the proxy alone
+    127.0.0.1:10249        /metrics, /proxyMode
 
 Source: kubernetes pkg/proxy/healthcheck/service_health.go, proxy_health.go.
 """
@@ -12,16 +13,20 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from aiohttp import web
 
 from netpod.api import meta
 from netpod.api.meta import Key
 from netpod.linux import netns
+from netpod.proxy.metrics import CONTENT_TYPE, Metrics
 from netpod.proxy.model import Model
 
 log = logging.getLogger(__name__)
 
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Text = Callable[[], bytes]
 _CLOSE_SECONDS = 0.5
 """What answers on their way get to finish."""
 
@@ -57,6 +62,7 @@ class HealthServers:
         namespace: Network namespace to listen in; "" is this process's own.
         healthy: Whether the proxy keeps up.
         eligible: Whether the node should get traffic at all.
+        metrics: Where answers are counted, and when the last sync was.
     """
 
     def __init__(
@@ -64,10 +70,12 @@ class HealthServers:
         namespace: str,
         healthy: Callable[[], bool],
         eligible: Callable[[], bool] = lambda: True,
+        metrics: Metrics | None = None,
     ) -> None:
         self._netns = namespace
         self._healthy = healthy
         self._eligible = eligible
+        self._metrics = metrics or Metrics()
         self._answers: Mapping[int, ServiceHealth] = {}
         self._servers: dict[int, _Listening] = {}
 
@@ -83,13 +91,37 @@ class HealthServers:
                 log.warning("cannot listen on health check node port %d: %s", number, error)
 
     async def serve_healthz(self, number: int) -> None:
-        """Answer /healthz and /livez until cancelled; a port that is taken is tried again every few seconds."""
+        """Answer /healthz and /livez on every address until cancelled."""
+        await self._serve("healthz", number, self._proxy, "0.0.0.0")
+
+    async def serve_metrics(self, number: int, mode: Callable[[], str], text: Text) -> None:
+        """Answer /metrics, /proxyMode and /healthz on 127.0.0.1 until cancelled.
+
+        Args:
+            number: TCP port.
+            mode: The mode of now.
+            text: All metrics in Prometheus' text format.
+        """
+
+        async def answer(request: web.BaseRequest) -> web.Response:
+            if request.path == "/metrics":
+                return web.Response(body=text(), headers={"Content-Type": CONTENT_TYPE})
+            known: dict[str, Callable[[], str]] = {"/proxyMode": mode, "/healthz": lambda: "ok"}
+            said = known.get(request.path)
+            if said is None:
+                return web.Response(status=404)
+            return web.Response(text=said(), headers={"X-Content-Type-Options": "nosniff"})
+
+        await self._serve("metrics", number, answer, "127.0.0.1")
+
+    async def _serve(self, what: str, number: int, handler: Handler, address: str) -> None:
+        """Serve until cancelled; a port that is taken is tried again every few seconds."""
         while True:
             try:
-                server = await self._listen(number, self._proxy)
+                server = await self._listen(number, handler, address)
                 break
             except OSError as error:
-                log.warning("cannot listen on healthz port %d: %s", number, error)
+                log.warning("cannot listen on %s port %d: %s", what, number, error)
                 await asyncio.sleep(5)
         try:
             await asyncio.Event().wait()
@@ -102,9 +134,9 @@ class HealthServers:
             await self._servers.popitem()[1].close()
 
     async def _listen(
-        self, number: int, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+        self, number: int, handler: Handler, address: str = "0.0.0.0"
     ) -> "_Listening":
-        sock = await asyncio.to_thread(netns.call_in, self._netns, _bound, number)
+        sock = await asyncio.to_thread(netns.call_in, self._netns, _bound, number, address)
         http = web.Server(handler)
         server = await asyncio.get_running_loop().create_server(http, sock=sock)
         return _Listening(server, http)
@@ -126,11 +158,19 @@ class HealthServers:
         if request.path not in ("/healthz", "/livez"):
             return web.Response(status=404)
         healthy = self._healthy()
-        body: dict[str, object] = {"currentTime": meta.timestamp(meta.now())}
+        now = meta.now()
+        last = datetime.fromtimestamp(self._metrics.last_sync, UTC)
+        # As upstream: whoever keeps up was updated just now, even if nothing has changed for long.
+        body: dict[str, object] = {
+            "lastUpdated": _time(now if healthy else last),
+            "currentTime": _time(now),
+        }
         if request.path == "/healthz":
             body["nodeEligible"] = self._eligible()
             healthy = healthy and self._eligible()
-        return _json(200 if healthy else 503, body)
+        code = 200 if healthy else 503
+        self._metrics.answered(request.path.removeprefix("/"), code)
+        return _json(code, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +195,17 @@ def _json(status: int, body: Mapping[str, object]) -> web.Response:
     )
 
 
-def _bound(number: int) -> socket.socket:
+def _time(moment: datetime) -> str:
+    """As Go prints a time."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")
+
+
+def _bound(number: int, address: str) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
-        sock.bind(("0.0.0.0", number))
+        sock.bind((address, number))
         sock.listen(128)
     except OSError:
         sock.close()

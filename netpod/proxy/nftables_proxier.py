@@ -19,6 +19,8 @@ from netpod.proxy.nftables_table import Delta, Table, delete_text, parse_list, t
 
 log = logging.getLogger(__name__)
 
+FEW = 20
+"""Service ports compiled within one turn of the event loop; handing them to a thread would take longer."""
 STALE_SECONDS = 1.0
 
 
@@ -45,8 +47,11 @@ class NftablesProxier:
         self, model: Model, changed: Collection[ServicePortName], *, zone: str = ""
     ) -> bool:
         """See Proxier.sync."""
-        self._compiled.update(changed, model, zone=zone)
-        return await self._hand_over(self._compiled.pending())
+        if len(changed) <= FEW:
+            return await self._hand_over(self._difference(model, changed, zone))
+        # So many would keep the rest of this process waiting.
+        delta = await asyncio.to_thread(self._difference, model, changed, zone)
+        return await self._hand_over(delta)
 
     async def intact(self) -> bool:
         """See Proxier.intact: the chain that dispatches is still there."""
@@ -77,6 +82,10 @@ class NftablesProxier:
     def _look(self, model: Model, zone: str) -> Delta:
         self._compiled.rebuild(model, zone=zone)
         return self._compiled.against(observe(self._config.netns))
+
+    def _difference(self, model: Model, changed: Collection[ServicePortName], zone: str) -> Delta:
+        self._compiled.update(changed, model, zone=zone)
+        return self._compiled.pending()
 
     async def _hand_over(self, delta: Delta) -> bool:
         texts = transactions(delta)

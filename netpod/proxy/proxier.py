@@ -20,6 +20,9 @@ from netpod.proxy.restore import TABLES, Delta, removal
 
 log = logging.getLogger(__name__)
 
+FEW = 20
+"""Service ports compiled within one turn of the event loop; handing them to a thread would take longer."""
+
 
 class Proxier(Protocol):
     """One proxy mode of one node; the model given to a method must not change until it has returned."""
@@ -58,6 +61,15 @@ class IptablesProxier:
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
         self._compiled = Compiled(config)
+        self._last: dict[str, int] = {}
+
+    def written(self) -> dict[str, dict[str, int]]:
+        """Numbers of rules by table: "total" in the kernel, "last" by the last hand-over."""
+        applied = self._compiled.desired()
+        total = {table: sum(map(len, chains.values())) for table, chains in applied.items()}
+        for table, _ in iptables_mode.JUMPS:
+            total[table] += 1
+        return {"total": total, "last": self._last}
 
     async def full_sync(self, model: Model, *, zone: str = "") -> bool:
         """See Proxier.full_sync."""
@@ -67,8 +79,11 @@ class IptablesProxier:
         self, model: Model, changed: Collection[ServicePortName], *, zone: str = ""
     ) -> bool:
         """See Proxier.sync."""
-        self._compiled.update(changed, model, zone=zone)
-        return await self._hand_over(self._compiled.pending())
+        if len(changed) <= FEW:
+            return await self._hand_over(self._difference(model, changed, zone))
+        # So many would keep the rest of this process waiting.
+        delta = await asyncio.to_thread(self._difference, model, changed, zone)
+        return await self._hand_over(delta)
 
     async def intact(self) -> bool:
         """See Proxier.intact: the canary chain of every table is still there."""
@@ -87,6 +102,10 @@ class IptablesProxier:
         config = self._config
         return self._compiled.against(variants.observe(config.iptables_variant, config.netns))
 
+    def _difference(self, model: Model, changed: Collection[ServicePortName], zone: str) -> Delta:
+        self._compiled.update(changed, model, zone=zone)
+        return self._compiled.pending()
+
     async def _hand_over(self, delta: Delta) -> bool:
         config = self._config
         if delta:
@@ -94,6 +113,12 @@ class IptablesProxier:
                 variants.hand_over, config.iptables_variant, config.netns, delta
             )
         self._compiled.applied()
+        if delta:
+            self._last = {
+                table: sum(map(len, delta.changed.get(table, {}).values()))
+                + len(delta.jumps.get(table, ()))
+                for table in TABLES
+            }
         return bool(delta)
 
     def _has_canaries(self) -> bool:

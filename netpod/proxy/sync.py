@@ -17,16 +17,19 @@ from netpod.api.core import ConfigMap
 from netpod.api.discovery import EndpointSlice
 from netpod.api.node import Node
 from netpod.api.service import Service
+from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.errors import BadRequest, KernelError, Unsupported
 from netpod.linux import sysctl
 from netpod.proxy import configmap, conntrack, healthcheck
 from netpod.proxy.changes import ChangeTracker
-from netpod.proxy.config import ProxyConfig
+from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.healthcheck import HealthServers
+from netpod.proxy.metrics import Metrics
+from netpod.proxy.model import ServicePortName
 from netpod.proxy.modes import Switch
-from netpod.proxy.proxier import Proxier
+from netpod.proxy.proxier import IptablesProxier, Proxier
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ TIMEOUTS = {
 }
 _LONGEST_PAUSE = 1.0
 _FIRST_RETRY = 0.25
+_AT_ONCE = 100
+"""Services brought up to date before the rest of the process has a turn: two milliseconds' work."""
 
 
 async def run(client: Client, config: ProxyConfig) -> None:
@@ -92,7 +97,12 @@ class Sync:
         self._zone = ""
         self._eligible = True
         self._behind_since = 0.0
-        self._health = HealthServers(config.netns, self._healthy, lambda: self._eligible)
+        self._node: Node | None = None
+        self._events = EventRecorder(client, "kube-proxy", config.node_name)
+        self.metrics = Metrics()
+        self._health = HealthServers(
+            config.netns, self._healthy, lambda: self._eligible, self.metrics
+        )
 
     async def run(self) -> None:
         """Follow and sync until cancelled."""
@@ -105,9 +115,15 @@ class Sync:
                 tasks.create_task(self._informers.run(), name="proxy informers")
                 tasks.create_task(self._follow(), name="proxy sync")
                 tasks.create_task(self._look_at_canary(), name="proxy canary")
+                tasks.create_task(self._events.run(), name="proxy events")
                 if self._config.healthz_port:
                     serve = self._health.serve_healthz(self._config.healthz_port)
                     tasks.create_task(serve, name="proxy healthz")
+                if self._config.metrics_port:
+                    tell = self._health.serve_metrics(
+                        self._config.metrics_port, lambda: str(self._switch.mode), self._text
+                    )
+                    tasks.create_task(tell, name="proxy metrics")
         finally:
             await self._health.close()
 
@@ -126,6 +142,7 @@ class Sync:
             try:
                 await self._sync(full)
             except KernelError as error:
+                self._failed(full)
                 if not error.retryable and not self._stay(error):
                     raise
                 log.error("cannot sync rules: %s; retrying in %g s", error, retry)
@@ -142,8 +159,9 @@ class Sync:
 
     async def _sync(self, full: bool) -> None:
         self._full = False
-        changed = self._tracker.take()
+        changed = await self._take()
         model = self._tracker.model
+        start = asyncio.get_running_loop().time()
         try:
             if full:
                 await self._switch.full_sync(self._mode, model, zone=self._zone)
@@ -157,16 +175,42 @@ class Sync:
         except BaseException:
             self._full = True  # the kernel's state is not known any more
             raise
+        self.metrics.synced(asyncio.get_running_loop().time() - start, full=full)
         await self._health.update(healthcheck.observe(model))
         if full or any(name.protocol == "UDP" for name in changed):
             await asyncio.to_thread(self._conntrack.reconcile, conntrack.frontends(model))
+
+    async def _take(self) -> set[ServicePortName]:
+        """What changed, a little at a time: others of this process have their turns between."""
+        changed = set(self._tracker.take(_AT_ONCE))
+        while self._tracker.dirty:
+            await asyncio.sleep(0)
+            changed |= self._tracker.take(_AT_ONCE)
+        return changed
 
     def _stay(self, error: KernelError) -> bool:
         """Go on in the mode of now when this machine cannot do the one that was asked for."""
         if self._mode == self._switch.mode or not isinstance(error, Unsupported):
             return False
+        self._say(f"cannot use {self._mode} mode: {error}; staying in {self._switch.mode} mode")
         self._mode = self._switch.mode
         return True
+
+    def _failed(self, full: bool) -> None:
+        if self._mode is Mode.NFTABLES:
+            self.metrics.failed("nftables_sync")
+        elif self._mode is Mode.IPTABLES:
+            self.metrics.failed("iptables_restore" if full else "iptables_partial_restore")
+
+    def _say(self, message: str) -> None:
+        """Tell people what is wrong with this proxy, as an event of its node."""
+        if self._node is not None:
+            self._events.event(self._node, "Warning", "ProxyModeRefused", message)
+
+    def _text(self) -> bytes:
+        proxier = self._switch.proxier
+        written = proxier.written() if isinstance(proxier, IptablesProxier) else {}
+        return self.metrics.text(self._tracker.model, written)
 
     async def _look_at_canary(self) -> None:
         loop = asyncio.get_running_loop()
@@ -187,13 +231,16 @@ class Sync:
 
     def _service_changed(self, old: Service | None, new: Service | None) -> None:
         self._tracker.service_changed(old, new)
+        self.metrics.service_changed()
         self._changed()
 
     def _slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         self._tracker.slice_changed(old, new)
+        self.metrics.slice_changed(new)
         self._changed()
 
     def _node_changed(self, _old: Node | None, new: Node | None) -> None:
+        self._node = new
         if new is None:
             return
         taints = {taint.key for taint in new.spec.taints}
@@ -210,6 +257,7 @@ class Sync:
             mode = configmap.wanted(new, self._config.node_name, self._config.mode)
         except BadRequest as error:
             log.error("%s; staying in %s mode", error, self._mode)
+            self._say(f"{error}; staying in {self._mode} mode")
             return
         if mode != self._mode:
             self._mode = mode

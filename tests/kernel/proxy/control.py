@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +56,10 @@ async def until(fact: Callable[[], bool], seconds: float = 3) -> float:
         assert loop.time() - start < seconds, "the fact did not come true in time"
         await asyncio.sleep(0.005)
     return loop.time() - start
+
+
+async def come(fact: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait for a fact that the API server is asked for."""
+    async with asyncio.timeout(seconds):
+        while not await fact():
+            await asyncio.sleep(0.02)
