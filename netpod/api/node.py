@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netpod.api.meta import EMPTY, Condition, IntOrString, Json, Object, Struct, always
+from netpod.ip import Family, address_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,12 @@ class Node(Object):
     status: NodeStatus = field(default_factory=NodeStatus)
 
 
-def internal_ip(node: Node) -> str:
-    """Return the node's InternalIP, or "" before the kubelet reported one."""
-    return next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
+def internal_ip(node: Node, family: Family | None = None) -> str:
+    """Return the node's InternalIP, its primary or that of a family, or "" before the kubelet reported one."""
+    found = (a.address for a in node.status.addresses if a.type == "InternalIP")
+    return next((it for it in found if family is None or address_of(it, family)), "")
+
+
+def pod_cidrs(node: Node) -> tuple[str, ...]:
+    """Return the node's shares of the pod networks, the primary first; empty before it was given some."""
+    return node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())

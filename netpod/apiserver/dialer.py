@@ -9,12 +9,14 @@ from typing import Any
 
 import aiohttp
 
+from netpod.ip import Family, host_port
+
 CONNECT_SECONDS = 5.0
 BUFFER = 1 << 16
 
 
-def _here() -> socket.socket:
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _here(family: Family) -> socket.socket:
+    return socket.socket(family.af, socket.SOCK_STREAM)
 
 
 def _nobody() -> ssl.SSLContext:
@@ -40,7 +42,7 @@ class Target:
     @property
     def url(self) -> str:
         """Scheme, address and port."""
-        return f"{'https' if self.secure else 'http'}://{self.address}:{self.port}"
+        return f"{'https' if self.secure else 'http'}://{host_port(self.address, self.port)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +50,11 @@ class Dialer:
     """Opens connections.
 
     Attributes:
-        open_socket: A TCP socket where the API server is to stand, not connected.
+        open_socket: A TCP socket of a family where the API server is to stand, not connected.
         kubelet_tls: TLS with the certificate that kubelets know the API server by.
     """
 
-    open_socket: Callable[[], socket.socket] = _here
+    open_socket: Callable[[Family], socket.socket] = _here
     kubelet_tls: Callable[[], ssl.SSLContext] = _nobody
 
 
@@ -79,7 +81,8 @@ class Connector:
         Raises:
             OSError: nobody answers; TimeoutError is one.
         """
-        sock = self._dialer.open_socket()
+        family = Family.IPV6 if ":" in target.address else Family.IPV4
+        sock = self._dialer.open_socket(family)
         try:
             sock.setblocking(False)
             tls = self.tls(target)
@@ -98,7 +101,9 @@ class Connector:
         if self._session is None:
 
             def open_socket(address: Any) -> socket.socket:
-                return self._dialer.open_socket()
+                return self._dialer.open_socket(
+                    Family.IPV6 if address[0] == Family.IPV6.af else Family.IPV4
+                )
 
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, socket_factory=open_socket),

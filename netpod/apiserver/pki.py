@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 
 import yaml
@@ -19,6 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from netpod.ip import Address
 
 CA_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=365)
@@ -38,7 +40,7 @@ class Pair:
     key: Path
 
 
-def server_names(addresses: Sequence[IPv4Address], names: Sequence[str] = ()) -> tuple[str, ...]:
+def server_names(addresses: Sequence[Address], names: Sequence[str] = ()) -> tuple[str, ...]:
     """Names and addresses the API server's certificate must hold, the cluster's usual ones first."""
     usual = [
         "localhost",

@@ -58,7 +58,7 @@ def _dns(config: ClusterConfig) -> tuple[Object, ...]:
         ),
         spec=ServiceSpec(
             selector=labels,
-            cluster_ip=str(config.dns_ip),
+            cluster_ip=str(config.dns_ips[0]),
             ports=(
                 ServicePort(name="dns", port=53, protocol="UDP", target_port=53),
                 ServicePort(name="dns-tcp", port=53, protocol="TCP", target_port=53),

@@ -3,10 +3,8 @@
 Kept as JSON in /var/lib/netpod/NAME/config.json, so that a restarted process finds what its predecessor had.
 """
 
-import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, fields, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +12,30 @@ import orjson
 
 from netpod.api import codec
 from netpod.apiserver.storeconfig import StoreConfig
-from netpod.cluster import machine, publish
+from netpod.cluster import machine, networks, publish
 from netpod.cluster.machine import Machine, Power
 from netpod.errors import BadRequest, UsageError
+from netpod.ip import Address, Family, Interface, Network, by_family, family_of, interface_of
 from netpod.paths import Paths, is_cluster_name
 from netpod.proxy.config import Mode, Variant
 
 MAX_WORKERS = 200
 _OURS = ("machines", "stopped")
-_NETWORKS = {
-    "outside_cidr": "outside",
-    "underlay_cidr": "underlay",
-    "pod_cidr": "pod",
-    "service_cidr": "service",
-    "lb_cidr": "load balancer",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """One node: its name, its address on the underlay, and whether it shall run."""
+    """One node: its name, its addresses on the underlay, one of each family, and whether it shall run."""
 
     name: str
-    address: IPv4Interface
+    addresses: tuple[Interface, ...]
     control_plane: bool
     power: Power = Power.ON
+
+    @property
+    def node_ips(self) -> tuple[Address, ...]:
+        """`addresses` without prefix lengths."""
+        return tuple(it.ip for it in self.addresses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +45,9 @@ class ClusterConfig:
     Attributes:
         name: A DNS label of at most 40 characters; part of every namespace's and file's name.
         workers: Number of worker nodes, 0..200; with 0 the control plane node takes pods.
+        ip_family: ipv4, ipv6, or dual for both; which is the primary one, the order of service_cidr says.
+        outside_cidr: The world's network. This and the other four are one network or, with ip_family dual, two,
+            separated by a comma; a family that is left out gets its default network.
         api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
         proxy_mode: How Services become rules: iptables or nftables; ConfigMap kube-system/kube-proxy may change it.
         iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy mode iptables.
@@ -64,11 +64,12 @@ class ClusterConfig:
 
     name: str = "netpod"
     workers: int = 2
-    outside_cidr: str = "203.0.113.0/24"
-    underlay_cidr: str = "172.18.0.0/16"
-    pod_cidr: str = "10.244.0.0/16"
-    service_cidr: str = "10.96.0.0/16"
-    lb_cidr: str = "198.51.100.0/24"
+    ip_family: str = "ipv4"
+    outside_cidr: str = ""
+    underlay_cidr: str = ""
+    pod_cidr: str = ""
+    service_cidr: str = ""
+    lb_cidr: str = ""
     node_port_range: str = "30000-32767"
     api_port: int = 0
     proxy_mode: str = Mode.IPTABLES.value
@@ -86,6 +87,36 @@ class ClusterConfig:
     machines: tuple[Machine, ...] = ()
     stopped: bool = False
 
+    def __post_init__(self) -> None:
+        """Fill in the networks that were not named."""
+        for field, text in networks.complete(self.ip_family, self.named_networks).items():
+            object.__setattr__(self, field, text)
+
+    @property
+    def named_networks(self) -> dict[str, str]:
+        """The five networks as text, by field."""
+        return {field: getattr(self, field) for field in networks.NAMES}
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Address families of pods and Services, the primary first."""
+        return tuple(map(family_of, self.service_networks))
+
+    @property
+    def service_networks(self) -> tuple[Network, ...]:
+        """Cluster IPs, one network of each family."""
+        return networks.parse(self.service_cidr)
+
+    @property
+    def pod_networks(self) -> tuple[Network, ...]:
+        """Pods' addresses, one network of each family, in the order of `families`."""
+        return self._networks(self.pod_cidr)
+
+    @property
+    def lb_networks(self) -> tuple[Network, ...]:
+        """Load balancers' addresses, one network of each family, in the order of `families`."""
+        return self._networks(self.lb_cidr)
+
     @property
     def paths(self) -> Paths:
         """Names and places of this cluster."""
@@ -94,11 +125,10 @@ class ClusterConfig:
     @property
     def nodes(self) -> tuple[NodeConfig, ...]:
         """Nodes in order of their addresses: control-plane, worker, worker2, ..."""
-        network = ipaddress.IPv4Network(self.underlay_cidr)
         return tuple(
             NodeConfig(
                 name=it.name,
-                address=IPv4Interface(f"{network[it.number + 2]}/{network.prefixlen}"),
+                addresses=self._members(self.underlay_cidr, it.number + 2),
                 control_plane=it.number == 0,
                 power=it.power,
             )
@@ -116,34 +146,34 @@ class ClusterConfig:
         return 0.1 if self.fast_failure else 1.0
 
     @property
-    def edge_underlay(self) -> IPv4Interface:
-        """The edge router's address on the underlay: the first."""
-        return _member(self.underlay_cidr, 1)
+    def edge_underlays(self) -> tuple[Interface, ...]:
+        """The edge router's address on the underlay, of each family: the first."""
+        return self._members(self.underlay_cidr, 1)
 
     @property
-    def edge_outside(self) -> IPv4Interface:
-        """The edge router's address in the world: the first."""
-        return _member(self.outside_cidr, 1)
+    def edge_outsides(self) -> tuple[Interface, ...]:
+        """The edge router's address in the world, of each family: the first."""
+        return self._members(self.outside_cidr, 1)
 
     @property
-    def client_address(self) -> IPv4Interface:
-        """The client outside the cluster: the tenth."""
-        return _member(self.outside_cidr, 10)
+    def client_addresses(self) -> tuple[Interface, ...]:
+        """The client outside the cluster, of each family: the tenth."""
+        return self._members(self.outside_cidr, 10)
 
     @property
-    def control_plane_ip(self) -> IPv4Address:
-        """The control plane node's address."""
-        return self.nodes[0].address.ip
+    def control_plane_ip(self) -> Address:
+        """The control plane node's primary address."""
+        return self.nodes[0].node_ips[0]
 
     @property
-    def kubernetes_ip(self) -> IPv4Address:
-        """Cluster IP of default/kubernetes: the first of the Service network."""
-        return IPv4Network(self.service_cidr)[1]
+    def kubernetes_ip(self) -> Address:
+        """Cluster IP of default/kubernetes: the first of the primary Service network."""
+        return self.service_networks[0][1]
 
     @property
-    def dns_ip(self) -> IPv4Address:
-        """Cluster IP of kube-system/kube-dns: the tenth of the Service network."""
-        return IPv4Network(self.service_cidr)[10]
+    def dns_ips(self) -> tuple[Address, ...]:
+        """Cluster IPs of kube-system/kube-dns: the tenth of each Service network."""
+        return tuple(network[10] for network in self.service_networks)
 
     @property
     def node_ports(self) -> tuple[int, int]:
@@ -158,7 +188,14 @@ class ClusterConfig:
             url=self.store, ca=self.store_ca, cert=self.store_cert, key=self.store_key
         )
 
-    def check(self, host_routes: Sequence[tuple[IPv4Network, str]] = ()) -> None:
+    def _networks(self, text: str) -> tuple[Network, ...]:
+        found = by_family(networks.parse(text))
+        return tuple(found[it] for it in self.families)
+
+    def _members(self, text: str, number: int) -> tuple[Interface, ...]:
+        return tuple(interface_of(it[number], it.prefixlen) for it in self._networks(text))
+
+    def check(self, host_routes: Sequence[tuple[Network, str]] = ()) -> None:
         """Raise unless a cluster can be made of this.
 
         Args:
@@ -193,74 +230,19 @@ class ClusterConfig:
             raise UsageError(
                 f"cannot use iptables variant {self.iptables_variant!r}: there are {known}"
             )
-        self._check_networks(host_routes)
-
-    def _check_networks(self, host_routes: Sequence[tuple[IPv4Network, str]]) -> None:
-        smallest = {
-            "outside_cidr": 28,
-            "underlay_cidr": 29,
-            "pod_cidr": 23,
-            "service_cidr": 26,
-            "lb_cidr": 30,
-        }
-        networks: dict[str, IPv4Network] = {}
-        for field, what in _NETWORKS.items():
-            text, option = getattr(self, field), _option(field)
-            try:
-                network = IPv4Network(text)
-            except ValueError as error:
-                raise UsageError(
-                    f"cannot use {what} network {text!r} ({option}): {error}"
-                ) from None
-            if (
-                network.is_loopback
-                or network.is_multicast
-                or network.is_link_local
-                or not int(network[0])
-            ):
-                raise UsageError(
-                    f"cannot use {what} network {text} ({option}): no loopback, link-local or multicast addresses"
-                )
-            if network.prefixlen > smallest[field]:
-                raise UsageError(
-                    f"cannot use {what} network {text} ({option}): too small, at least /{smallest[field]}"
-                )
-            for other, taken in networks.items():
-                if network.overlaps(taken):
-                    raise UsageError(
-                        f"cannot use {what} network {text} ({option}): it overlaps the "
-                        f"{_NETWORKS[other]} network {taken}"
-                    )
-            for route, link in host_routes:
-                if route.prefixlen and network.overlaps(route):
-                    raise UsageError(
-                        f"cannot use {what} network {text}: it overlaps this machine's route {route} "
-                        f"dev {link}; choose another with {option}"
-                    )
-            networks[field] = network
+        networks.check(self.ip_family, self.named_networks, host_routes)
         self.check_room()
 
     def check_room(self) -> None:
-        """Raise unless every node can have its address and its part of the pod network.
+        """Raise unless every node can have its addresses and its parts of the pod networks.
 
         Raises:
             UsageError: there are more nodes than that.
         """
-        nodes = self.nodes
-        count = len(nodes)
+        count = len(self.nodes)
         if count > MAX_WORKERS + 1:
             raise UsageError(f"cannot use {count} nodes; allowed are {MAX_WORKERS + 1}")
-        pod_networks = 2 ** max(0, 24 - IPv4Network(self.pod_cidr).prefixlen)
-        if count > pod_networks:
-            raise UsageError(
-                f"cannot use pod network {self.pod_cidr} (--pod-cidr): {count} nodes need a /24 "
-                f"each, it holds {pod_networks}"
-            )
-        if count + 2 >= IPv4Network(self.underlay_cidr).num_addresses:
-            raise UsageError(
-                f"cannot use underlay network {self.underlay_cidr} (--underlay-cidr): too small for "
-                f"{count} nodes"
-            )
+        networks.check_room(self.named_networks, count)
 
     def save(self) -> None:
         """Write to the cluster's state folder, in one step."""
@@ -350,19 +332,8 @@ def writable() -> dict[str, Field[Any]]:
 
 def merged(*layers: Mapping[str, Any]) -> ClusterConfig:
     """Return the defaults overlaid by each layer in turn; None values are left out."""
-    config = ClusterConfig()
-    for layer in layers:
-        config = replace(config, **{k: v for k, v in layer.items() if v is not None})
-    return config
-
-
-def _member(cidr: str, number: int) -> IPv4Interface:
-    network = IPv4Network(cidr)
-    return IPv4Interface(f"{network[number]}/{network.prefixlen}")
-
-
-def _option(field: str) -> str:
-    return "--" + field.replace("_", "-")
+    values = {k: v for layer in layers for k, v in layer.items() if v is not None}
+    return ClusterConfig(**values)
 
 
 def _camel(name: str) -> str:

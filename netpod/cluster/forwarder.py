@@ -22,6 +22,7 @@ from netpod.cluster import publish
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Publication, Published
 from netpod.errors import KernelError
+from netpod.ip import Family
 from netpod.linux import netns
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ async def connect(namespace: str, ip: str, port: int) -> Stream:
         OSError: nobody answers; TimeoutError is one.
         KernelError: there is no such namespace.
     """
-    sock = netns.socket_in(namespace, socket.AF_INET, socket.SOCK_STREAM)
+    family = Family.IPV6 if ":" in ip else Family.IPV4
+    sock = netns.socket_in(namespace, family.af, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         async with asyncio.timeout(CONNECT_SECONDS):

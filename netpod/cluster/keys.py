@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netpod.cluster.config import ClusterConfig, NodeConfig
+from netpod.ip import host_port
 
 if TYPE_CHECKING:
     from netpod.apiserver.pki import Authority
@@ -28,11 +29,12 @@ def ensure(config: ClusterConfig) -> None:
     from netpod.cluster import selfsigned
 
     authority = pki.Authority(config.paths.pki, meta.now())
-    authority.server(pki.server_names([config.control_plane_ip, config.kubernetes_ip]))
+    services = [network[1] for network in config.service_networks]
+    authority.server(pki.server_names([*config.nodes[0].node_ips, *services]))
     authority.client(KUBELET_CLIENT, KUBELET_CLIENT, ["system:masters"])
     for node in config.nodes:
         _ensure_kubelet(authority, node)
-    inside = f"https://{config.kubernetes_ip}:443"
+    inside = f"https://{host_port(config.kubernetes_ip, 443)}"
     local = f"https://127.0.0.1:{config.api_port}"
     wanted = [(config.paths.kubeconfig, local, "admin", "kubernetes-admin", "system:masters")]
     for name in ADDONS:
@@ -61,7 +63,7 @@ def ensure_kubelet(config: ClusterConfig, node: NodeConfig) -> None:
 
 
 def _ensure_kubelet(authority: "Authority", node: NodeConfig) -> None:
-    names = [node.name, str(node.address.ip)]
+    names = [node.name, *map(str, node.node_ips)]
     authority.server(names, _kubelet(node.name), f"system:node:{node.name}")
 
 

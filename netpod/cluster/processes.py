@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine
-from ipaddress import IPv4Network
+from collections.abc import Coroutine, Sequence
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ from netpod.cloud import run as cloud
 from netpod.cloud.run import CloudConfig
 from netpod.cluster import addons, forwarder, guard, keys, launch, underlay
 from netpod.cluster.config import ClusterConfig, NodeConfig
+from netpod.cluster.networks import NODE_PREFIX
 from netpod.cluster.role import Role
 from netpod.controllers import nodelifecycle
 from netpod.controllers import run as controllers
 from netpod.controllers.run import ControllersConfig
 from netpod.dns import relay
 from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
+from netpod.ip import Address, Family, Network, by_family, family_of, host_port
 from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
 from netpod.linux import libc, netns
@@ -104,7 +106,7 @@ async def _control_plane(config: ClusterConfig) -> None:
             tasks.create_task(
                 cloud.run(
                     client,
-                    CloudConfig(vip_cidr=IPv4Network(config.lb_cidr), edge_netns=paths.netns_edge),
+                    CloudConfig(vip_cidr=_ipv4(config.lb_networks), edge_netns=paths.netns_edge),
                 ),
                 name="cloud",
             )
@@ -122,13 +124,15 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
     # Kubelets, pods and Services are reached from the control plane's node, as if the API server stood there.
     node = config.paths.netns_node(config.nodes[0].name)
     return ApiServerConfig(
-        service_cidr=IPv4Network(config.service_cidr),
+        service_cidr=_ipv4(config.service_networks),
         node_ports=range(first, last + 1),
-        control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
+        control_plane=ControlPlane(
+            address=IPv4Address(str(config.control_plane_ip)), port=API_PORT
+        ),
         pki=config.paths.pki,
         toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
         dialer=Dialer(
-            open_socket=lambda: netns.socket_in(node, socket.AF_INET, socket.SOCK_STREAM),
+            open_socket=lambda family: netns.socket_in(node, family.af, socket.SOCK_STREAM),
             kubelet_tls=lambda: keys.kubelet_client_context(config),
         ),
     )
@@ -136,7 +140,7 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
 
 def _controllers_config(config: ClusterConfig) -> ControllersConfig:
     return ControllersConfig(
-        pod_cidrs=((IPv4Network(config.pod_cidr), 24),),
+        pod_cidrs=tuple((it, NODE_PREFIX[family_of(it)]) for it in config.pod_networks),
         nodes=nodelifecycle.Periods(
             monitor=5.0 * config.patience,
             grace=config.node_monitor_grace_seconds * config.patience,
@@ -163,23 +167,25 @@ def _local(path: Path) -> Listener:
 
 def _remote(config: ClusterConfig) -> list[Listener]:
     """Listen for kubectl on 127.0.0.1, and for pods on the control plane node's address."""
-    host = _listening("", "127.0.0.1", config.api_port)
+    host = _listening("", ip_address("127.0.0.1"), config.api_port)
     launch.wait_made(config)
     underlay.ensure(config)
     tls = keys.server_context(config)
     node = config.paths.netns_node(config.nodes[0].name)
-    inside = _listening(node, str(config.control_plane_ip), API_PORT)
+    inside = _listening(node, config.control_plane_ip, API_PORT)
     return [Listener(socket=host, tls=tls), Listener(socket=inside, tls=tls)]
 
 
-def _listening(name: str, address: str, port: int) -> socket.socket:
-    listening = netns.socket_in(name, socket.AF_INET, socket.SOCK_STREAM)
+def _listening(name: str, address: Address, port: int) -> socket.socket:
+    listening = netns.socket_in(name, family_of(address).af, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((address, port))
+        listening.bind((str(address), port))
     except OSError as error:
         listening.close()
-        raise NetpodError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+        raise NetpodError(
+            f"cannot listen on {host_port(address, port)}: {error.strerror}"
+        ) from error
     listening.listen(1024)
     return listening
 
@@ -214,6 +220,10 @@ async def _create(client: Client, obj: Object) -> None:
             if not error.retryable:
                 raise
             await asyncio.sleep(0.1)
+
+
+def _ipv4(networks: Sequence[Network]) -> IPv4Network:
+    return IPv4Network(str(by_family(networks)[Family.IPV4]))
 
 
 def _shim(config: ClusterConfig, node: NodeConfig) -> None:
@@ -258,10 +268,10 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
     kubelet = KubeletConfig(
         cluster=config.name,
         node=node.name,
-        node_ip=node.address.ip,
+        node_ips=node.node_ips,
         paths=paths,
         shim_socket=paths.shim_socket(node.name),
-        cluster_dns=(config.dns_ip,),
+        cluster_dns=config.dns_ips,
         control_plane=node.control_plane,
         dedicated=config.workers > 0,
         # Four heartbeats to a lease, and a lease well within the grace.
@@ -270,16 +280,16 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         ),
         stand_in=config.stand_in,
         allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
-        pod_cidrs=IPv4Network(config.pod_cidr),
+        pod_cidrs=config.pod_networks,
         tls=lambda: keys.kubelet_context(config, node.name),
         isolate=policies.isolate,
     )
     rules = ProxyConfig(
         cluster=config.name,
         node_name=node.name,
-        node_ip=node.address.ip,
-        cluster_cidr=IPv4Network(config.pod_cidr),
-        service_cidrs=(IPv4Network(config.service_cidr),),
+        node_ip=IPv4Address(str(node.node_ips[0])),
+        cluster_cidr=_ipv4(config.pod_networks),
+        service_cidrs=(_ipv4(config.service_networks),),
         mode=Mode(config.proxy_mode),
         iptables_variant=Variant(config.iptables_variant),
     )

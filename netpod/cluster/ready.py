@@ -4,12 +4,13 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from netpod.client.blocking import BlockingClient
 from netpod.cluster import role
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import ApiError, KernelError, NetpodError
+from netpod.ip import Address, Family, family_of
 from netpod.linux import netns
 
 _PAUSE_SECONDS = 0.004
@@ -85,28 +86,30 @@ def _api_answers(client: BlockingClient) -> bool:
         return False
 
 
-def _vip(client: BlockingClient) -> IPv4Address | None:
+def _vip(client: BlockingClient) -> Address | None:
     try:
         service = client.request("GET", _INGRESS_PATH)
     except ApiError:
         return None
     for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
-        return IPv4Address(ingress["ip"])
+        return ip_address(ingress["ip"])
     return None
 
 
 def _dns_answers(config: ClusterConfig) -> bool:
     """Ask the cluster's DNS Service for kubernetes.default from a node."""
     node = config.paths.netns_node(config.nodes[-1].name)
+    family = config.families[0]
+    kind = b"\x00\x1c" if family is Family.IPV6 else b"\x00\x01"  # AAAA, A
     name = b"".join(
         bytes([len(label)]) + label
         for label in (b"kubernetes", b"default", b"svc", b"cluster", b"local", b"")
     )
-    query = b"\x6e\x70\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + b"\x00\x01\x00\x01"
+    query = b"\x6e\x70\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + name + kind + b"\x00\x01"
     try:
-        with netns.socket_in(node, socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        with netns.socket_in(node, family.af, socket.SOCK_DGRAM) as udp:
             udp.settimeout(0.1)
-            udp.connect((str(config.dns_ip), 53))
+            udp.connect((str(config.dns_ips[0]), 53))
             udp.send(query)
             answer = udp.recv(512)
             return answer[:2] == query[:2] and answer.endswith(config.kubernetes_ip.packed)
@@ -119,8 +122,9 @@ def _ingress_answers(config: ClusterConfig, client: BlockingClient) -> bool:
     address = _vip(client)
     if address is None:
         return False
+    outside = config.paths.netns_outside
     try:
-        with netns.socket_in(config.paths.netns_outside, socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        with netns.socket_in(outside, family_of(address).af, socket.SOCK_STREAM) as tcp:
             tcp.settimeout(0.5)
             tcp.connect((str(address), 80))
             tcp.send(b"GET / HTTP/1.0\r\nHost: netpod\r\n\r\n")

@@ -4,13 +4,13 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from netpod.cluster import cleanup, doctor, keys, launch, publish, ready, role, underlay
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Published
 from netpod.errors import UsageError
+from netpod.ip import Family, Network
 from netpod.linux import link, route
 from netpod.paths import Paths
 
@@ -89,9 +89,13 @@ def is_up(name: str) -> bool:
     return bool(role.holder(Paths(name), role.SUPERVISOR))
 
 
-def _host_routes() -> list[tuple[IPv4Network, str]]:
+def _host_routes() -> list[tuple[Network, str]]:
     names = {item.index: item.name for item in link.observe_links("")}
-    return [(item.destination, names.get(item.index, "?")) for item in route.observe("")]
+    return [
+        (item.destination, names.get(item.index, "?"))
+        for family in Family
+        for item in route.observe("", family=family)
+    ]
 
 
 def _free_port() -> int:

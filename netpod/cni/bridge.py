@@ -5,30 +5,35 @@ kernel's Documentation/networking/ip-sysctl.rst.
 """
 
 import errno
-import ipaddress
+from collections.abc import Iterable, Sequence
 
+from netpod import ip
 from netpod.errors import KernelError, Unsupported
+from netpod.ip import Family, Interface, Network
 from netpod.linux import link, sysctl
 
-NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1}
-"""Also sets `default`. Without it each link sends neighbour discovery and router solicitations nobody answers."""
-
-FORWARDING = {"net.ipv4.ip_forward": 1}
+FORWARDING = {
+    Family.IPV4: {"net.ipv4.ip_forward": 1},
+    Family.IPV6: {"net.ipv6.conf.all.forwarding": 1},
+}
 
 # Two pods on one bridge, one reaching the other through a cluster IP: without this the answer is switched straight
 # back and never passes the conntrack entry that knows the cluster IP.
-BRIDGE_CALLS_IPTABLES = {"net.bridge.bridge-nf-call-iptables": 1}
+BRIDGE_CALLS_IPTABLES = {
+    Family.IPV4: {"net.bridge.bridge-nf-call-iptables": 1},
+    Family.IPV6: {"net.bridge.bridge-nf-call-ip6tables": 1},
+}
 
 
-def gateway(pod_cidr: ipaddress.IPv4Network) -> ipaddress.IPv4Interface:
+def gateway(pod_cidr: Network) -> Interface:
     """The bridge's address: the first of the pod CIDR, e.g. 10.244.1.1/24."""
-    return ipaddress.IPv4Interface((int(pod_cidr.network_address) + 1, pod_cidr.prefixlen))
+    return ip.interface_of(pod_cidr[1], pod_cidr.prefixlen)
 
 
-def ensure_bridge(netns: str, name: str, pod_cidr: ipaddress.IPv4Network, *, mtu: int) -> int:
-    """The bridge with its address, up, and the node forwarding between pods, Services and the world.
+def ensure_bridge(netns: str, name: str, pod_cidrs: Sequence[Network], *, mtu: int) -> int:
+    """The bridge with its addresses, up, and the node forwarding between pods, Services and the world.
 
-    Another subnet's address that the bridge had is taken away: a node has one pod CIDR.
+    Another subnet's address that the bridge had is taken away: a node has one pod CIDR of a family.
 
     Returns:
         The bridge's index.
@@ -37,16 +42,22 @@ def ensure_bridge(netns: str, name: str, pod_cidr: ipaddress.IPv4Network, *, mtu
         Unsupported: the kernel has no bridge netfilter (module br_netfilter).
         KernelError: a link of that name exists and is no bridge.
     """
-    disable_ipv6(netns)
-    address = gateway(pod_cidr)
-    made = link.ensure_bridge(netns, name, mac=link.mac_of(address.ip), mtu=mtu)
+    families = [ip.family_of(it) for it in pod_cidrs]
+    settle_ipv6(netns, families)
+    addresses = [gateway(it) for it in pod_cidrs]
+    made = link.ensure_bridge(netns, name, mac=link.mac_of(addresses[0].ip), mtu=mtu)
+    if Family.IPV6 in families:
+        sysctl.write_all(netns, sysctl.SILENT_PORTS)
     for stale in link.observe_addresses(netns, name):
-        if stale != address:
+        if stale not in addresses:
             link.delete_address(netns, name, stale)
-    link.ensure_address(netns, name, address)
-    sysctl.write_all(netns, FORWARDING)
+    for address in addresses:
+        link.ensure_address(netns, name, address)
+    for family in families:
+        sysctl.write_all(netns, FORWARDING[family])
     try:
-        sysctl.write_all(netns, BRIDGE_CALLS_IPTABLES)
+        for family in families:
+            sysctl.write_all(netns, BRIDGE_CALLS_IPTABLES[family])
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
@@ -57,10 +68,20 @@ def ensure_bridge(netns: str, name: str, pod_cidr: ipaddress.IPv4Network, *, mtu
     return made.index
 
 
-def disable_ipv6(netns: str) -> None:
-    """No IPv6 on any link of this namespace, now and later; a kernel without IPv6 is content already."""
+def settle_ipv6(netns: str, families: Iterable[Family]) -> None:
+    """Have IPv6 on the links of this namespace, or not, now and later; without it wanted, a kernel may lack it.
+
+    Raises:
+        Unsupported: IPv6 is wanted, and this kernel has none.
+    """
+    wanted = Family.IPV6 in families
     try:
-        sysctl.write_all(netns, NO_IPV6)
+        sysctl.write_all(netns, sysctl.IPV6 if wanted else sysctl.NO_IPV6)
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
+        if wanted:
+            raise Unsupported(
+                "cannot use IPv6: this kernel has none, or was started with ipv6.disable=1",
+                netns=netns,
+            ) from error

@@ -1,4 +1,4 @@
-"""Addresses of one node's pod CIDR, reserved on disk: host-local.
+"""Addresses of one node's pod CIDRs, one of each family, reserved on disk: host-local.
 
 A reservation is a symbolic link named for the address and pointing at its owner, so `ls -l` shows who has what. Making
 one is a single step that fails when the address is taken: a crash leaves a reservation whole or not at all.
@@ -8,61 +8,74 @@ Source: CNI host-local, plugins/ipam/host-local/backend/allocator/allocator.go a
 
 import contextlib
 import fcntl
-import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from netpod.errors import Exhausted
+from netpod.ip import Address, Interface, Network, interface_of
 
-LAST = "last_reserved_ip.0"
+LAST = "last_reserved_ip."
+"""And the number of the pod CIDR."""
 LOCK = "lock"
+_FIRST = frozenset("0123456789abcdef:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """An address somebody has.
+    """Addresses somebody has.
 
     Attributes:
-        pod_ip: With the CIDR's prefix length, e.g. 10.244.1.7/24.
-        fresh: Whether this very call reserved it.
+        pod_ips: One of each pod CIDR, with its prefix length, e.g. 10.244.1.7/24.
+        fresh: Whether this very call reserved one of them.
     """
 
-    pod_ip: ipaddress.IPv4Interface
+    pod_ips: tuple[Interface, ...]
     fresh: bool
 
 
-def allocate(directory: Path, pod_cidr: ipaddress.IPv4Network, owner: str) -> Reservation:
-    """Reserve the next free address of the pod CIDR.
+def allocate(directory: Path, pod_cidrs: Sequence[Network], owner: str) -> Reservation:
+    """Reserve the next free address of every pod CIDR, or of none.
 
     The search goes round from the address reserved last, so that a freed one is used again as late as possible.
 
     Args:
         directory: Where the reservations are; made when absent.
-        pod_cidr: The node's; at most /30.
-        owner: Who it is for; a second call for the same owner returns the same address.
+        pod_cidrs: The node's; each with room for four addresses at least.
+        owner: Who it is for; a second call for the same owner returns the same addresses.
 
     Returns:
-        An address that is never .0, .1 (the bridge) or broadcast.
+        Addresses that are never the first (the network), the second (the bridge) or the last (broadcast).
 
     Raises:
         Exhausted: every address is reserved.
     """
-    assert pod_cidr.prefixlen <= 30, "a pod CIDR needs room for bridge, pod and broadcast"
+    assert all(it.num_addresses >= 4 for it in pod_cidrs), "room for bridge, pod and broadcast"
+    found: list[Interface] = []
+    made: list[str] = []
     with _locked(directory):
         taken = _names(directory)
-        held = _held(directory, taken, owner)
-        for name in held:
-            if (address := ipaddress.IPv4Address(name)) in pod_cidr:
-                return _reservation(address, pod_cidr, fresh=False)
-        for address in _candidates(pod_cidr, _last(directory)):
-            if (name := str(address)) in taken:
-                continue
-            os.symlink(owner, f"{directory}/{name}")
-            (directory / LAST).write_text(name)
-            return _reservation(address, pod_cidr, fresh=True)
-    raise Exhausted(f"cannot allocate address for {owner}: no free address in {pod_cidr}")
+        held = [ip_address(name) for name in _held(directory, taken, owner)]
+        for number, pod_cidr in enumerate(pod_cidrs):
+            address = next((it for it in held if it in pod_cidr), None)
+            if address is None:
+                last = directory / f"{LAST}{number}"
+                free = (str(it) for it in _candidates(pod_cidr, _last(last)))
+                name = next((it for it in free if it not in taken), None)
+                if name is None:
+                    for other in made:
+                        os.unlink(f"{directory}/{other}")
+                    raise Exhausted(
+                        f"cannot allocate address for {owner}: no free address in {pod_cidr}"
+                    )
+                os.symlink(owner, f"{directory}/{name}")
+                made.append(name)
+                last.write_text(name)
+                address = ip_address(name)
+            found.append(interface_of(address, pod_cidr.prefixlen))
+    return Reservation(pod_ips=tuple(found), fresh=bool(made))
 
 
 def release(directory: Path, owner: str) -> None:
@@ -74,41 +87,33 @@ def release(directory: Path, owner: str) -> None:
             os.unlink(f"{directory}/{name}")
 
 
-def observe(directory: Path) -> dict[ipaddress.IPv4Address, str]:
+def observe(directory: Path) -> dict[Address, str]:
     """Owner by reserved address; a directory that is not there has none."""
     if not directory.is_dir():
         return {}
     with _locked(directory):
         names = _names(directory)
-        return {ipaddress.IPv4Address(it): os.readlink(f"{directory}/{it}") for it in names}
+        return {ip_address(it): os.readlink(f"{directory}/{it}") for it in names}
 
 
-def find(directory: Path, owner: str) -> ipaddress.IPv4Address | None:
-    """The address an owner has, or None."""
-    return next((it for it, holder in observe(directory).items() if holder == owner), None)
+def find(directory: Path, owner: str) -> tuple[Address, ...]:
+    """The addresses an owner has, IPv4 first."""
+    found = [it for it, holder in observe(directory).items() if holder == owner]
+    return tuple(sorted(found, key=lambda it: (it.version, it.packed)))
 
 
-def _reservation(
-    address: ipaddress.IPv4Address, pod_cidr: ipaddress.IPv4Network, *, fresh: bool
-) -> Reservation:
-    pod_ip = ipaddress.IPv4Interface((address, pod_cidr.prefixlen))
-    return Reservation(pod_ip=pod_ip, fresh=fresh)
-
-
-def _candidates(
-    pod_cidr: ipaddress.IPv4Network, last: ipaddress.IPv4Address | None
-) -> Iterator[ipaddress.IPv4Address]:
+def _candidates(pod_cidr: Network, last: Address | None) -> Iterator[Address]:
     """Every address a pod may have, once, beginning after `last`."""
-    first = int(pod_cidr.network_address) + 2
     count = pod_cidr.num_addresses - 3
+    first = int(pod_cidr.network_address) + 2
     start = (int(last) + 1 - first) % count if last is not None and last in pod_cidr else 0
     for step in range(count):
-        yield ipaddress.IPv4Address(first + (start + step) % count)
+        yield pod_cidr[2 + (start + step) % count]
 
 
 def _names(directory: Path) -> set[str]:
     """Reserved addresses as text: a node's add looks at all of them, so nothing is parsed that need not be."""
-    return {name for name in os.listdir(directory) if name[0].isdigit()}
+    return {name for name in os.listdir(directory) if name[0] in _FIRST}
 
 
 def _held(directory: Path, names: set[str], owner: str) -> list[str]:
@@ -117,10 +122,10 @@ def _held(directory: Path, names: set[str], owner: str) -> list[str]:
     return [name for name in names if os.readlink(prefix + name) == owner]
 
 
-def _last(directory: Path) -> ipaddress.IPv4Address | None:
+def _last(file: Path) -> Address | None:
     """The address reserved last; a file torn by a crash only loses the place to go on from."""
     try:
-        return ipaddress.IPv4Address((directory / LAST).read_text())
+        return ip_address(file.read_text())
     except (FileNotFoundError, ValueError):
         return None
 

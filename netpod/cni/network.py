@@ -8,7 +8,6 @@ Source: CNI specification 1.0.0, section 4 (ADD, DEL, CHECK).
 
 import contextlib
 import errno
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from netpod.api.meta import Key
 from netpod.cni import bridge, ipam, veth
 from netpod.errors import KernelError
+from netpod.ip import Address, Interface, Network, interface_of
 from netpod.linux import link
 
 
@@ -24,14 +24,14 @@ class NetworkConfig:
     """The pod network of one node.
 
     Attributes:
-        pod_cidr: The node's share of the cluster's pod addresses, e.g. 10.244.1.0/24.
+        pod_cidrs: The node's share of the cluster's pod addresses, one of each family, e.g. 10.244.1.0/24.
         state: Directory for the address reservations.
         netns: The node's network namespace; "" is the one this process runs in.
         bridge: Link that joins the node's pods.
         mtu: Of the bridge and every pod's link, in bytes.
     """
 
-    pod_cidr: ipaddress.IPv4Network
+    pod_cidrs: tuple[Network, ...]
     state: Path
     netns: str = ""
     bridge: str = "cni0"
@@ -75,32 +75,37 @@ class Result:
     """What an `add` came to.
 
     Attributes:
-        pod_ip: With the pod CIDR's prefix length, e.g. 10.244.1.7/24.
-        gateway: The bridge's address.
+        pod_ips: With their pod CIDR's prefix length, e.g. 10.244.1.7/24.
+        gateways: The bridge's addresses, in the same order.
         mac: Of the pod's eth0.
         link: The node's end of the wire.
     """
 
-    pod_ip: ipaddress.IPv4Interface
-    gateway: ipaddress.IPv4Address
+    pod_ips: tuple[Interface, ...]
+    gateways: tuple[Address, ...]
     mac: str
     link: str
+
+    @property
+    def pod_ip(self) -> Interface:
+        """The pod's first address."""
+        return self.pod_ips[0]
 
 
 def prepare(config: NetworkConfig) -> None:
     """Make or correct the node's bridge and its kernel settings; see `bridge.ensure_bridge`."""
-    bridge.ensure_bridge(config.netns, config.bridge, config.pod_cidr, mtu=config.mtu)
+    bridge.ensure_bridge(config.netns, config.bridge, config.pod_cidrs, mtu=config.mtu)
 
 
 def add(config: NetworkConfig, pod: PodNetwork) -> Result:
-    """Give a pod its address and its wire; repeating it gives the same address and touches nothing.
+    """Give a pod its addresses and its wire; repeating it gives the same ones and touches nothing.
 
     Raises:
-        Exhausted: every address of the pod CIDR is reserved.
+        Exhausted: every address of a pod CIDR is reserved.
         KernelError: the wire could not be made; an address reserved by this call is given back.
     """
-    reserved = ipam.allocate(config.reservations, config.pod_cidr, pod.owner)
-    wire = _wire(config, pod, reserved.pod_ip)
+    reserved = ipam.allocate(config.reservations, config.pod_cidrs, pod.owner)
+    wire = _wire(config, pod, reserved.pod_ips)
     try:
         try:
             veth.add(wire)
@@ -116,7 +121,7 @@ def add(config: NetworkConfig, pod: PodNetwork) -> Result:
                 veth.delete(config.netns, pod.link)
             ipam.release(config.reservations, pod.owner)
         raise
-    return Result(pod_ip=wire.pod_ip, gateway=wire.gateway, mac=wire.mac, link=pod.link)
+    return Result(pod_ips=wire.pod_ips, gateways=wire.gateways, mac=wire.mac, link=pod.link)
 
 
 def delete(config: NetworkConfig, pod: PodNetwork) -> None:
@@ -154,11 +159,16 @@ def collect_garbage(config: NetworkConfig, pods: Iterable[PodNetwork]) -> list[s
 
 def check(config: NetworkConfig, pod: PodNetwork) -> list[str]:
     """What is not as `add` left it, one sentence each; empty when all is well."""
-    address = ipam.find(config.reservations, pod.owner)
-    if address is None:
+    held = ipam.find(config.reservations, pod.owner)
+    pod_ips = tuple(
+        interface_of(address, pod_cidr.prefixlen)
+        for pod_cidr in config.pod_cidrs
+        for address in held
+        if address in pod_cidr
+    )
+    if len(pod_ips) < len(config.pod_cidrs):
         return ["no address is reserved"]
-    pod_ip = ipaddress.IPv4Interface((address, config.pod_cidr.prefixlen))
-    return veth.observe_problems(_wire(config, pod, pod_ip))
+    return veth.observe_problems(_wire(config, pod, pod_ips))
 
 
 def link_of(owner: str) -> str:
@@ -166,13 +176,13 @@ def link_of(owner: str) -> str:
     return link.short_name("veth", owner)
 
 
-def _wire(config: NetworkConfig, pod: PodNetwork, pod_ip: ipaddress.IPv4Interface) -> veth.Wire:
+def _wire(config: NetworkConfig, pod: PodNetwork, pod_ips: tuple[Interface, ...]) -> veth.Wire:
     return veth.Wire(
         netns=config.netns,
         bridge=config.bridge,
         link=pod.link,
         pod_netns=pod.netns,
-        pod_ip=pod_ip,
-        gateway=bridge.gateway(config.pod_cidr).ip,
+        pod_ips=pod_ips,
+        gateways=tuple(bridge.gateway(it).ip for it in config.pod_cidrs),
         mtu=config.mtu,
     )

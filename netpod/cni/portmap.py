@@ -5,10 +5,10 @@ Names, marks and order are the CNI portmap plugin's. Source: CNI plugins/meta/po
 """
 
 import hashlib
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from netpod.ip import Address, Family, Interface, family_of, host_port
 from netpod.linux import iptables
 
 NETWORK = "cbr0"
@@ -41,11 +41,11 @@ class PortMapping:
     """
 
     owner: str
-    pod_ip: ipaddress.IPv4Interface
+    pod_ip: Interface
     host_port: int
     container_port: int
     protocol: str = "tcp"
-    host_ip: ipaddress.IPv4Address | None = None
+    host_ip: Address | None = None
 
 
 def chain_of(owner: str) -> str:
@@ -58,7 +58,7 @@ def compile(mappings: Iterable[PortMapping], saved: Mapping[str, Mapping[str, li
     """Everything about hostPorts as iptables-restore text.
 
     Args:
-        mappings: All of the node's.
+        mappings: All of the node's, of one family.
         saved: The nat table as it is (`iptables.parse_save`), for stale chains and jumps that are there.
 
     Returns:
@@ -85,16 +85,21 @@ def compile(mappings: Iterable[PortMapping], saved: Mapping[str, Mapping[str, li
     return "\n".join([*lines, "COMMIT", ""])
 
 
-def apply(netns: str, mappings: Iterable[PortMapping]) -> None:
-    """Make the node's hostPorts exactly these; repeating it changes nothing.
+def apply(
+    netns: str, mappings: Iterable[PortMapping], *, families: Collection[Family] = (Family.IPV4,)
+) -> None:
+    """Make the node's hostPorts of these families exactly these; repeating it changes nothing.
 
     Raises:
         CommandFailed: iptables-restore refused; nothing was changed.
         Unsupported: iptables is not installed.
     """
-    text = compile(mappings, iptables.parse_save(iptables.save(netns, "nat")))
-    if text:
-        iptables.restore(netns, text)
+    everything = tuple(mappings)
+    for family in families:
+        own = [it for it in everything if family_of(it.pod_ip) is family]
+        saved = iptables.parse_save(iptables.save(netns, "nat", family=family))
+        if text := compile(own, saved):
+            iptables.restore(netns, text, family=family)
 
 
 def _pod_rules(owner: str, ports: list[PortMapping]) -> list[str]:
@@ -114,7 +119,9 @@ def _pod_rules(owner: str, ports: list[PortMapping]) -> list[str]:
         match = f"{here}-p {port.protocol} -m {port.protocol} --dport {port.host_port}"
         # From a pod of this node and from the node's loopback the answer must come back through the node.
         lines.append(f"-A {chain} -s {port.pod_ip.network} {match} -j {SETMARK}")
-        lines.append(f"-A {chain} -s 127.0.0.1/32 {match} -j {SETMARK}")
-        target = f"{port.pod_ip.ip}:{port.container_port}"
+        if port.pod_ip.version == 4:
+            # The kernel routes nothing from ::1, so there is no such rule for IPv6.
+            lines.append(f"-A {chain} -s 127.0.0.1/32 {match} -j {SETMARK}")
+        target = host_port(port.pod_ip.ip, port.container_port)
         lines.append(f"-A {chain} {match} -j DNAT --to-destination {target}")
     return lines

@@ -7,14 +7,13 @@ Source: CNI plugins/main/bridge/bridge.go (setupVeth, hairpin) and pkg/ip/link_l
 
 import contextlib
 import errno
-import ipaddress
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netpod.cni import bridge
 from netpod.errors import KernelError
+from netpod.ip import Address, Interface, family_of
 from netpod.linux import link, linkgroup, netlink, route, sysctl
 from netpod.linux import netns as namespaces
 
@@ -33,8 +32,8 @@ class Wire:
         bridge: The node's bridge.
         link: The node's end.
         pod_netns: The pod's network namespace.
-        pod_ip: The pod's address on eth0.
-        gateway: The bridge's address, the pod's default route.
+        pod_ips: The pod's addresses on eth0.
+        gateways: The bridge's addresses, the pod's default routes, in the same order.
         mtu: Of both ends, in bytes.
     """
 
@@ -42,14 +41,14 @@ class Wire:
     bridge: str
     link: str
     pod_netns: str
-    pod_ip: ipaddress.IPv4Interface
-    gateway: ipaddress.IPv4Address
+    pod_ips: tuple[Interface, ...]
+    gateways: tuple[Address, ...]
     mtu: int
 
     @property
     def mac(self) -> str:
-        """eth0's MAC address, which follows from the pod's."""
-        return link.mac_of(self.pod_ip.ip)
+        """eth0's MAC address, which follows from the pod's first."""
+        return link.mac_of(self.pod_ips[0].ip)
 
 
 def add(wire: Wire) -> None:
@@ -100,8 +99,11 @@ def observe_problems(wire: Wire) -> list[str]:
 def _make(wire: Wire) -> None:
     def open_pod_side() -> netlink.Socket:
         # Before the first link comes up: IPv6 would announce itself on it at once.
-        with contextlib.suppress(KernelError):
-            sysctl.write_here(bridge.NO_IPV6, wire.pod_netns)
+        if any(it.version == 6 for it in wire.pod_ips):
+            sysctl.write_here(sysctl.IPV6, wire.pod_netns)
+        else:
+            with contextlib.suppress(KernelError):
+                sysctl.write_here(sysctl.NO_IPV6, wire.pod_netns)
         return netlink.Socket(label=wire.pod_netns)
 
     fd = namespaces.open_fd(wire.pod_netns)
@@ -133,8 +135,8 @@ def _make(wire: Wire) -> None:
                 [
                     link.set_message(index=link.LOOPBACK, up=True),
                     link.set_message(index=index, up=True),
-                    link.address_message(index, wire.pod_ip),
-                    route.route_message(route.DEFAULT, via=wire.gateway),
+                    *(link.address_message(index, it) for it in wire.pod_ips),
+                    *(route.route_message(route.default_of(it), via=it) for it in wire.gateways),
                 ]
             )
     finally:
@@ -168,9 +170,13 @@ def _pod_problems(wire: Wire) -> list[str]:
         found.append(f"link {POD_LINK} is down in the pod")
     if far.mac != wire.mac:
         found.append(f"link {POD_LINK} has MAC address {far.mac}, not {wire.mac}")
-    if wire.pod_ip not in link.observe_addresses(wire.pod_netns, POD_LINK):
-        found.append(f"link {POD_LINK} has not the address {wire.pod_ip}")
-    defaults = [it for it in route.observe(wire.pod_netns) if it.destination == route.DEFAULT]
-    if [it.gateway for it in defaults] != [wire.gateway]:
-        found.append(f"the pod has no default route via {wire.gateway}")
+    present = link.observe_addresses(wire.pod_netns, POD_LINK)
+    found += [
+        f"link {POD_LINK} has not the address {it}" for it in wire.pod_ips if it not in present
+    ]
+    for gateway in wire.gateways:
+        routes = route.observe(wire.pod_netns, family=family_of(gateway))
+        defaults = [it.gateway for it in routes if it.destination == route.default_of(gateway)]
+        if defaults != [gateway]:
+            found.append(f"the pod has no default route via {gateway}")
     return found

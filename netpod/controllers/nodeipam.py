@@ -7,17 +7,16 @@ Source: kubernetes pkg/controller/nodeipam/ipam/range_allocator.go, cidrset.
 
 import logging
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
 from netpod.api import meta
 from netpod.api.meta import Key
-from netpod.api.node import Node
+from netpod.api.node import Node, pod_cidrs
 from netpod.controllers.controller import Context, Controller
 from netpod.errors import Exhausted, NotFound
+from netpod.ip import Network
 
 log = logging.getLogger(__name__)
-
-Network = IPv4Network | IPv6Network
 
 
 def next_cidr(pool: Network, prefix: int, used: Iterable[str]) -> Network | None:
@@ -39,8 +38,7 @@ def next_cidr(pool: Network, prefix: int, used: Iterable[str]) -> Network | None
     number = next((n for n in range(count) if n not in occupied), None)
     if number is None:
         return None
-    base = type(pool.network_address)(int(pool.network_address) + number * size)
-    return ip_network((base, prefix))
+    return ip_network(f"{pool[number * size]}/{prefix}")
 
 
 def _network(text: str) -> Network | None:
@@ -86,7 +84,7 @@ class NodeIpamController:
         node = self._nodes.get(key)
         if node is None or node.spec.pod_cidr or node.metadata.deletion_timestamp:
             return
-        used = [text for other in self._nodes.values() for text in _cidrs(other)]
+        used = [text for other in self._nodes.values() for text in pod_cidrs(other)]
         chosen = []
         for pool, prefix in self._pools:
             cidr = next_cidr(pool, prefix, used)
@@ -108,7 +106,3 @@ class NodeIpamController:
         except NotFound:
             return
         log.info("node %s: podCIDR %s", key.name, ", ".join(chosen))
-
-
-def _cidrs(node: Node) -> tuple[str, ...]:
-    return node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())

@@ -24,7 +24,7 @@ from netpod.controllers.horizontal import HorizontalController
 from netpod.controllers.job import JobController
 from netpod.controllers.mirroring import EndpointSliceMirroringController
 from netpod.controllers.namespace import NamespaceController
-from netpod.controllers.nodeipam import Network, NodeIpamController
+from netpod.controllers.nodeipam import NodeIpamController
 from netpod.controllers.nodelifecycle import NodeLifecycleController
 from netpod.controllers.podgc import PodGarbageCollector
 from netpod.controllers.replicaset import ReplicaSetController
@@ -32,6 +32,7 @@ from netpod.controllers.rootca import RootCaPublisher
 from netpod.controllers.serviceaccount import ServiceAccountController
 from netpod.controllers.statefulset import StatefulSetController
 from netpod.controllers.ttlafterfinished import TtlAfterFinishedController
+from netpod.ip import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

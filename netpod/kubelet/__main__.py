@@ -17,7 +17,7 @@ async def _main(cluster: str, node: str, node_ip: str) -> None:
     config = KubeletConfig(
         cluster=cluster,
         node=node,
-        node_ip=ipaddress.IPv4Address(node_ip),
+        node_ips=(ipaddress.ip_address(node_ip),),
         paths=paths,
         shim_socket=paths.shim_socket(node),
     )

@@ -4,12 +4,14 @@ Runs in the node's root network namespace. Start reading here, then podworker.py
 """
 
 import asyncio
-import ipaddress
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 
 from netpod.api.meta import Key, OwnerReference, key_of
 from netpod.api.node import Node, internal_ip
+from netpod.api.node import pod_cidrs as node_cidrs
 from netpod.api.pod import Pod
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informer, Informers
@@ -18,6 +20,7 @@ from netpod.client.rest import Client
 from netpod.cni import hostgw, masquerade, network
 from netpod.cni.network import NetworkConfig
 from netpod.errors import ApiError, KernelError, NetpodError
+from netpod.ip import Address, Network, address_of, by_family, family_of
 from netpod.kubelet import node as nodes
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.env import Services
@@ -160,18 +163,16 @@ class Agent:
 
     async def _make_network(self) -> None:
         """Wait for this node's pod CIDR and make the pod network."""
-        pod_cidr = await self._pod_cidr()
+        pod_cidrs = await self._pod_cidrs()
         config = NetworkConfig(
-            pod_cidr=pod_cidr,
+            pod_cidrs=pod_cidrs,
             state=self._config.paths.node(self._config.node),
             mtu=self._config.mtu,
         )
         while True:
             try:
                 await self._sandboxes.in_worker(lambda: network.prepare(config))
-                await self._sandboxes.in_worker(
-                    lambda: masquerade.apply("", pod_cidr, self._config.pod_cidrs)
-                )
+                await self._sandboxes.in_worker(lambda: self._masquerade(pod_cidrs))
                 break
             except KernelError as error:
                 if not error.retryable:
@@ -180,16 +181,26 @@ class Agent:
                 await asyncio.sleep(1.0)
         self._sandboxes.use(config)
 
-    async def _pod_cidr(self) -> ipaddress.IPv4Network:
-        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    def _masquerade(self, pod_cidrs: tuple[Network, ...]) -> None:
+        everything = by_family(self._config.pod_cidrs)
+        for pod_cidr in pod_cidrs:
+            masquerade.apply("", pod_cidr, everything[family_of(pod_cidr)])
+
+    def _sync_routes(self, routes: Mapping[Network, Address]) -> None:
+        hostgw.sync("", routes, families=self._config.families)
+
+    async def _pod_cidrs(self) -> tuple[Network, ...]:
+        """Wait for this node's pod CIDRs; those of a family that the cluster has not are of no use."""
+        found: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
 
         def look(old: Node | None, new: Node | None) -> None:
             mine = new is not None and new.metadata.name == self._config.node
             if mine and new is not None and new.spec.pod_cidr and not found.done():
-                found.set_result(new.spec.pod_cidr)
+                found.set_result(node_cidrs(new))
 
         self._nodes.subscribe(look)
-        return ipaddress.IPv4Network(await found)
+        families = self._config.families
+        return tuple(it for it in map(ip_network, await found) if family_of(it) in families)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         self._route.set()
@@ -200,16 +211,17 @@ class Agent:
             await self._route.wait()
             self._route.clear()
             routes = {
-                ipaddress.IPv4Network(other.spec.pod_cidr): ipaddress.IPv4Address(
-                    internal_ip(other)
-                )
+                network: address
                 for other in self._nodes.values()
                 if other.metadata.name != self._config.node
-                and other.spec.pod_cidr
-                and internal_ip(other)
+                for network in map(ip_network, node_cidrs(other))
+                if (node_ip := internal_ip(other, family_of(network)))
+                and (address := address_of(node_ip, family_of(network)))
             }
             try:
-                await self._sandboxes.in_worker(lambda routes=routes: hostgw.sync("", routes))  # type: ignore[misc]
+                await self._sandboxes.in_worker(
+                    lambda routes=routes: self._sync_routes(routes)  # type: ignore[misc]
+                )
             except KernelError as error:
                 log.warning("cannot route to the other nodes: %s", error)
                 self._route.set()

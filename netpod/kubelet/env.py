@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +26,9 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^()]+)\))")
 _MAPPED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 MASTER = ("default", "kubernetes")
 """The Service that containers of every namespace are told of."""
+
+Addresses = Sequence[str]
+"""Of a pod or a node, the primary first."""
 
 
 class Services:
@@ -65,7 +68,13 @@ class Services:
 
 
 async def compile(
-    client: Client, services: Services, pod: Pod, container: Container, *, pod_ip: str, host_ip: str
+    client: Client,
+    services: Services,
+    pod: Pod,
+    container: Container,
+    *,
+    pod_ips: Addresses,
+    host_ips: Addresses,
 ) -> dict[str, str]:
     """Return the container's environment, sources read and $(NAME) expanded.
 
@@ -80,7 +89,7 @@ async def compile(
         if variable.value_from is None:
             env[variable.name] = expand(variable.value, {**linked, **env})
             continue
-        value = await _source(client, pod, container, variable.value_from, pod_ip, host_ip)
+        value = await _source(client, pod, container, variable.value_from, pod_ips, host_ips)
         if value is not None:
             env[variable.name] = value
     return {**linked, **env}
@@ -126,7 +135,7 @@ def service_variables(services: Iterable[Service]) -> dict[str, str]:
     return env
 
 
-def field(pod: Pod, path: str, pod_ip: str, host_ip: str) -> str | None:
+def field(pod: Pod, path: str, pod_ips: Addresses, host_ips: Addresses) -> str | None:
     """Value of a field of the pod that the downward API offers; None for one it does not."""
     fields = {
         "metadata.name": pod.metadata.name,
@@ -134,10 +143,10 @@ def field(pod: Pod, path: str, pod_ip: str, host_ip: str) -> str | None:
         "metadata.uid": pod.metadata.uid,
         "spec.nodeName": pod.spec.node_name,
         "spec.serviceAccountName": pod.spec.service_account_name,
-        "status.podIP": pod_ip,
-        "status.podIPs": pod_ip,
-        "status.hostIP": host_ip,
-        "status.hostIPs": host_ip,
+        "status.podIP": "".join(pod_ips[:1]),
+        "status.podIPs": ",".join(pod_ips),
+        "status.hostIP": "".join(host_ips[:1]),
+        "status.hostIPs": ",".join(host_ips),
         "metadata.labels": _lines(pod.metadata.labels),
         "metadata.annotations": _lines(pod.metadata.annotations),
     }
@@ -216,11 +225,16 @@ async def _whole_source(
 
 
 async def _source(
-    client: Client, pod: Pod, container: Container, source: Json, pod_ip: str, host_ip: str
+    client: Client,
+    pod: Pod,
+    container: Container,
+    source: Json,
+    pod_ips: Addresses,
+    host_ips: Addresses,
 ) -> str | None:
     assert isinstance(source, Mapping), "validated"
     if "fieldRef" in source:
-        return field(pod, str(source["fieldRef"].get("fieldPath", "")), pod_ip, host_ip)
+        return field(pod, str(source["fieldRef"].get("fieldPath", "")), pod_ips, host_ips)
     if "resourceFieldRef" in source:
         return resource(pod, container, source["resourceFieldRef"])
     for kind in ("configMapKeyRef", "secretKeyRef"):

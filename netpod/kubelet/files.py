@@ -85,7 +85,7 @@ class Files:
             self._follow()
         self._stale = False
         try:
-            worker.volumes = await starting.volumes(worker.node, worker.pod, worker.pod_ip)
+            worker.volumes = await starting.volumes(worker.node, worker.pod, worker.pod_ips)
         except (CannotStart, ApiError) as error:
             self._stale = True
             if isinstance(error, CannotStart):

@@ -80,7 +80,7 @@ def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: 
         allocatable=resources,
         conditions=(*others, *fresh.values()),
         addresses=(
-            NodeAddress(type="InternalIP", address=str(config.node_ip)),
+            *(NodeAddress(type="InternalIP", address=it) for it in config.host_ips),
             NodeAddress(type="Hostname", address=config.node),
         ),
         daemon_endpoints={"kubeletEndpoint": {"Port": KUBELET_PORT if config.tls else 0}},

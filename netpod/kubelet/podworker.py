@@ -65,7 +65,7 @@ class PodWorker:
         self.pod = pod
         self.gone = False
         self.sandbox: Sandbox | None = None
-        self.pod_ip = ""
+        self.pod_ips: tuple[str, ...] = ()
         self.volumes = Volumes(paths={})
         self.units: dict[str, Unit] = {}
         self.ending: termination.Termination | None = None
@@ -150,7 +150,12 @@ class PodWorker:
                 unit.seen = seen
         if self.sandbox is not None and self.sandbox.config.id == sandbox.config.id:
             self.sandbox = None
-            self.pod_ip = ""
+            self.pod_ips = ()
+
+    @property
+    def pod_ip(self) -> str:
+        """The pod's primary address, "" while it has none."""
+        return self.pod_ips[0] if self.pod_ips else ""
 
     async def report_last(self) -> None:
         """Write the status a last time."""
@@ -217,12 +222,12 @@ class PodWorker:
         try:
             if self.sandbox is None:
                 self.sandbox = await self.node.sandboxes.create(self.pod, attempt)
-                self.pod_ip = ""
-            if not self.pod_ip:
-                pod_ip = await self.node.sandboxes.connect(self.pod, self.sandbox)
+                self.pod_ips = ()
+            if not self.pod_ips:
+                pod_ips = await self.node.sandboxes.connect(self.pod, self.sandbox)
                 if self.node.config.isolate is not None:
-                    await self.node.config.isolate(self.pod, pod_ip)
-                self.pod_ip = pod_ip
+                    await self.node.config.isolate(self.pod, pod_ips)
+                self.pod_ips = pod_ips
         except NetpodError as error:
             message = f"Failed to create pod sandbox: {error}"
             self.event("Warning", "FailedCreatePodSandBox", message)
@@ -252,9 +257,9 @@ class PodWorker:
 
     def _facts(self) -> PodFacts:
         return PodFacts(
-            host_ip=str(self.node.config.node_ip),
-            pod_ip=self.pod_ip,
-            sandbox_ready=bool(self.sandbox is not None and self.pod_ip),
+            host_ips=self.node.config.host_ips,
+            pod_ips=self.pod_ips,
+            sandbox_ready=bool(self.sandbox is not None and self.pod_ips),
             started_at=self._started_at,
             now=meta.timestamp(meta.now()),
             failed=self._deadline.failed,

@@ -83,7 +83,7 @@ def render(resolver: Resolver) -> str:
     return "\n".join(lines) + "\n"
 
 
-def hosts(pod: Pod, pod_ip: str, domain: str) -> str:
+def hosts(pod: Pod, pod_ips: Sequence[str], domain: str) -> str:
     """Text of the pod's /etc/hosts."""
     name = hostname(pod)
     names = [name]
@@ -98,7 +98,7 @@ def hosts(pod: Pod, pod_ip: str, domain: str) -> str:
         "fe00::0\tip6-mcastprefix",
         "fe00::1\tip6-allnodes",
         "fe00::2\tip6-allrouters",
-        "\t".join([pod_ip, *names]),
+        *("\t".join([pod_ip, *names]) for pod_ip in pod_ips),
     ]
     aliases = [
         "\t".join([alias.ip, *alias.hostnames])

@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,7 @@ from netpod.cni import network, portmap
 from netpod.cni.network import NetworkConfig, PodNetwork
 from netpod.cni.portmap import PortMapping
 from netpod.errors import KernelError, NetpodError, Unavailable
+from netpod.ip import Address, Interface
 from netpod.kubelet import resolvconf
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.runtime import Runtime
@@ -88,25 +89,25 @@ class Sandboxes:
             )
         )
 
-    async def connect(self, pod: Pod, sandbox: Sandbox) -> str:
-        """Give a sandbox its network, or check that it has it; return the pod's address.
+    async def connect(self, pod: Pod, sandbox: Sandbox) -> tuple[str, ...]:
+        """Give a sandbox its network, or check that it has it; return the pod's addresses, the primary first.
 
         Raises:
             KernelError: the network could not be made.
             Exhausted: the node has no address left.
         """
         if sandbox.config.host_network:
-            return str(self._config.node_ip)
+            return self._config.host_ips
         assert self._network is not None, "pods wait until the node has a network"
         result = await self.in_worker(lambda: network.add(self._config_of(), _network_of(sandbox)))
-        pod_ip = str(result.pod_ip.ip)
-        text = resolvconf.hosts(pod, pod_ip, self._config.cluster_domain)
+        pod_ips = tuple(str(it.ip) for it in result.pod_ips)
+        text = resolvconf.hosts(pod, pod_ips, self._config.cluster_domain)
         _write(self._etc(pod.metadata.uid) / "hosts", text)
-        mappings = _mappings(pod, _network_of(sandbox).owner, result.pod_ip)
+        mappings = _mappings(pod, _network_of(sandbox).owner, result.pod_ips)
         if mappings != self._mappings.get(pod.metadata.uid, []):
             self._mappings[pod.metadata.uid] = mappings
             await self._publish()
-        return pod_ip
+        return pod_ips
 
     async def delete(self, sandbox: Sandbox) -> list[Container]:
         """Take a sandbox away with everything in it; return how its containers ended."""
@@ -162,8 +163,9 @@ class Sandboxes:
 
     async def _publish(self) -> None:
         everything = [mapping for mappings in self._mappings.values() for mapping in mappings]
+        families = self._config.families
         try:
-            await self.in_worker(lambda: portmap.apply("", everything))
+            await self.in_worker(lambda: portmap.apply("", everything, families=families))
         except NetpodError as error:
             log.warning("cannot publish hostPorts: %s", error)
 
@@ -185,7 +187,7 @@ def _network_of(sandbox: Sandbox) -> PodNetwork:
     )
 
 
-def _mappings(pod: Pod, owner: str, pod_ip: ipaddress.IPv4Interface) -> list[PortMapping]:
+def _mappings(pod: Pod, owner: str, pod_ips: Sequence[Interface]) -> list[PortMapping]:
     return [
         PortMapping(
             owner=owner,
@@ -193,18 +195,21 @@ def _mappings(pod: Pod, owner: str, pod_ip: ipaddress.IPv4Interface) -> list[Por
             host_port=port.host_port,
             container_port=port.container_port,
             protocol=(port.protocol or "TCP").lower(),
-            host_ip=_address(port.host_ip),
+            host_ip=host_ip,
         )
         for container in pod.spec.containers
         for port in container.ports
         if port.host_port
+        for host_ip in (_address(port.host_ip),)
+        for pod_ip in pod_ips
+        if host_ip is None or host_ip.version == pod_ip.version
     ]
 
 
-def _address(text: str) -> ipaddress.IPv4Address | None:
-    """Address a hostPort is served on; all of the node's for what is none or no IPv4 address."""
+def _address(text: str) -> Address | None:
+    """Address a hostPort is served on; all of the node's for what is none."""
     try:
-        address = ipaddress.IPv4Address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     return None if address.is_unspecified else address

@@ -31,6 +31,7 @@ from netpod.api.pod import Pod
 from netpod.api.pod_status import ContainerStatus
 from netpod.client.rest import Client
 from netpod.errors import ApiError, BadRequest, NotFound
+from netpod.ip import family_of
 from netpod.kubelet import execution, fdio, permission, podlogs, streaming
 from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
 from netpod.kubelet.podlogs import LogOptions
@@ -83,7 +84,7 @@ class KubeletServer:
         TLS and HTTP cost two megabytes in a process that most clusters never ask anything, so they are made when
         the first connection waits.
         """
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening = socket.socket(family_of(self._config.node_ip).af, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)

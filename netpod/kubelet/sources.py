@@ -36,8 +36,8 @@ class Facts:
     """
 
     directory: Path
-    pod_ip: str = ""
-    host_ip: str = ""
+    pod_ips: tuple[str, ...] = ()
+    host_ips: tuple[str, ...] = ()
     allowed: tuple[Path, ...] = ()
     lenient: bool = False
 
@@ -175,7 +175,7 @@ def _field(pod: Pod, item: Mapping[str, Any], facts: Facts) -> str:
     if "resourceFieldRef" in item:
         return environments.resource(pod, None, item["resourceFieldRef"])
     path = str((item.get("fieldRef") or {}).get("fieldPath", ""))
-    return environments.field(pod, path, facts.pod_ip, facts.host_ip) or ""
+    return environments.field(pod, path, facts.pod_ips, facts.host_ips) or ""
 
 
 def _mode(item: Mapping[str, Any], default: int) -> int:

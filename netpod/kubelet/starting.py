@@ -45,7 +45,7 @@ def only_stand_ins(node: "Node", pod: Pod) -> bool:
     )
 
 
-async def volumes(node: "Node", pod: Pod, pod_ip: str) -> Volumes:
+async def volumes(node: "Node", pod: Pod, pod_ips: tuple[str, ...]) -> Volumes:
     """Prepare a pod's volumes.
 
     Raises:
@@ -53,8 +53,8 @@ async def volumes(node: "Node", pod: Pod, pod_ip: str) -> Volumes:
     """
     facts = sources.Facts(
         directory=node.sandboxes.files(pod.metadata.uid) / "volumes",
-        pod_ip=pod_ip,
-        host_ip=str(node.config.node_ip),
+        pod_ips=pod_ips,
+        host_ips=node.config.host_ips,
         allowed=node.config.allow_host_path,
         lenient=only_stand_ins(node, pod),
     )
@@ -77,8 +77,8 @@ async def compile(
         node.services,
         pod,
         item,
-        pod_ip=worker.pod_ip,
-        host_ip=str(node.config.node_ip),
+        pod_ips=worker.pod_ips,
+        host_ips=node.config.host_ips,
     )
     logs = node.config.paths.pod_logs(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
     config = ContainerConfig(

@@ -57,8 +57,8 @@ class PodFacts:
     """A pod as seen by its worker.
 
     Attributes:
-        host_ip: The node's address.
-        pod_ip: "" while the pod has none.
+        host_ips: The node's addresses, the primary first.
+        pod_ips: The pod's; empty while it has none.
         sandbox_ready: Namespaces and network are there.
         started_at: When the kubelet first saw the pod, RFC 3339.
         now: The present moment, RFC 3339.
@@ -66,8 +66,8 @@ class PodFacts:
         failed: Reason and message when the pod as a whole has failed.
     """
 
-    host_ip: str
-    pod_ip: str = ""
+    host_ips: tuple[str, ...]
+    pod_ips: tuple[str, ...] = ()
     sandbox_ready: bool = False
     started_at: str = ""
     now: str = ""
@@ -89,7 +89,6 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         for item in spec.containers
     )
     pod_phase = "Failed" if facts.failed[0] else phase(pod, init, main)
-    ips = (PodIP(ip=facts.pod_ip),) if facts.pod_ip else ()
     old = pod.status
     return replace(
         old,
@@ -98,10 +97,10 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         reason=facts.failed[0] or old.reason,
         message=facts.failed[1] or old.message,
         conditions=_conditions(pod, facts, pod_phase, initialized, init, main),
-        host_ip=facts.host_ip,
-        host_ips=(HostIP(ip=facts.host_ip),),
-        pod_ip=facts.pod_ip,
-        pod_ips=ips,
+        host_ip=facts.host_ips[0],
+        host_ips=tuple(HostIP(ip=it) for it in facts.host_ips),
+        pod_ip="".join(facts.pod_ips[:1]),
+        pod_ips=tuple(PodIP(ip=it) for it in facts.pod_ips),
         start_time=old.start_time or facts.started_at,
         init_container_statuses=init,
         container_statuses=main,

@@ -1,7 +1,8 @@
 """iptables rule sets: handed over whole by iptables-restore(8), read back by iptables-save(8).
 
-The variant is the distribution's (`iptables`, today nf_tables). A table's part of the text is one transaction; with
-`noflush`, chains that the text does not declare stay as they are, and a chain it declares is emptied first.
+The variant is the distribution's (`iptables` and `ip6tables`, today nf_tables). A table's part of the text is one
+transaction; with `noflush`, chains that the text does not declare stay as they are, and a chain it declares is emptied
+first.
 """
 
 import re
@@ -9,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netpod.errors import CommandFailed
+from netpod.ip import Family
 from netpod.linux import process
 
 _LINE = re.compile(r"line:? (\d+)|failed: (\d+)")
-_PROGRAM = re.compile(r"^iptables-restore(?: v\S+ \(\w+\))?:")
+_PROGRAM = re.compile(r"^ip6?tables-restore(?: v\S+ \(\w+\))?:")
 _POINTER = re.compile(r"Error occurred at line|Try `")
 _SAVED = re.compile(r"^(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)$")
 
@@ -44,6 +46,7 @@ def restore(
     counters: bool = False,
     test: bool = False,
     timeout: float = 60,
+    family: Family = Family.IPV4,
 ) -> None:
     """Hand rules over, each table in one transaction.
 
@@ -54,12 +57,13 @@ def restore(
         counters: Take the counters in the text over instead of starting from zero.
         test: Only let the program and the kernel judge it.
         timeout: Seconds.
+        family: Whose tables; IPv6's programs are called ip6tables.
 
     Raises:
         CommandFailed: that table is as it was; stderr ends with the rule at fault.
         Unsupported: iptables is not installed.
     """
-    argv = ["iptables-restore", "-w", "5"]
+    argv = [_program(family, "iptables-restore"), "-w", "5"]
     argv += ["--noflush"] if noflush else []
     argv += ["--counters"] if counters else []
     argv += ["--test"] if test else []
@@ -69,18 +73,26 @@ def restore(
         raise _explained(error, text) from error
 
 
-def save(netns: str, table: str = "", *, counters: bool = False, legacy: bool = False) -> str:
+def save(
+    netns: str,
+    table: str = "",
+    *,
+    counters: bool = False,
+    legacy: bool = False,
+    family: Family = Family.IPV4,
+) -> str:
     """Rules of one table, or of all tables in use, as iptables-save prints them; legacy: those of the other variant."""
-    argv = ["iptables-legacy-save" if legacy else "iptables-save"]
+    argv = [_program(family, "iptables-legacy-save" if legacy else "iptables-save")]
     argv += ["-c"] if counters else []
     argv += ["-t", table] if table else []
     return process.run(argv, netns=netns).stdout.decode()
 
 
-def has_chain(netns: str, table: str, chain: str) -> bool:
+def has_chain(netns: str, table: str, chain: str, *, family: Family = Family.IPV4) -> bool:
     """Whether a table has that chain."""
+    program = _program(family, "iptables")
     try:
-        process.run(["iptables", "-w", "5", "-t", table, "-S", chain], netns=netns)
+        process.run([program, "-w", "5", "-t", table, "-S", chain], netns=netns)
     except CommandFailed:
         return False
     return True
@@ -104,12 +116,14 @@ def parse_save(text: str) -> dict[str, dict[str, list[str]]]:
     return tables
 
 
-def list_counters(netns: str, table: str = "", *, legacy: bool = False) -> list[Counted]:
+def list_counters(
+    netns: str, table: str = "", *, legacy: bool = False, family: Family = Family.IPV4
+) -> list[Counted]:
     """Every rule with its packet and byte counters, in order."""
     found: list[Counted] = []
     positions: dict[tuple[str, str], int] = {}
     current = ""
-    for line in save(netns, table, counters=True, legacy=legacy).splitlines():
+    for line in save(netns, table, counters=True, legacy=legacy, family=family).splitlines():
         if line.startswith("*"):
             current = line[1:]
         elif match := _SAVED.match(line):
@@ -139,6 +153,10 @@ def missing_jumps(
     return [
         f"-A {chain} {rule}" for chain, rule in jumps.items() if rule not in chains.get(chain, [])
     ]
+
+
+def _program(family: Family, name: str) -> str:
+    return name.replace("iptables", "ip6tables") if family is Family.IPV6 else name
 
 
 def _explained(error: CommandFailed, text: str) -> CommandFailed:

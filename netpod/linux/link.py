@@ -18,6 +18,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from netpod.errors import KernelError
+from netpod.ip import Address, Interface, family_of
 from netpod.linux import netlink
 from netpod.linux import netns as namespaces
 
@@ -30,6 +31,7 @@ LOOPBACK = 1
 
 _SKIP_STATS = 1 << 3
 _IFA_F_PERMANENT = 0x80
+_IFA_F_NODAD = 0x02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +78,15 @@ def short_name(prefix: str, seed: str) -> str:
     return prefix + hashlib.sha256(seed.encode()).hexdigest()[:room]
 
 
-def mac_of(address: ipaddress.IPv4Address) -> str:
-    """MAC address derived from an IPv4 address: whoever gets the address again keeps neighbours' caches right.
+def mac_of(address: Address) -> str:
+    """MAC address derived from an address: whoever gets the address again keeps neighbours' caches right.
+
+    An IPv6 address does not fit; four bytes of its hash do.
 
     Source: CNI plugins' pkg/utils/hwaddr, GenerateHardwareAddr4 (prefix 0a:58).
     """
-    return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *address.packed))
+    four = address.packed if address.version == 4 else hashlib.sha256(address.packed).digest()[:4]
+    return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *four))
 
 
 def veth_message(
@@ -166,8 +171,11 @@ def delete_message(name: str) -> netlink.Message:
     return netlink.encode(message, RTM_DELLINK, 0, f"delete link {name}", [errno.ENODEV])
 
 
-def address_message(index: int, address: ipaddress.IPv4Interface) -> netlink.Message:
-    """Add an address to a link; the kernel adds the route to its subnet. There already is well."""
+def address_message(index: int, address: Interface) -> netlink.Message:
+    """Add an address to a link; the kernel adds the route to its subnet. There already is well.
+
+    An IPv6 address is of use at once: nobody is asked whether it is taken (`nodad`).
+    """
     return _address_message(RTM_NEWADDR, index, address, "add", [errno.EEXIST])
 
 
@@ -235,7 +243,7 @@ def delete_link(netns: str, name: str) -> None:
     netlink.send(netns, [delete_message(name)])
 
 
-def ensure_address(netns: str, name: str, address: ipaddress.IPv4Interface) -> None:
+def ensure_address(netns: str, name: str, address: Interface) -> None:
     """Give a link an address unless it has it.
 
     Raises:
@@ -245,7 +253,7 @@ def ensure_address(netns: str, name: str, address: ipaddress.IPv4Interface) -> N
         channel.send([address_message(_index(channel, name), address)])
 
 
-def delete_address(netns: str, name: str, address: ipaddress.IPv4Interface) -> None:
+def delete_address(netns: str, name: str, address: Interface) -> None:
     """Take an address from a link; absent, or no such link: nothing to do."""
     with netlink.Socket(netns) as channel:
         found = _observe(channel, name)
@@ -268,21 +276,24 @@ def observe_links(netns: str) -> list[Link]:
     return sorted(map(_link, netlink.dump(netns, request, ifinfmsg)), key=lambda it: it.index)
 
 
-def observe_addresses(netns: str, name: str = "") -> list[ipaddress.IPv4Interface]:
-    """IPv4 addresses of one link, or of all, in the kernel's order.
+def observe_addresses(netns: str, name: str = "") -> list[Interface]:
+    """Addresses of one link, or of all, in the kernel's order, IPv4 first; link-local IPv6 ones are the kernel's own.
 
     Raises:
         KernelError: ENODEV, there is no such link.
     """
     with netlink.Socket(netns) as channel:
         message = ifaddrmsg()
-        message["family"] = 2
         message["index"] = _index(channel, name) if name else 0
         request = netlink.encode(message, RTM_GETADDR, netlink.NLM_F_DUMP, "list addresses")
-        return [
-            ipaddress.IPv4Interface(f"{reply.get_attr('IFA_LOCAL')}/{reply['prefixlen']}")
+        found = [
+            # IPv6 has no IFA_LOCAL unless the link is point to point.
+            ipaddress.ip_interface(
+                f"{reply.get_attr('IFA_LOCAL') or reply.get_attr('IFA_ADDRESS')}/{reply['prefixlen']}"
+            )
             for reply in channel.dump(request, ifaddrmsg)
         ]
+        return [it for it in found if it.version == 4 or not it.is_link_local]
 
 
 def index(netns: str, name: str) -> int:
@@ -316,15 +327,15 @@ def _link_message(
 
 
 def _address_message(
-    kind: int, number: int, address: ipaddress.IPv4Interface, verb: str, expected: list[int]
+    kind: int, number: int, address: Interface, verb: str, expected: list[int]
 ) -> netlink.Message:
     message = ifaddrmsg()
-    message["family"] = 2
+    message["family"] = family_of(address).af
     message["prefixlen"] = address.network.prefixlen
-    message["flags"] = _IFA_F_PERMANENT
+    message["flags"] = _IFA_F_PERMANENT if address.version == 4 else _IFA_F_NODAD
     message["index"] = number
     message["attrs"] = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
-    if address.network.prefixlen < 31:
+    if address.version == 4 and address.network.prefixlen < 31:
         broadcast = str(address.network.broadcast_address)
         message["attrs"].append(("IFA_BROADCAST", broadcast))
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL if kind == RTM_NEWADDR else 0

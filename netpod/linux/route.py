@@ -1,4 +1,4 @@
-"""IPv4 routes of the main table, and neighbours (ARP entries).
+"""Routes of the main table, and neighbours (ARP and neighbour discovery entries), of both families.
 
 A route carries the number of whoever made it ("protocol"), so that a component finds its own again and leaves the
 others alone. Sources: rtnetlink(7), ip-route(8), ip-neighbour(8).
@@ -13,11 +13,13 @@ from typing import Any
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from netpod.ip import Address, Family, Network, family_of
 from netpod.linux import link, netlink
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 DEFAULT = ipaddress.IPv4Network("0.0.0.0/0")
+DEFAULT6 = ipaddress.IPv6Network("::/0")
 PROTOCOL_BOOT = 3
 """What `ip route add` writes."""
 
@@ -32,14 +34,14 @@ class Route:
     """One unicast route of the main table.
 
     Attributes:
-        destination: 0.0.0.0/0 is the default route.
+        destination: 0.0.0.0/0 and ::/0 are the default routes.
         gateway: None when the destination is on the link.
         index: Number of the link it leaves by.
         protocol: Who made it: 2 the kernel, 3 `ip`, else a number of one's own.
     """
 
-    destination: ipaddress.IPv4Network
-    gateway: ipaddress.IPv4Address | None
+    destination: Network
+    gateway: Address | None
     index: int
     protocol: int
 
@@ -48,7 +50,7 @@ class Route:
 class Neighbour:
     """An ARP entry: who answers for an address on a link, and whether it was learnt or set for good."""
 
-    address: ipaddress.IPv4Address
+    address: Address
     mac: str
     index: int
     permanent: bool
@@ -56,9 +58,9 @@ class Neighbour:
 
 @functools.lru_cache(maxsize=128)
 def route_message(
-    destination: ipaddress.IPv4Network,
+    destination: Network,
     *,
-    via: ipaddress.IPv4Address | None = None,
+    via: Address | None = None,
     index: int = 0,
     protocol: int = PROTOCOL_BOOT,
 ) -> netlink.Message:
@@ -74,9 +76,9 @@ def route_message(
 
 
 def delete_message(
-    destination: ipaddress.IPv4Network,
+    destination: Network,
     *,
-    via: ipaddress.IPv4Address | None = None,
+    via: Address | None = None,
     protocol: int = 0,
 ) -> netlink.Message:
     """Delete a route, if wanted only this gateway's or this protocol's. Absent is well."""
@@ -90,9 +92,9 @@ def delete_message(
 
 def replace(
     netns: str,
-    destination: ipaddress.IPv4Network,
+    destination: Network,
     *,
-    via: ipaddress.IPv4Address | None = None,
+    via: Address | None = None,
     dev: str = "",
     protocol: int = PROTOCOL_BOOT,
 ) -> None:
@@ -107,19 +109,24 @@ def replace(
 
 def delete(
     netns: str,
-    destination: ipaddress.IPv4Network,
+    destination: Network,
     *,
-    via: ipaddress.IPv4Address | None = None,
+    via: Address | None = None,
     protocol: int = 0,
 ) -> None:
     """Delete a route; absent: nothing to do."""
     netlink.send(netns, [delete_message(destination, via=via, protocol=protocol)])
 
 
-def observe(netns: str, *, protocol: int = 0) -> list[Route]:
-    """Unicast IPv4 routes of the main table, of one protocol or all, by destination."""
+def default_of(gateway: Address) -> Network:
+    """The default route's destination, of a gateway's family."""
+    return DEFAULT if gateway.version == 4 else DEFAULT6
+
+
+def observe(netns: str, *, protocol: int = 0, family: Family = Family.IPV4) -> list[Route]:
+    """Unicast routes of one family in the main table, of one protocol or all, by destination."""
     message = rtmsg()
-    message["family"] = 2
+    message["family"] = family.af
     message["table"] = _MAIN
     message["proto"] = protocol
     request = netlink.encode(message, RTM_GETROUTE, netlink.NLM_F_DUMP, "list routes")
@@ -134,7 +141,7 @@ def observe(netns: str, *, protocol: int = 0) -> list[Route]:
     )
 
 
-def replace_neighbour(netns: str, dev: str, address: ipaddress.IPv4Address, mac: str) -> None:
+def replace_neighbour(netns: str, dev: str, address: Address, mac: str) -> None:
     """Say for good who has an address on a link, so that nobody asks."""
     message = _neighbour(link.index(netns, dev), address)
     message["state"] = _NUD_PERMANENT
@@ -144,21 +151,21 @@ def replace_neighbour(netns: str, dev: str, address: ipaddress.IPv4Address, mac:
     netlink.send(netns, [netlink.encode(message, RTM_NEWNEIGH, flags, what)])
 
 
-def delete_neighbour(netns: str, dev: str, address: ipaddress.IPv4Address) -> None:
+def delete_neighbour(netns: str, dev: str, address: Address) -> None:
     """Forget who has an address on a link; absent: nothing to do."""
     message = _neighbour(link.index(netns, dev), address)
     what = f"delete neighbour {address}"
     netlink.send(netns, [netlink.encode(message, RTM_DELNEIGH, 0, what, [errno.ENOENT])])
 
 
-def observe_neighbours(netns: str) -> list[Neighbour]:
-    """IPv4 neighbours of all links that have a MAC address, by address."""
+def observe_neighbours(netns: str, *, family: Family = Family.IPV4) -> list[Neighbour]:
+    """Neighbours of one family, of all links, that have a MAC address, by address."""
     message = ndmsg()
-    message["family"] = 2
+    message["family"] = family.af
     request = netlink.encode(message, RTM_GETNEIGH, netlink.NLM_F_DUMP, "list neighbours")
     found = [
         Neighbour(
-            address=ipaddress.IPv4Address(reply.get_attr("NDA_DST")),
+            address=ipaddress.ip_address(reply.get_attr("NDA_DST")),
             mac=reply.get_attr("NDA_LLADDR"),
             index=reply["ifindex"],
             permanent=bool(reply["state"] & _NUD_PERMANENT),
@@ -169,11 +176,9 @@ def observe_neighbours(netns: str) -> list[Neighbour]:
     return sorted(found, key=lambda it: it.address)
 
 
-def _route(
-    destination: ipaddress.IPv4Network, via: ipaddress.IPv4Address | None, index: int
-) -> Any:
+def _route(destination: Network, via: Address | None, index: int) -> Any:
     message = rtmsg()
-    message["family"] = 2
+    message["family"] = family_of(destination).af
     message["table"] = _MAIN
     message["dst_len"] = destination.prefixlen
     attributes: list[tuple[str, Any]] = []
@@ -187,24 +192,25 @@ def _route(
     return message
 
 
-def _neighbour(index: int, address: ipaddress.IPv4Address) -> Any:
+def _neighbour(index: int, address: Address) -> Any:
     message = ndmsg()
-    message["family"] = 2
+    message["family"] = family_of(address).af
     message["ifindex"] = index
     message["attrs"] = [("NDA_DST", str(address))]
     return message
 
 
 def _observed(message: Any) -> Route:
-    destination = message.get_attr("RTA_DST") or "0.0.0.0"
+    default = DEFAULT if message["family"] == Family.IPV4.af else DEFAULT6
+    destination = message.get_attr("RTA_DST") or default.network_address
     gateway = message.get_attr("RTA_GATEWAY")
     return Route(
-        destination=ipaddress.IPv4Network(f"{destination}/{message['dst_len']}"),
-        gateway=ipaddress.IPv4Address(gateway) if gateway else None,
+        destination=ipaddress.ip_network(f"{destination}/{message['dst_len']}"),
+        gateway=ipaddress.ip_address(gateway) if gateway else None,
         index=message.get_attr("RTA_OIF") or 0,
         protocol=message["proto"],
     )
 
 
-def _name(destination: ipaddress.IPv4Network) -> str:
-    return "default" if destination == DEFAULT else str(destination)
+def _name(destination: Network) -> str:
+    return str(destination) if destination.prefixlen else "default"

@@ -13,6 +13,24 @@ from netpod.linux import netns as namespaces
 
 ROOT = Path("/proc/sys")
 
+NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": 1}
+"""Also sets `default`. Without it each link sends neighbour discovery and router solicitations nobody answers."""
+
+IPV6 = {
+    "net.ipv6.conf.all.disable_ipv6": 0,
+    # Addresses are of use at once: no duplicate address detection. And nobody is asked for a router.
+    "net.ipv6.conf.all.accept_dad": 0,
+    "net.ipv6.conf.default.accept_dad": 0,
+    "net.ipv6.conf.all.accept_ra": 0,
+    "net.ipv6.conf.default.accept_ra": 0,
+    # A router needs link-local addresses: it asks for neighbours from them.
+    "net.ipv6.conf.default.addr_gen_mode": 0,
+}
+"""For a namespace whose links come later."""
+
+SILENT_PORTS = {"net.ipv6.conf.default.addr_gen_mode": 1}
+"""Links made from now on have no link-local address: a bridge's port would only announce it."""
+
 
 def path(key: str) -> Path:
     """File of a setting: dots part the names; a slash in a link's name stands for its dot, as in sysctl(8)."""

@@ -6,6 +6,7 @@ listed, then it is replaced in one transaction. Without policies nothing but one
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from netpod.api.core import Namespace
 from netpod.api.meta import key_of
@@ -56,8 +57,8 @@ class Policies:
             tasks.create_task(self._policies.run(), name="policy informer")
             tasks.create_task(self._work(), name="policy sync")
 
-    async def isolate(self, pod: Pod, pod_ip: str) -> None:
-        """Wait until the policies that select a pod of this node hold for its address.
+    async def isolate(self, pod: Pod, pod_ips: Sequence[str]) -> None:
+        """Wait until the policies that select a pod of this node hold for its addresses.
 
         Raises:
             Unavailable: they do not yet; no container may start.
@@ -69,7 +70,7 @@ class Policies:
                 await self._policies.wait_synced()
                 if not self._some.is_set():
                     return
-                self._addresses[pod.metadata.uid] = pod_ip
+                self._addresses[pod.metadata.uid] = pod_ips[0]
                 self._pod_changed(None, pod)
                 done = asyncio.get_running_loop().create_future()
                 self._waiting.append(done)

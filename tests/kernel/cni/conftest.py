@@ -81,7 +81,7 @@ def site(make_netns: Callable[[], str], tmp_path: Path) -> Site:
     def node(number: int) -> Node:
         name = join(number)
         config = network.NetworkConfig(
-            pod_cidr=IPv4Network(f"10.244.{number - 1}.0/24"),
+            pod_cidrs=(IPv4Network(f"10.244.{number - 1}.0/24"),),
             state=tmp_path / name,
             netns=name,
         )
@@ -120,17 +120,20 @@ def seen_by() -> Callable[[str, str, str, int, int], str]:
     """
 
     def seen(client_netns: str, server_netns: str, address: str, port: int, listen: int) -> str:
+        family, anywhere = (
+            (socket.AF_INET6, "::") if ":" in address else (socket.AF_INET, "0.0.0.0")
+        )
         with (
-            netns.socket_in(server_netns, socket.AF_INET, socket.SOCK_STREAM) as server,
-            netns.socket_in(client_netns, socket.AF_INET, socket.SOCK_STREAM) as client,
+            netns.socket_in(server_netns, family, socket.SOCK_STREAM) as server,
+            netns.socket_in(client_netns, family, socket.SOCK_STREAM) as client,
         ):
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind(("0.0.0.0", listen))
+            server.bind((anywhere, listen))
             server.listen()
             server.settimeout(2)
             client.settimeout(2)
             client.connect((address, port))
-            accepted, (peer, _) = server.accept()
+            accepted, (peer, *_) = server.accept()
             with accepted:
                 accepted.sendall(b"hello")
                 assert client.recv(16) == b"hello", "the way back works too"

@@ -28,8 +28,8 @@ def test_a_pod_gets_address_route_and_a_port_of_the_bridge(
     pod = _pod(make_netns)
     result = network.add(node.config, pod)
     assert result == network.Result(
-        pod_ip=IPv4Interface("10.244.1.2/24"),
-        gateway=IPv4Address("10.244.1.1"),
+        pod_ips=(IPv4Interface("10.244.1.2/24"),),
+        gateways=(IPv4Address("10.244.1.1"),),
         mac="0a:58:0a:f4:01:02",
         link=pod.link,
     )
@@ -37,7 +37,7 @@ def test_a_pod_gets_address_route_and_a_port_of_the_bridge(
         IPv4Interface("127.0.0.1/8"),
         IPv4Interface("10.244.1.2/24"),
     ]
-    assert route.observe(pod.netns)[0].gateway == result.gateway
+    assert route.observe(pod.netns)[0].gateway == result.gateways[0]
     port = link.observe_link(node.netns, result.link)
     assert port is not None
     assert port.hairpin
@@ -69,7 +69,7 @@ def test_adding_after_a_kill_mends_what_was_half_made(
 ) -> None:
     """The verb looks at what is there, not at what it remembers."""
     pod = _pod(make_netns)
-    reserved = ipam.allocate(node.config.reservations, node.config.pod_cidr, pod.owner)
+    reserved = ipam.allocate(node.config.reservations, node.config.pod_cidrs, pod.owner)
     if killed_after == "veth made":
         link.create_veth(
             node.netns, link.End(name=pod.link), pod.netns, link.End(name=veth.POD_LINK)
@@ -78,7 +78,7 @@ def test_adding_after_a_kill_mends_what_was_half_made(
         other = make_netns()
         link.create_veth(node.netns, link.End(name=pod.link), other, link.End(name="eth0"))
     assert network.check(node.config, pod) != []
-    assert network.add(node.config, pod).pod_ip == reserved.pod_ip
+    assert network.add(node.config, pod).pod_ips == reserved.pod_ips
     assert network.check(node.config, pod) == []
 
 
@@ -166,7 +166,7 @@ def test_pods_added_at_once_are_all_right(node: Node, make_netns: MakeNetns) -> 
 def test_a_full_pod_cidr_is_an_error_that_says_so(site: Site, make_netns: MakeNetns) -> None:
     """A /30 has room for the bridge and one pod."""
     config = network.NetworkConfig(
-        pod_cidr=IPv4Network("10.244.9.0/30"),
+        pod_cidrs=(IPv4Network("10.244.9.0/30"),),
         state=site.one.config.state / "small",
         netns=site.one.netns,
         bridge="cni1",

@@ -53,8 +53,8 @@ def test_pods_of_two_nodes_see_each_others_addresses(
     """host-gw routes, and flannel's rules leave traffic between pods alone."""
     (one, one_ip), (two, two_ip) = make_pod(site.one), make_pod(site.two)
     for node, other in ((site.one, site.two), (site.two, site.one)):
-        hostgw.sync(node.netns, {other.config.pod_cidr: other.node_ip})
-        masquerade.apply(node.netns, node.config.pod_cidr, CLUSTER_CIDR)
+        hostgw.sync(node.netns, {other.config.pod_cidrs[0]: other.node_ip})
+        masquerade.apply(node.netns, node.config.pod_cidrs[0], CLUSTER_CIDR)
     assert seen_by(one, two, two_ip, 80, 80) == one_ip
     assert seen_by(two, one, one_ip, 80, 80) == two_ip
     assert seen_by(site.one.netns, two, two_ip, 80, 80) == "172.18.0.2"
@@ -63,11 +63,11 @@ def test_pods_of_two_nodes_see_each_others_addresses(
 def test_routes_follow_the_nodes_and_foreign_ones_stay(site: Site) -> None:
     """A node that left or moved is corrected; a route somebody else made is not ours to judge."""
     route.replace(site.one.netns, CLUSTER_CIDR, via=WORLD)
-    third = {site.two.config.pod_cidr: IPv4Address("172.18.0.9")}
+    third = {site.two.config.pod_cidrs[0]: IPv4Address("172.18.0.9")}
     hostgw.sync(site.one.netns, third)
-    hostgw.sync(site.one.netns, {site.two.config.pod_cidr: site.two.node_ip})
+    hostgw.sync(site.one.netns, {site.two.config.pod_cidrs[0]: site.two.node_ip})
     (made,) = route.observe(site.one.netns, protocol=hostgw.PROTOCOL)
-    assert (made.destination, made.gateway) == (site.two.config.pod_cidr, site.two.node_ip)
+    assert (made.destination, made.gateway) == (site.two.config.pod_cidrs[0], site.two.node_ip)
     hostgw.sync(site.one.netns, {})
     assert route.observe(site.one.netns, protocol=hostgw.PROTOCOL) == []
     assert CLUSTER_CIDR in [it.destination for it in route.observe(site.one.netns)]
@@ -75,20 +75,20 @@ def test_routes_follow_the_nodes_and_foreign_ones_stay(site: Site) -> None:
 
 def test_a_node_off_the_wire_is_an_error_and_the_others_are_routed(site: Site) -> None:
     """One bad address must not cut off the good ones."""
-    bad = {CLUSTER_CIDR: IPv4Address("192.0.2.1"), site.two.config.pod_cidr: site.two.node_ip}
+    bad = {CLUSTER_CIDR: IPv4Address("192.0.2.1"), site.two.config.pod_cidrs[0]: site.two.node_ip}
     with pytest.raises(
         KernelError, match=r"cannot replace route 10\.244\.0\.0/16 via 192\.0\.2\.1"
     ):
         hostgw.sync(site.one.netns, bad)
     (made,) = route.observe(site.one.netns, protocol=hostgw.PROTOCOL)
-    assert made.destination == site.two.config.pod_cidr
+    assert made.destination == site.two.config.pod_cidrs[0]
 
 
 def test_the_world_sees_a_pod_as_its_node(site: Site, make_pod: MakePod, seen_by: SeenBy) -> None:
     """The world has no route to pods: without masquerade no answer would come back."""
     pod, _ = make_pod(site.one)
     for _ in range(2):
-        masquerade.apply(site.one.netns, site.one.config.pod_cidr, CLUSTER_CIDR)
+        masquerade.apply(site.one.netns, site.one.config.pod_cidrs[0], CLUSTER_CIDR)
     assert seen_by(pod, site.world, str(WORLD), 80, 80) == "172.18.0.2"
     rules = iptables.parse_save(iptables.save(site.one.netns, "nat"))["nat"]
     assert rules["POSTROUTING"] == list(masquerade.JUMPS.values()), "applied twice, there once"

@@ -77,7 +77,7 @@ class Lab:
         config = KubeletConfig(
             cluster=CLUSTER,
             node=NODE,
-            node_ip=IPv4Address("172.18.0.2"),
+            node_ips=(IPv4Address("172.18.0.2"),),
             paths=PATHS,
             shim_socket=PATHS.shim_socket(NODE),
             stand_in=self.stand_in,

@@ -53,7 +53,7 @@ def config(node: str, state: Path) -> NetworkConfig:
     """Pod network of a node."""
     number = builders.NODES.index(node) + 1
     cidr = IPv4Network(f"10.244.{number}.0/24")
-    return NetworkConfig(pod_cidr=cidr, state=state / node, netns=node_netns(node))
+    return NetworkConfig(pod_cidrs=(cidr,), state=state / node, netns=node_netns(node))
 
 
 def ip(namespace: str, *commands: str) -> None:
@@ -82,7 +82,7 @@ def build(state: Path) -> None:
         network.prepare(config(node, state))
     for node in builders.NODES:
         others = {
-            config(other, state).pod_cidr: IPv4Address(NODE_IPS[other])
+            config(other, state).pod_cidrs[0]: IPv4Address(NODE_IPS[other])
             for other in builders.NODES
             if other != node
         }

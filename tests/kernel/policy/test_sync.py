@@ -163,7 +163,7 @@ def test_a_pod_is_isolated_before_it_starts(nodes: Any, tmp_path: Path) -> None:
             await control.until(table)
             assert reaches("y/b", "x/a")
             made = await client.create(strip(builders.pod("x/a")))
-            await agent.isolate(made, builders.address_of("x/a"))
+            await agent.isolate(made, [builders.address_of("x/a")])
             assert not reaches("y/b", "x/a")
             # What the API server says, still without an address, does not take it back.
             await client.patch(Pod, "a", "x", {"metadata": {"labels": {"seen": "yes"}}})
@@ -179,10 +179,10 @@ def test_starting_a_pod_costs_nothing_without_policies(nodes: Any, tmp_path: Pat
     async def body(client: Client) -> None:
         agent = Policies(client, config())
         async with control.running(agent.run()):
-            await agent.isolate(await client.get(Pod, "a", "x"), builders.address_of("x/a"))
+            await agent.isolate(await client.get(Pod, "a", "x"), [builders.address_of("x/a")])
             start = asyncio.get_running_loop().time()
             for _ in range(100):
-                await agent.isolate(await client.get(Pod, "a", "x"), builders.address_of("x/a"))
+                await agent.isolate(await client.get(Pod, "a", "x"), [builders.address_of("x/a")])
             assert asyncio.get_running_loop().time() - start < 1
             assert not table()
 

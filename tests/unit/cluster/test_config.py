@@ -15,11 +15,26 @@ def test_defaults_give_the_documented_addresses() -> None:
     cluster = ClusterConfig()
     cluster.check()
     assert [node.name for node in cluster.nodes] == ["control-plane", "worker", "worker2"]
-    assert cluster.nodes[1].address == IPv4Interface("172.18.0.3/16")
-    assert cluster.edge_underlay == IPv4Interface("172.18.0.1/16")
-    assert cluster.client_address == IPv4Interface("203.0.113.10/24")
+    assert cluster.nodes[1].addresses == (IPv4Interface("172.18.0.3/16"),)
+    assert cluster.edge_underlays == (IPv4Interface("172.18.0.1/16"),)
+    assert cluster.client_addresses == (IPv4Interface("203.0.113.10/24"),)
     assert str(cluster.kubernetes_ip) == "10.96.0.1"
-    assert str(cluster.dns_ip) == "10.96.0.10"
+    assert [str(it) for it in cluster.dns_ips] == ["10.96.0.10"]
+
+
+def test_a_dual_cluster_has_a_network_of_each_family_everywhere() -> None:
+    """A family that is not named gets its default; the order of the Service networks says which is primary."""
+    cluster = ClusterConfig(ip_family="dual", pod_cidr="10.1.0.0/16")
+    cluster.check()
+    assert cluster.pod_cidr == "10.1.0.0/16,fd00:10:244::/56"
+    assert [str(it) for it in cluster.nodes[1].node_ips] == ["172.18.0.3", "fc00:f853:ccd:e793::3"]
+    assert [str(it) for it in cluster.dns_ips] == ["10.96.0.10", "fd00:10:96::a"]
+    turned = ClusterConfig(ip_family="dual", service_cidr="fd00:1::/112,10.1.0.0/16")
+    assert turned.families == ("IPv6", "IPv4")
+    assert [str(it) for it in turned.pod_networks] == ["fd00:10:244::/56", "10.244.0.0/16"]
+    six = ClusterConfig(ip_family="ipv6")
+    six.check()
+    assert [str(it) for it in six.client_addresses] == ["2001:db8:203:113::a/64"]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +53,14 @@ def test_defaults_give_the_documented_addresses() -> None:
         ({"service_cidr": "10.244.1.0/24"}, "it overlaps the pod network 10.244.0.0/16"),
         ({"service_cidr": "10.96.0.0/28"}, "too small, at least /26"),
         ({"pod_cidr": "10.244.0.0/23"}, "3 nodes need a /24 each, it holds 2"),
+        ({"ip_family": "both"}, "cannot use IP family 'both'.*there are ipv4, ipv6, dual"),
+        ({"pod_cidr": "fd00::/56"}, "IP family ipv4 needs one IPv4 network"),
+        ({"ip_family": "ipv6", "lb_cidr": "10.1.0.0/16"}, "IP family ipv6 needs one IPv6 network"),
+        ({"ip_family": "dual", "pod_cidr": "fd00::/56,fd01::/56"}, "one IPv4 and one IPv6 network"),
+        ({"ip_family": "ipv6", "pod_cidr": "fd00::/63"}, "3 nodes need a /64 each, it holds 2"),
+        ({"ip_family": "ipv6", "service_cidr": "fd00::/64"}, "too large, at most /108"),
+        ({"ip_family": "ipv6", "lb_cidr": "fd00:10:244::/112"}, "it overlaps the pod network"),
+        ({"ip_family": "ipv6", "lb_cidr": "fe80::/64"}, "no loopback, link-local or multicast"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_field(fields: dict[str, object], message: str) -> None:

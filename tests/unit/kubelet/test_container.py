@@ -106,7 +106,12 @@ def test_environment_from_fields() -> None:
     client = Client.unix(Path("/nowhere"))
     found = asyncio.run(
         env.compile(
-            client, NoServices(client), pod, container, pod_ip="10.1.1.1", host_ip="172.18.0.3"
+            client,
+            NoServices(client),
+            pod,
+            container,
+            pod_ips=["10.1.1.1"],
+            host_ips=["172.18.0.3"],
         )
     )
     assert found == {"HOSTNAME": "p", "IP": "10.1.1.1", "APP": "web", "URL": "http://10.1.1.1/"}

@@ -66,7 +66,7 @@ def test_hosts_names_the_pod_and_its_aliases() -> None:
         host_aliases=(HostAlias(ip="192.0.2.9", hostnames=("a", "b")),),
     )
     pod = Pod(metadata=ObjectMeta(name="web", namespace="shop"), spec=spec)
-    lines = resolvconf.hosts(pod, "10.244.1.7", "cluster.local").splitlines()
+    lines = resolvconf.hosts(pod, ("10.244.1.7",), "cluster.local").splitlines()
     assert lines[0] == "# Kubernetes-managed hosts file."
     assert "10.244.1.7\th.sub.shop.svc.cluster.local\th" in lines
     assert lines[-2:] == ["# Entries added by HostAliases.", "192.0.2.9\ta\tb"]

@@ -46,8 +46,8 @@ def ended(code: int, **more: object) -> ContainerFacts:
 def compiled(subject: Pod, **containers: ContainerFacts) -> PodStatus:
     """Status of a pod whose sandbox is there."""
     facts = PodFacts(
-        host_ip="172.18.0.3",
-        pod_ip="10.244.1.7",
+        host_ips=("172.18.0.3",),
+        pod_ips=("10.244.1.7",),
         sandbox_ready=True,
         started_at=NOW,
         now=NOW,
