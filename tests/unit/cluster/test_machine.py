@@ -21,7 +21,7 @@ def test_a_new_machine_gets_the_lowest_free_number() -> None:
         ("spare", 2),
         ("worker3", 3),
     ]
-    found = {it.name: str(it.address.ip) for it in ClusterConfig(machines=more).nodes}
+    found = {it.name: str(it.node_ips[0]) for it in ClusterConfig(machines=more).nodes}
     assert found["spare"] == "172.18.0.4"
     assert found["worker3"] == "172.18.0.5"
 
