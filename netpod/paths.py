@@ -57,6 +57,11 @@ class Paths:
         return self.state / "pki"
 
     @property
+    def volumes(self) -> Path:
+        """Directory of the volumes made for claims, one each."""
+        return self.state / "volumes"
+
+    @property
     def pids(self) -> Path:
         """Directory of one file per process of ours, named for its role."""
         return self.run / "pids"

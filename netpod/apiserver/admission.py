@@ -17,7 +17,7 @@ from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, PodSpec, Toleration
 from netpod.api.pod_status import PodStatus
 from netpod.api.service import Service
-from netpod.apiserver import objects, priorities, status, storage
+from netpod.apiserver import claimadmission, objects, priorities, status, storage
 from netpod.apiserver.storage import Storage
 from netpod.errors import ApiError, FieldError, NotFound
 
@@ -182,6 +182,7 @@ async def define(store: Storage, obj: Object) -> Object:
 ON_CREATE: dict[str, tuple[Mutator, ...]] = {
     "Namespace": (active_namespace,),
     "Pod": (default_service_account, default_tolerations, priorities.of_class, pending),
+    "PersistentVolumeClaim": (claimadmission.default_class, claimadmission.protect),
     "Ingress": (default_ingress_class,),
     "Secret": (fold_string_data,),
     "Job": (own_selector,),

@@ -16,6 +16,7 @@ from netpod.api.pod import (
     Toleration,
 )
 from netpod.api.service import Service, ServicePort, ServiceSpec
+from netpod.api.storage import StorageClass
 from netpod.cluster import keys
 from netpod.cluster.config import ClusterConfig
 from netpod.proxy import configmap
@@ -30,7 +31,20 @@ INGRESS_CONTROLLER = "netpod.dev/ingress"
 
 def objects(config: ClusterConfig) -> tuple[Object, ...]:
     """Return the add-ons of a cluster, in the order to create them."""
-    return (_proxy(config), *_dns(config), *_ingress(config))
+    return (_proxy(config), _storage(), *_dns(config), *_ingress(config))
+
+
+def _storage() -> StorageClass:
+    """The default class: a directory of this machine for each claim, gone with the claim."""
+    return StorageClass(
+        metadata=ObjectMeta(
+            name="standard",
+            annotations={"storageclass.kubernetes.io/is-default-class": "true"},
+        ),
+        provisioner="netpod.dev/host-path",
+        reclaim_policy="Delete",
+        volume_binding_mode="Immediate",
+    )
 
 
 def _proxy(config: ClusterConfig) -> ConfigMap:

@@ -149,6 +149,7 @@ def _controllers_config(config: ClusterConfig) -> ControllersConfig:
         ),
         pod_gc_quarantine=40.0 * config.patience,
         root_ca=(config.paths.pki / "ca.crt").read_text(),
+        volumes=config.paths.volumes,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from netpod.api.apps import ReplicaSet
@@ -12,6 +13,7 @@ from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.controllers import horizontal, jobs, nodelifecycle
+from netpod.controllers.claimprotection import ClaimProtectionController
 from netpod.controllers.controller import Context
 from netpod.controllers.cronjob import CronJobController
 from netpod.controllers.daemonset import DaemonSetController
@@ -26,6 +28,7 @@ from netpod.controllers.mirroring import EndpointSliceMirroringController
 from netpod.controllers.namespace import NamespaceController
 from netpod.controllers.nodeipam import NodeIpamController
 from netpod.controllers.nodelifecycle import NodeLifecycleController
+from netpod.controllers.persistentvolume import PersistentVolumeController
 from netpod.controllers.podgc import PodGarbageCollector
 from netpod.controllers.replicaset import ReplicaSetController
 from netpod.controllers.rootca import RootCaPublisher
@@ -46,6 +49,7 @@ class ControllersConfig:
         job_backoff: Seconds until the first failed pod of a Job is replaced.
         root_ca: Certificate of the cluster's authority, PEM, for ConfigMap kube-root-ca.crt; "" for none.
         autoscaling_period: Seconds between two looks at what the pods of an autoscaler use.
+        volumes: Directory below which volumes are made for claims; None makes none.
     """
 
     pod_cidrs: tuple[tuple[Network, int], ...] = ((ipaddress.IPv4Network("10.244.0.0/16"), 24),)
@@ -54,6 +58,7 @@ class ControllersConfig:
     job_backoff: float = jobs.BACKOFF_FIRST
     root_ca: str = ""
     autoscaling_period: float = horizontal.PERIOD
+    volumes: Path | None = None
 
 
 async def run(
@@ -104,5 +109,7 @@ def loops(
         GarbageCollector(context),
         NamespaceController(context),
         PodGarbageCollector(context, config.pod_gc_quarantine),
+        PersistentVolumeController(context, config.volumes),
+        ClaimProtectionController(context),
     )
     return [each.run for each in controllers]

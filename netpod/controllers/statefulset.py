@@ -17,6 +17,7 @@ from netpod.controllers import adoption, controller, history, ordinals, podcontr
 from netpod.controllers.controller import Context, Controller
 from netpod.controllers.history import History, Revisions
 from netpod.controllers.ordinals import Judge, Step
+from netpod.controllers.setclaims import SetClaims
 from netpod.errors import AlreadyExists, Conflict, NetpodError, NotFound
 
 log = logging.getLogger(__name__)
@@ -31,13 +32,14 @@ class StatefulSetController:
         self._pods = context.view(Pod)
         self._sets.index("namespace", controller.by_namespace)
         self._pods.index("owner", controller.by_owner)
+        self._claims = SetClaims(self._context)
         self._pods.index("orphans", controller.orphans_by_namespace)
         self._history = History(self._context)
         self._leaving: set[str] = set()
         self._loop: Controller[Key] = Controller(
             "statefulset",
             self.reconcile,
-            after=[self._sets, self._pods, self._history.view],
+            after=[self._sets, self._pods, self._history.view, self._claims.view],
             again=controller.REFUSED_RETRY,
         )
         self._sets.subscribe(self._set_changed)
@@ -111,6 +113,7 @@ class StatefulSetController:
 
     async def _advance(self, owner: StatefulSet, found: Revisions) -> None:
         there = self._owned(owner)
+        await self._claims.follow_policy(owner, there)
         step = ordinals.step(owner, there, found.update.metadata.name, self._judge(owner))
         await self._carry_out(owner, found, step)
         live = {ordinals.revision_of(pod) for pod in self._owned(owner).values()}
@@ -145,6 +148,7 @@ class StatefulSetController:
                 with controller.reading(known):
                     revision, template = known, history.template_of(known)
         wanted = ordinals.new_pod(owner, template, revision.metadata.name, number)
+        await self._claims.ensure(owner, wanted, number)
         try:
             self._pods.wrote(await self._context.client.create(wanted))
         except AlreadyExists as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netpod.api.core import ConfigMap, Secret
+from netpod.api.pod import Volume
 from netpod.client.informer import Informers
 from netpod.errors import ApiError
 from netpod.kubelet import sources, starting
@@ -74,7 +75,7 @@ class Files:
     async def sync(self) -> bool:
         """Prepare what is to be prepared; True once containers may start."""
         worker = self._worker
-        if not worker.pod.spec.volumes:
+        if not self._wanted():
             return True
         now = time.monotonic()
         due = not self._ready or self._stale or now >= self._renew_at
@@ -98,21 +99,29 @@ class Files:
             return self._ready
         self._ready = True
         self._pause, self._retry_at = RETRY_SECONDS[0], 0.0
-        if sources.has_token(worker.pod):
+        if any(map(sources.is_token, self._wanted())):
             self._renew_at = now + TOKEN_RENEW_SECONDS
             worker.wake_in(TOKEN_RENEW_SECONDS)
         return True
 
+    def _wanted(self) -> list[Volume]:
+        """The volumes that somebody reads: no stand-in asks for its token."""
+        worker = self._worker
+        found = list(worker.pod.spec.volumes)
+        if any(map(sources.is_token, found)) and starting.only_stand_ins(worker.node, worker.pod):
+            found = [volume for volume in found if not sources.is_token(volume)]
+        return found
+
     def _follow(self) -> None:
         """Hear of changes of what the volumes are made from."""
         namespace = self._worker.pod.metadata.namespace
-        for kind, name in sources.changes(self._worker.pod):
+        for kind, name in sources.changes(self._wanted()):
             self._worker.node.changes.follow(kind, namespace, name, self._changed)
 
     def close(self) -> None:
         """Hear of them no more."""
         namespace = self._worker.pod.metadata.namespace
-        for kind, name in sources.changes(self._worker.pod):
+        for kind, name in sources.changes(self._worker.pod.spec.volumes):
             self._worker.node.changes.forget(kind, namespace, name, self._changed)
 
     def _changed(self) -> None:

@@ -4,7 +4,7 @@ Source: kubernetes pkg/volume/configmap, secret, downwardapi, projected; their e
 """
 
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import orjson
 
 from netpod.api import registry
 from netpod.api.core import ConfigMap, Secret, ServiceAccount
-from netpod.api.pod import Pod
+from netpod.api.pod import Pod, Volume
+from netpod.api.storage import PersistentVolume, PersistentVolumeClaim
 from netpod.client.rest import Client
 from netpod.errors import ApiError, MethodNotAllowed, NotFound
 from netpod.kubelet import env as environments
@@ -32,6 +33,7 @@ class Facts:
     Attributes:
         directory: Where the pod's volumes are.
         allowed: Directories that a hostPath may be below.
+        claimed: Directory below which the cluster makes volumes for claims.
         lenient: Nothing but stand-ins runs in the pod: a volume that cannot be had is empty instead.
     """
 
@@ -39,6 +41,7 @@ class Facts:
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
     allowed: tuple[Path, ...] = ()
+    claimed: Path | None = None
     lenient: bool = False
 
 
@@ -54,12 +57,19 @@ async def prepare(client: Client, pod: Pod, facts: Facts) -> Volumes:
     for volume in pod.spec.volumes:
         source = volume.unknown
         kind = volumes.kind_of(source) or "emptyDir"
+        if facts.lenient and is_token(volume):
+            # Nobody reads it, and a token is a request.
+            continue
         try:
             if kind in WRITTEN:
                 path = facts.directory / volume.name
                 files = await _files(client, pod, kind, source[kind] or {}, facts)
                 volumes.write(path, files, group=group)
                 read_only.add(volume.name)
+            elif kind in ("persistentVolumeClaim", "ephemeral"):
+                path = await _claimed(client, pod, volume, facts, group)
+                if (source[kind] or {}).get("readOnly"):
+                    read_only.add(volume.name)
             elif kind == "hostPath" and (facts.allowed or not facts.lenient):
                 path = volumes.host_path(source[kind] or {}, facts.allowed)
             elif kind == "emptyDir" or facts.lenient:
@@ -75,10 +85,42 @@ async def prepare(client: Client, pod: Pod, facts: Facts) -> Volumes:
     return Volumes(paths=paths, read_only=frozenset(read_only))
 
 
-def changes(pod: Pod) -> set[tuple[str, str]]:
-    """Return kind and name of every object whose change changes a volume of the pod."""
+async def _claimed(
+    client: Client, pod: Pod, volume: Volume, facts: Facts, group: int | None
+) -> Path:
+    """Return the directory of the volume that a pod's claim is bound to."""
+    source = volume.unknown.get("persistentVolumeClaim") or {}
+    namespace = pod.metadata.namespace
+    name = str(source.get("claimName") or f"{pod.metadata.name}-{volume.name}")
+    try:
+        claim = await client.get(PersistentVolumeClaim, name, namespace)
+    except NotFound as error:
+        raise CannotStart("FailedMount", f'persistentvolumeclaim "{name}" not found') from error
+    if claim.status.phase != "Bound":
+        raise CannotStart("FailedMount", f"PVC {namespace}/{name} is not bound")
+    try:
+        found = await client.get(PersistentVolume, claim.spec.volume_name)
+    except NotFound as error:
+        text = f'persistentvolume "{claim.spec.volume_name}" not found'
+        raise CannotStart("FailedMount", text) from error
+    kind = volumes.kind_of(found.spec.unknown)
+    inner = found.spec.unknown.get(kind) or {}
+    path = Path(str(inner.get("path", "")))
+    if facts.claimed is not None and path.parent == facts.claimed:
+        return volumes.own_directory(facts.claimed, path.name, group=group)
+    if facts.lenient and not facts.allowed:
+        return volumes.own_directory(facts.directory, volume.name, group=group)
+    if kind == "local":
+        return volumes.host_path({**inner, "type": "Directory"}, facts.allowed)
+    if kind == "hostPath":
+        return volumes.host_path(inner, facts.allowed)
+    raise CannotStart("FailedMount", f"{kind} volumes are not supported")
+
+
+def changes(among: Iterable[Volume]) -> set[tuple[str, str]]:
+    """Return kind and name of every object whose change changes one of a pod's volumes."""
     found: set[tuple[str, str]] = set()
-    for volume in pod.spec.volumes:
+    for volume in among:
         source = volume.unknown
         parts: Sequence[Mapping[str, Any]] = [source]
         if source.get("projected"):
@@ -91,13 +133,10 @@ def changes(pod: Pod) -> set[tuple[str, str]]:
     return found
 
 
-def has_token(pod: Pod) -> bool:
-    """Whether a volume of the pod holds a token, which does not last."""
-    return any(
-        "serviceAccountToken" in part
-        for volume in pod.spec.volumes
-        for part in (volume.unknown.get("projected") or {}).get("sources") or ()
-    )
+def is_token(volume: Volume) -> bool:
+    """Whether a volume holds a token."""
+    parts = (volume.unknown.get("projected") or {}).get("sources") or ()
+    return any("serviceAccountToken" in part for part in parts)
 
 
 def _group(pod: Pod) -> int | None:

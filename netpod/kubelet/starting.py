@@ -56,6 +56,7 @@ async def volumes(node: "Node", pod: Pod, pod_ips: tuple[str, ...]) -> Volumes:
         pod_ips=pod_ips,
         host_ips=node.config.host_ips,
         allowed=node.config.allow_host_path,
+        claimed=node.config.paths.volumes,
         lenient=only_stand_ins(node, pod),
     )
     return await sources.prepare(node.client, pod, facts)

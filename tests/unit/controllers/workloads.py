@@ -21,6 +21,15 @@ from netpod.errors import ApiError, NotFound
 from netpod.scheduler import scheduler
 from tests.unit.controllers import plane
 
+STANDARD = """
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: standard
+  annotations: {storageclass.kubernetes.io/is-default-class: "true"}
+provisioner: netpod.dev/host-path
+"""
+
 Play = Callable[[Pod], str]
 """Says what becomes of a pod: "run", "wait", "succeed" or "fail"."""
 
@@ -95,6 +104,8 @@ async def cluster(
     """A control plane, nodes node-0, node-1, ... and namespace shop."""
     async with plane.api(folder) as client:
         await plane.make_namespace(client)
+        await client.create(made(STANDARD))
+        options.setdefault("volumes", folder / "volumes")
         for number in range(nodes):
             await plane.register_node(client, f"node-{number}")
         async with plane.running(
