@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from netpod import __version__
+from netpod import __version__, paths
 from netpod.errors import NetpodError, Unsupported
 
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -125,6 +125,17 @@ def netpod(ctx: click.Context, cluster: str) -> None:
             f"cannot {ctx.invoked_subcommand}: network namespaces and a cluster's files belong to root; "
             f"run it with sudo: sudo netpod {ctx.invoked_subcommand} ..."
         )
+    if not asks_only and paths.is_cluster_name(cluster):
+        _put_back(cluster)
+
+
+def _put_back(cluster: str) -> None:
+    """Undo what a trace that was killed left armed; finding out that there is nothing costs one look at a file."""
+    lock = paths.Paths(cluster).trace_lock
+    if lock.with_name("trace.armed").exists():
+        from netpod.cluster import tracing
+
+        tracing.sweep(paths.Paths(cluster))
 
 
 def entry() -> None:

@@ -42,6 +42,11 @@ class Paths:
         return self.run / "apiserver.sock"
 
     @property
+    def trace_lock(self) -> Path:
+        """Lock that one trace at a time holds; beside it lies what a trace has yet to put back."""
+        return self.run / "trace.lock"
+
+    @property
     def kubeconfig(self) -> Path:
         """Administrator's kubeconfig, mode 0600."""
         return self.run / "kubeconfig"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from netpod.client.blocking import BlockingClient
 from netpod.paths import Paths
-from netpod.trace import awaitable, live, run
+from netpod.trace import awaitable, live, run, session
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.run import Question
@@ -37,6 +37,11 @@ def live_traces(
     return live.follow(
         paths, objects(api), only, namespace, count=count, dropped=dropped, limit=limit
     )
+
+
+def sweep(paths: Paths) -> bool:
+    """Put back what a killed trace of a cluster left; see trace.session.sweep."""
+    return session.sweep(paths.trace_lock)
 
 
 def objects(api: BlockingClient) -> ClusterObjects:

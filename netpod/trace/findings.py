@@ -53,6 +53,23 @@ class Findings:
                 return walk
         return None
 
+    def asked(self) -> Walk | None:
+        """The client's request: of TLS the last packet before the proxy opened its own connection."""
+        if self.request.kind is not Kind.HTTPS or self.client is None or self.upstream is None:
+            return self.payload(self.client, back=False)
+        opened = self.upstream.walks[0].sightings[0].time_ns
+        said = [w for w in self.client.walks if w.packet.length and self.client.forward(w)]
+        return next((w for w in reversed(said) if w.sightings[0].time_ns < opened), None)
+
+    def answered(self) -> Walk | None:
+        """The answer on the client's connection: of TLS the first packet after the proxy had one itself."""
+        came = self.payload(self.upstream, back=True)
+        if self.request.kind is not Kind.HTTPS or self.client is None or came is None:
+            return self.payload(self.client, back=True)
+        had = came.sightings[-1].time_ns
+        said = [w for w in self.client.walks if w.packet.length and not self.client.forward(w)]
+        return next((w for w in said if w.sightings[0].time_ns >= had), None)
+
     def role(self, hop: Hop) -> Role:
         """What the namespace of a hop is."""
         return self.world.place(hop.netns).role

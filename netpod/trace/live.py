@@ -86,7 +86,7 @@ def follow(
         paths, objects, services=[Key(namespace, only.partition("/")[2])], targets=objects.pods
     )
     with ExitStack() as stack:
-        stack.enter_context(session.alone(world.lock))
+        stack.enter_context(session.recorded(world))
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=16))
         request = TraceRequest(
             id=session.new_id(), url=only, host="", path="/", connect=addresses[0],

@@ -1,8 +1,8 @@
 """One trace, from arming to the verdict: arm → barrier → send → drain → disarm, then join what was recorded.
 
 Arming is undone however the request ends: normally, by an error, by Ctrl-C. Only kill -9 leaves the table
-`inet netpod-trace` behind, which marks one port that nobody uses any more; `disarm_all` removes it, and so does the
-next trace.
+`inet netpod-trace` behind, which marks one port that nobody uses any more; the next netpod command reads in the record
+(leftovers.py) what is to be put back, and does (`sweep`).
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
-from netpod.trace import evaluate
+from netpod.trace import evaluate, leftovers
 from netpod.trace.clues import Examine
 from netpod.trace.links import observe_links
 from netpod.trace.model import AccessLine, Answer, Flow, Role, Trace
@@ -78,7 +78,7 @@ def follow(request: TraceRequest, world: World, *, timing: bool = False) -> Foll
             another trace of this cluster does not end.
     """
     with ExitStack() as stack:
-        stack.enter_context(alone(world.lock))
+        stack.enter_context(recorded(world, rules=not timing))
         # Closing a packet socket waits for the kernel, so all are closed at once.
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=16))
         record = _record(request, world, pool, timing=timing)
@@ -102,6 +102,41 @@ def disarm_all(namespaces: Iterable[str]) -> None:
     """
     with ThreadPoolExecutor(max_workers=8) as pool:
         _disarm([name for name in namespaces if _left_armed(name)], pool)
+
+
+def sweep(lock: Path) -> bool:
+    """Put back what a killed trace left, by its record; a trace that is under way is left alone.
+
+    Returns:
+        Whether there was something to put back.
+    """
+    if not leftovers.file_of(lock).exists():
+        return False
+    with leftovers.unless_held(lock) as ours:
+        return ours and _put_back(lock)
+
+
+def _put_back(lock: Path) -> bool:
+    left = leftovers.read(lock)
+    if left is None:
+        return False
+    for name, before in left.loggers.items():
+        nflog.restore(name, before)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        _disarm([name for name in left.namespaces if _left_armed(name)], pool)
+    leftovers.forget(lock)
+    return True
+
+
+@contextmanager
+def recorded(world: World, *, rules: bool = True) -> Iterator[None]:
+    """Be the cluster's only trace, with what is about to be changed on record."""
+    with alone(world.lock):
+        if world.lock is not None:
+            _put_back(world.lock)
+        names = world.ruled() if rules else ()
+        with leftovers.on_record(world.lock, leftovers.observe(names)):
+            yield
 
 
 _Ear = afpacket.Capture | nftrace.RuleTrace | nflog.LegacyTrace | Conntrack

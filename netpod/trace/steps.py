@@ -236,8 +236,7 @@ def container(found: Findings) -> Step:
 def way_back(found: Findings) -> Step:
     """Step 8: the answer crosses the same namespaces back; conntrack undoes each rewrite, no rule is consulted."""
     hops: list[Hop] = []
-    for leg in (found.upstream, found.client):
-        walk = found.payload(leg, back=True)
+    for walk in (found.payload(found.upstream, back=True), found.answered()):
         if walk is not None:
             hops += found.witness.hops(walk)
     if not hops:
@@ -314,5 +313,5 @@ def stuck(
 
 def _arrival(found: Findings) -> int | None:
     """When the request was in the ingress pod: the proxy's line itself has no clock of ours."""
-    walk = found.payload(found.client, back=False)
+    walk = found.asked()
     return None if walk is None else walk.sightings[-1].time_ns

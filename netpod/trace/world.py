@@ -68,7 +68,7 @@ def observe_world(
             for p in ingress
             for container in p.spec.containers
         ),
-        lock=paths.run / "trace.lock" if paths.run.is_dir() else None,
+        lock=paths.trace_lock if paths.run.is_dir() else None,
         cache=paths.run / "skbdrop.json" if paths.run.is_dir() else None,
         note=f"{left_out} pods were not listened to" if left_out > 0 else "",
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from netpod.errors import KernelError, NetpodError
-from netpod.linux import process
+from netpod.linux import netns, process, sysctl
 from netpod.paths import Paths
-from netpod.trace import run, session
-from netpod.trace.sources import nftrace
+from netpod.trace import leftovers, run, session
+from netpod.trace.sources import nflog, nftrace
 from tests.kernel.trace import lab as world
 from tests.kernel.trace.lab import Lab
 
@@ -23,6 +23,20 @@ SLOW = "http://example.com/slow"
 def armed(lab: Lab) -> list[str]:
     """Namespaces that are armed."""
     return [name for name in lab.namespaces() if nftrace.armed(name)]
+
+
+def slow_trace(lab: Lab) -> int:
+    """Start a program that traces a slow request, and wait until it is armed."""
+    code = (
+        "from netpod.trace import run; from tests.kernel.trace import lab;"
+        f"run.trace_url(lab.PATHS, {SLOW!r}, lab.objects())"
+    )
+    root = str(Path(__file__).parents[3])
+    pid = process.spawn([sys.executable, "-c", code], env=dict(os.environ, PYTHONPATH=root))
+    deadline = time.monotonic() + 20
+    while len(armed(lab)) < 3 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    return pid
 
 
 def test_interrupt_disarms(lab: Lab) -> None:
@@ -47,21 +61,50 @@ def test_interrupt_disarms(lab: Lab) -> None:
 
 def test_leftovers_of_a_killed_trace_are_removed(lab: Lab) -> None:
     """After kill -9 the tables are still there; disarm_all takes them away, and may be called twice."""
-    code = (
-        "from netpod.trace import run; from tests.kernel.trace import lab;"
-        f"run.trace_url(lab.PATHS, {SLOW!r}, lab.objects())"
-    )
-    root = str(Path(__file__).parents[3])
-    pid = process.spawn([sys.executable, "-c", code], env=dict(os.environ, PYTHONPATH=root))
-    deadline = time.monotonic() + 5
-    while len(armed(lab)) < 3 and time.monotonic() < deadline:
-        threading.Event().wait(0.01)
+    pid = slow_trace(lab)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert len(armed(lab)) == 3
     session.disarm_all([*lab.namespaces(), "netpod-lab-gone"])
     assert armed(lab) == []
     session.disarm_all(lab.namespaces())
+
+
+def test_next_command_puts_back_what_a_killed_trace_left(lab: Lab, mode: str) -> None:
+    """The record says which namespaces were armed and which logger each had; while a trace runs it is left alone."""
+    before = {n: sysctl.read(n, nflog.LOGGER) for n in lab.namespaces()}
+    pid = slow_trace(lab)
+    assert not session.sweep(world.PATHS.trace_lock)
+    assert len(armed(lab)) == 3
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert session.sweep(world.PATHS.trace_lock)
+    assert armed(lab) == []
+    assert {n: sysctl.read(n, nflog.LOGGER) for n in lab.namespaces()} == before
+    assert not session.sweep(world.PATHS.trace_lock)
+
+
+def test_no_socket_and_no_program_is_left(lab: Lab) -> None:
+    """After a trace no packet socket listens anywhere, and this process holds no BPF program and no socket more."""
+    run.trace_url(world.PATHS, "http://example.com/", lab.objects)
+    before = descriptors()
+    run.trace_url(world.PATHS, "http://example.com/", lab.objects)
+    assert descriptors() == before
+    assert [n for n in lab.namespaces() if netns.call_in(n, packet_sockets)] == []
+    assert not leftovers.file_of(world.PATHS.trace_lock).exists()
+
+
+def descriptors() -> list[str]:
+    """Sockets and BPF objects that this process has open, without their numbers."""
+    kinds = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+             if os.path.exists(f"/proc/self/fd/{n}") or os.path.islink(f"/proc/self/fd/{n}")]  # fmt: skip
+    return sorted(k.partition(":[")[0] for k in kinds if k.startswith(("socket", "anon_inode:bpf")))
+
+
+def packet_sockets() -> list[str]:
+    """AF_PACKET sockets of the calling thread's namespace."""
+    with open("/proc/thread-self/net/packet") as file:
+        return file.read().splitlines()[1:]
 
 
 def test_client_without_route_is_an_error_not_a_trace(lab: Lab) -> None:

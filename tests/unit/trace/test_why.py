@@ -86,7 +86,8 @@ def test_vxlan_is_looked_through() -> None:
          "numgen random mod 3 vmap { 0 : goto x }", "1 of 3 endpoints of shop/web, each as likely: 10.244.1.5:8080"),
         ("endpoint-HGFEDCBA-shop/web/tcp/__10.244.1.5/8080", "", "meta l4proto tcp dnat to 10.244.1.5:8080",
          "send to endpoint 10.244.1.5:8080 of shop/web"),
-        ("services", "", "vmap @no-endpoint-services", "no endpoints"),
+        ("services", "reject-chain", "vmap @no-endpoint-services", "has no endpoints"),
+        ("services", "", "vmap @no-endpoint-nodeports", "has no local endpoints"),
         ("mine", "", "drop", ""),
     ],
 )  # fmt: skip
