@@ -1,12 +1,13 @@
 """`netpod explain`: what would become of a request, and (`check`) whether a trace of it says the same."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from netpod.paths import Paths
 from netpod.trace import run, where
-from netpod.trace.model import Trace, Verdict
-from netpod.trace.objects import ClusterObjects
+from netpod.trace.model import Leg, Trace, Verdict
+from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, route_ingress
 from netpod.trace.predict.packet import Mock
 from netpod.trace.predict.walk import Outcome, Walker
 from netpod.trace.request import TraceRequest
@@ -18,21 +19,57 @@ PORT = 50000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Onward:
+    """What an ingress pod does with the request it gets.
+
+    Attributes:
+        rule: In words: the rule that matches and its Service, or why there is none.
+        outcomes: All that may become of the proxy's own connection; empty when it opens none and answers itself.
+    """
+
+    rule: str
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """All that may become of a request. Through the ingress it ends at the proxy, which decides by what it reads."""
+    """All that may become of a request.
+
+    Attributes:
+        outcomes: Of the client's connection.
+        onward: Of the proxy's, by the namespace of the ingress pod; empty when no ingress reads the request.
+    """
 
     request: TraceRequest
     world: World
     outcomes: tuple[Outcome, ...]
+    onward: Mapping[str, Onward]
 
     @property
     def verdicts(self) -> frozenset[Verdict]:
         """The verdicts that are possible."""
-        return frozenset(outcome.verdict for outcome in self.outcomes)
+        found: set[Verdict] = set()
+        for outcome in self.outcomes:
+            then = self.onward.get(outcome.stops[-1].netns)
+            if outcome.verdict is not Verdict.DELIVERED or then is None:
+                found.add(outcome.verdict)
+            elif then.outcomes:
+                found |= {o.verdict for o in then.outcomes}
+            else:
+                found.add(Verdict.REFUSED)
+        return frozenset(found)
 
 
-def explain(paths: Paths, question: Question, objects: ClusterObjects) -> Prediction:
+def explain(
+    paths: Paths, question: Question, objects: ClusterObjects, *, walker: Walker | None = None
+) -> Prediction:
     """Predict from the live rules, routes, links and listeners; nothing is sent but, for a name, a DNS query.
+
+    Args:
+        paths: The cluster's names.
+        question: What would be sent, from where, to where.
+        objects: The cluster's objects.
+        walker: One that has read rules and routes already: they are then believed to be the same still.
 
     Raises:
         UsageError: source or target cannot be read.
@@ -42,7 +79,7 @@ def explain(paths: Paths, question: Question, objects: ClusterObjects) -> Predic
     place = where.resolve(paths, objects, question.source, question.namespace)
     request = run.request_of(question, objects, place)
     world = run.world_of(paths, objects, place, request)
-    walker = Walker(world)
+    walker = walker or Walker(world)
     packet = Mock(
         source=_source(walker, request),
         destination=request.connect.ip,
@@ -51,7 +88,40 @@ def explain(paths: Paths, question: Question, objects: ClusterObjects) -> Predic
         destination_port=request.connect.port,
     )
     outcomes = tuple(dict.fromkeys(walker.walk(request.netns, packet)))
-    return Prediction(request=request, world=world, outcomes=outcomes)
+    onward = {}
+    if request.http and _of_ingress(objects, request):
+        doors = {o.stops[-1].netns for o in outcomes if o.verdict is Verdict.DELIVERED}
+        onward = {door: _onward(walker, objects, request, door) for door in sorted(doors)}
+    return Prediction(request=request, world=world, outcomes=outcomes, onward=onward)
+
+
+def _of_ingress(objects: ClusterObjects, request: TraceRequest) -> bool:
+    service = objects.service_at(request.connect)
+    return service is not None and service == objects.service(INGRESS_SERVICE)
+
+
+def _onward(walker: Walker, objects: ClusterObjects, request: TraceRequest, door: str) -> Onward:
+    """Match host and path as the proxy does, then follow the connection it opens."""
+    rule, addresses, why = route_ingress(objects, request.host, request.path)
+    if rule is None:
+        words = f"no rule serves host {request.host}, path {request.path}: the ingress answers 404"
+        return Onward(rule=words, outcomes=())
+    line = " ".join(filter(None, (rule.host, rule.path_type, rule.path)))
+    words = f"Ingress {rule.ingress}, rule {line} → Service {rule.target}"
+    if not addresses:
+        return Onward(rule=f"{words}: {why}; the ingress answers 503", outcomes=())
+    own = sorted(i for i in walker.topology.addresses.get(door, ()) if not i.is_loopback)
+    found: list[Outcome] = []
+    for address in addresses:
+        packet = Mock(
+            source=own[0] if own else IPv4Address("127.0.0.1"),
+            destination=address.ip,
+            protocol="tcp",
+            source_port=request.reserved[0],
+            destination_port=address.port,
+        )
+        found += walker.walk(door, packet)
+    return Onward(rule=words, outcomes=tuple(dict.fromkeys(found)))
 
 
 def _source(walker: Walker, request: TraceRequest) -> IPv4Address:
@@ -63,33 +133,42 @@ def _source(walker: Walker, request: TraceRequest) -> IPv4Address:
 
 def disagreements(prediction: Prediction, trace: Trace) -> tuple[str, ...]:
     """Return in what a trace contradicts a prediction; empty when one of the outcomes is what happened."""
-    found: list[str] = []
     if Verdict.INCONCLUSIVE in prediction.verdicts or trace.verdict is Verdict.INCONCLUSIVE:
         return ()
-    client = next((leg for leg in trace.legs if leg.name == "client"), None)
-    arrived = {trace.verdict}
-    if client is not None and any(s.name == "ingress" for s in trace.steps):
-        # What the proxy does with the request is not the network's: it got it, or not.
-        got = next(s for s in trace.steps if s.name == "ingress").verdict
-        arrived = {got if got is Verdict.DELIVERED else trace.verdict}
+    got = trace.verdict
     if any(s.name == "answer" and s.verdict is Verdict.REFUSED for s in trace.steps):
-        arrived = {Verdict.DELIVERED}
-    if not arrived & prediction.verdicts:
+        # What the DNS server says is not the network's doing.
+        got = Verdict.DELIVERED
+    if got not in prediction.verdicts:
         words = ", ".join(sorted(prediction.verdicts))
-        found.append(f"predicted {words}, the trace says {trace.verdict}: {trace.sentence}")
-    elif client is not None and arrived == {Verdict.DELIVERED}:
-        walk = max(client.opening, key=lambda w: len(w.path()))
-        flow = walk.path()[-1].packet.flow
-        ends = {
-            (o.end.destination, o.end.destination_port, o.end.source)
-            for o in prediction.outcomes
-            if o.verdict is Verdict.DELIVERED
-        }
-        port = 0 if prediction.request.protocol == 1 else flow.destination.port
-        if (flow.destination.ip, port, flow.source.ip) not in ends:
-            shown = ", ".join(f"{s} → {d}:{p}" for d, p, s in sorted(ends))
-            found.append(f"predicted {shown}; it arrived as {flow}")
+        return (f"predicted {words}, the trace says {trace.verdict}: {trace.sentence}",)
+    legs = {leg.name: leg for leg in trace.legs}
+    found: list[str] = []
+    if prediction.onward and "upstream" in legs:
+        found += _ends(prediction, legs["client"], prediction.outcomes)
+        walk = max(legs["client"].opening, key=lambda w: len(w.path()))
+        then = prediction.onward.get(walk.path()[-1].tap.netns)
+        if then is not None and got is Verdict.DELIVERED:
+            found += _ends(prediction, legs["upstream"], then.outcomes)
+    elif "client" in legs and got is Verdict.DELIVERED:
+        found += _ends(prediction, legs["client"], prediction.outcomes)
     return tuple(found)
+
+
+def _ends(prediction: Prediction, leg: Leg, outcomes: tuple[Outcome, ...]) -> list[str]:
+    """Whether a connection arrived with addresses that were predicted."""
+    walk = max(leg.opening, key=lambda w: len(w.path()))
+    flow = walk.path()[-1].packet.flow
+    ends = {
+        (o.end.destination, o.end.destination_port, o.end.source)
+        for o in outcomes
+        if o.verdict is Verdict.DELIVERED
+    }
+    port = 0 if prediction.request.protocol == 1 else flow.destination.port
+    if (flow.destination.ip, port, flow.source.ip) in ends:
+        return []
+    shown = ", ".join(f"{s} → {d}:{p}" for d, p, s in sorted(ends))
+    return [f"predicted {shown}; it arrived as {flow}"]
 
 
 def to_text(prediction: Prediction) -> str:
@@ -97,18 +176,26 @@ def to_text(prediction: Prediction) -> str:
     lines = [f"{prediction.request.what} from {prediction.world.place(prediction.world.client)}"]
     if prediction.request.note:
         lines.append(f"  {prediction.request.note}")
-    count = len(prediction.outcomes)
-    for number, outcome in enumerate(prediction.outcomes, 1):
-        lines += ["", f"outcome {number} of {count}: {outcome.verdict}: {outcome.why}"]
+    lines += _outcomes(prediction, prediction.outcomes, "outcome")
+    for door, then in prediction.onward.items():
+        lines += ["", f"{prediction.world.place(door)} reads the request", f"  {then.rule}"]
+        lines += _outcomes(prediction, then.outcomes, "its connection, outcome")
+    lines += ["", f"possible: {', '.join(sorted(prediction.verdicts))}"]
+    return "\n".join(lines)
+
+
+def _outcomes(prediction: Prediction, outcomes: tuple[Outcome, ...], word: str) -> Iterator[str]:
+    for number, outcome in enumerate(outcomes, 1):
+        yield ""
+        yield f"{word} {number} of {len(outcomes)}: {outcome.verdict}: {outcome.why}"
         for stop in outcome.stops:
             packet = stop.packet
-            lines.append(
+            yield (
                 f"  {prediction.world.place(stop.netns)}: {packet.source} → "
                 f"{packet.destination}:{packet.destination_port}"
                 + (f"  out {packet.outward}" if packet.outward else "")
             )
             if packet.met:
-                lines.append(f"    {' → '.join(dict.fromkeys(packet.met))}")
+                yield f"    {' → '.join(dict.fromkeys(packet.met))}"
         name = prediction.world.name_of(outcome.end.destination)
-        lines.append(f"  ends at {outcome.end.destination}" + (f" ({name})" if name else ""))
-    return "\n".join(lines)
+        yield f"  ends at {outcome.end.destination}" + (f" ({name})" if name else "")

@@ -16,6 +16,7 @@ from netpod.errors import NotFound, UsageError
 from netpod.paths import Paths
 from netpod.trace import correlate, evaluate, session, where
 from netpod.trace.clues import Examine
+from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
 from netpod.trace.model import Address, Answer, Flow, Leg, Trace, Verdict
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
@@ -92,7 +93,7 @@ def follow(
             id=session.new_id(), url=only, host="", path="/", connect=addresses[0],
             netns=world.client, kind=Kind.TCP, reserved=(0, 0),
         )  # fmt: skip
-        ears = session.Ears(request, world, [a.port for a in addresses], pool)
+        ears = Ears(request, world, [a.port for a in addresses], pool)
         stack.callback(ears.close)
         stack.enter_context(session.armed(world.ruled(), nftrace.compile_doors(addresses), pool))
         listener = _Listener(request, world, ears, addresses)
@@ -112,7 +113,7 @@ class _Listener:
     """What was heard so far, and which connections have been told."""
 
     def __init__(
-        self, request: TraceRequest, world: World, ears: session.Ears, wanted: tuple[Address, ...]
+        self, request: TraceRequest, world: World, ears: Ears, wanted: tuple[Address, ...]
     ) -> None:
         self._request, self._world, self._ears = request, world, ears
         self._wanted = frozenset(wanted)

@@ -137,6 +137,11 @@ class Packet:
         return self.protocol == 6 and self.flags & 0x12 == 0x02
 
     @property
+    def echo_reply(self) -> bool:
+        """Whether it answers an ICMP echo."""
+        return self.protocol == 1 and self.fingerprint[3] == 0
+
+    @property
     def reset(self) -> bool:
         """Whether it refuses or breaks a connection."""
         return bool(self.flags & 0x04)
@@ -276,7 +281,8 @@ class Leg:
 
     def forward(self, walk: Walk) -> bool:
         """Whether a packet went from the opener to the other end."""
-        return walk.packet.flow in self.flows
+        # An echo and its reply look alike where somebody asks itself.
+        return walk.packet.flow in self.flows and not walk.packet.echo_reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,19 @@ def load_balancer_ips(service: Service) -> tuple[str, ...]:
 
 def match_ingress(objects: ClusterObjects, host: str, path: str) -> Rule | None:
     """Return the rule that a request should match by what the Ingress objects say, or None (404)."""
+    return route_ingress(objects, host, path)[0]
+
+
+def route_ingress(
+    objects: ClusterObjects, host: str, path: str
+) -> tuple[Rule | None, tuple[Address, ...], str]:
+    """Return the rule that a request should match, where the ingress then connects to, or why nowhere."""
     routing = merge.merge(
         objects.ingresses, objects.ingress_classes, objects.services, objects.endpoint_slices
     )
-    return model.match(routing, host, path.partition("?")[0])
+    rule = model.match(routing, host, path.partition("?")[0])
+    if rule is None:
+        return None, (), ""
+    backend = routing.backends[rule.target]
+    found = (a for a in backend.addresses if ":" not in a.ip)
+    return rule, tuple(Address(IPv4Address(a.ip), a.port) for a in found), backend.why

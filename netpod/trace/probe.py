@@ -22,9 +22,13 @@ class Probe:
     """A socket in the client's namespace, bound but not yet connected; `source` is its address.
 
     An ICMP echo has no port: its id, chosen here, is in the port's place.
+
+    Args:
+        request: What to send.
+        port: Port, or id, to send from; 0 is any that is free.
     """
 
-    def __init__(self, request: TraceRequest) -> None:
+    def __init__(self, request: TraceRequest, port: int = 0) -> None:
         self._request = request
         kinds = {6: socket.SOCK_STREAM, 17: socket.SOCK_DGRAM, 1: socket.SOCK_RAW}
         self._socket: socket.socket = netns.socket_in(
@@ -40,16 +44,16 @@ class Probe:
             with netns.socket_in(request.netns, socket.AF_INET, socket.SOCK_DGRAM, 0) as route:
                 route.connect((str(request.connect.ip), request.connect.port or 9))
                 ip = route.getsockname()[0]
-            self._socket.bind((ip, 0))
+            self._socket.bind((ip, port))
         except OSError as error:
             self._socket.close()
             raise KernelError(
                 f"cannot reach {request.connect}", errno=error.errno or 0, netns=request.netns
             ) from error
-        ip, port = self._socket.getsockname()
+        ip, own = self._socket.getsockname()
         if request.kind is Kind.ICMP:
-            port = 1 + secrets.randbelow(65535)
-        self.source = Address(IPv4Address(ip), port)
+            own = port or 1 + secrets.randbelow(65535)
+        self.source = Address(IPv4Address(ip), own)
 
     @property
     def destination(self) -> Address:

@@ -9,7 +9,20 @@ from netpod.trace.sources.nftrace import RuleEvent
 
 
 @dataclass(slots=True, kw_only=True)
-class Record:
+class Heard:
+    """What was heard, of one request or of many, with what was lost; times since the Unix epoch."""
+
+    frames: list[Frame] = field(default_factory=list)
+    events: list[RuleEvent] = field(default_factory=list)
+    entries: list[CtEntry] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+    frames_lost: int = 0
+    events_lost: int = 0
+    entries_lost: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Record(Heard):
     """Filled while draining; times since the Unix epoch. `timing` is nanoseconds by act of the session.
 
     `wants_log`: the ingress proxy has a part in it.
@@ -22,16 +35,9 @@ class Record:
     ended_at_ns: int
     has_log: bool
     wants_log: bool = True
-    frames: list[Frame] = field(default_factory=list)
-    events: list[RuleEvent] = field(default_factory=list)
-    entries: list[CtEntry] = field(default_factory=list)
     lines: list[AccessLine] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
     counters: tuple[Counter, ...] = ()
     drop_note: str = ""
-    frames_lost: int = 0
-    events_lost: int = 0
-    entries_lost: int = 0
     timing: dict[str, int] = field(default_factory=dict)
 
     @property

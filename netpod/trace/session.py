@@ -7,7 +7,6 @@ Arming is undone however the request ends: normally, by an error, by Ctrl-C. Onl
 
 import fcntl
 import secrets
-import select
 import signal
 import threading
 import time
@@ -21,19 +20,18 @@ from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
 from netpod.trace import evaluate, leftovers
 from netpod.trace.clues import Examine
+from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
-from netpod.trace.model import AccessLine, Answer, Flow, Role, Trace
+from netpod.trace.model import AccessLine, Answer, Flow, Trace
 from netpod.trace.objects import INGRESS_SERVICE
 from netpod.trace.postmortem import Inspector
 from netpod.trace.probe import Probe
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import afpacket, nflog, nftrace, procnet, skbdrop
-from netpod.trace.sources.ctnetlink import Conntrack
+from netpod.trace.sources import nflog, nftrace, skbdrop
 from netpod.trace.sources.frames import Frame
-from netpod.trace.sources.proxylog import ProxyLog
-from netpod.trace.topology import World, capture_ports, doors
+from netpod.trace.topology import World, doors
 
 QUIET = 0.015
 """Seconds without a new frame after which a finished request is taken to be over."""
@@ -139,9 +137,6 @@ def recorded(world: World, *, rules: bool = True) -> Iterator[None]:
             yield
 
 
-_Ear = afpacket.Capture | nftrace.RuleTrace | nflog.LegacyTrace | Conntrack
-
-
 def _left_armed(name: str) -> bool:
     try:
         return netns.exists(name) and nftrace.armed(name)
@@ -150,55 +145,6 @@ def _left_armed(name: str) -> bool:
         if netns.exists(name):
             raise
         return False
-
-
-class Ears:
-    """Every socket of a trace, open in all namespaces before the first packet leaves."""
-
-    def __init__(
-        self, request: TraceRequest, world: World, own_ports: Iterable[int], pool: Executor
-    ) -> None:
-        self._pool = pool
-        self.drops: skbdrop.SkbDrops | None = None
-        ports = capture_ports(world.objects, request.connect)
-        program = afpacket.compile_filter(
-            tuple(dict.fromkeys((*own_ports, *ports))), (request.reserved,)
-        )
-        self.captures: list[afpacket.Capture] = []
-        self.rules: list[nftrace.RuleTrace | nflog.LegacyTrace] = []
-        self.conntracks: list[Conntrack] = []
-        try:
-            for place in world.places.values():
-                # A pod may be deleted between looking at the cluster and listening in it.
-                if place.role is not Role.POD or netns.exists(place.netns):
-                    self.captures.append(afpacket.Capture(place.netns, program))
-            for name in world.ruled():
-                self.rules.append(nftrace.RuleTrace(name))
-                if nflog.in_use(name):
-                    self.rules.append(nflog.LegacyTrace(name))
-                self.conntracks.append(Conntrack(name))
-            self.log = ProxyLog(world.logs)
-            self.drops, self.drop_note = _open_drops(world)
-            self.counters = procnet.Counters(world.places)
-            self._poll = select.poll()
-            for ear in self._all():
-                self._poll.register(ear.fileno(), select.POLLIN)
-        except BaseException:
-            self.close()
-            raise
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until something is heard; False when nothing was. The proxy's log file wakes nobody."""
-        return bool(self._poll.poll(seconds * 1000))
-
-    def close(self) -> None:
-        """Close them all, at once."""
-        if self.drops is not None:
-            self.drops.close()
-        list(self._pool.map(lambda ear: ear.close(), self._all()))
-
-    def _all(self) -> list[_Ear]:
-        return [*self.captures, *self.rules, *self.conntracks]
 
 
 def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool = False) -> Record:
@@ -305,22 +251,14 @@ def _drain(
     )
     deadline = time.monotonic() + DRAIN
     while True:
-        heard = ears.wait(QUIET)
-        for capture in ears.captures:
-            record.frames += capture.read()
-        for trace in ears.rules:
-            record.events += trace.read()
-        for conntrack in ears.conntracks:
-            record.entries += conntrack.read()
+        something = ears.wait(QUIET)
+        ears.read_into(record)
         record.lines += _ours(ears.log.read(), request.id)
         complete = bool(record.lines) or not (record.has_log and logged)
-        if time.monotonic() >= deadline or (complete and not heard):
+        if time.monotonic() >= deadline or (complete and not something):
             break
-    record.drops = ears.drops.read() if ears.drops is not None else []
+    ears.finish(record)
     record.counters = ears.counters.risen()
-    record.frames_lost = sum(capture.lost() for capture in ears.captures)
-    record.events_lost = sum(trace.lost for trace in ears.rules)
-    record.entries_lost = sum(conntrack.lost for conntrack in ears.conntracks)
     return record
 
 
@@ -329,16 +267,6 @@ def _logged(request: TraceRequest, world: World) -> bool:
     return request.http and world.objects.service_at(request.connect) == (
         world.objects.service(INGRESS_SERVICE)
     )
-
-
-def _open_drops(world: World) -> tuple[skbdrop.SkbDrops | None, str]:
-    """Listen for dropped packets, or say why this kernel does not tell."""
-    try:
-        layout = skbdrop.observe_layout(world.cache)
-        places = {netns.inode(name): name for name in world.places if netns.exists(name)}
-        return skbdrop.SkbDrops(places, layout), ""
-    except KernelError as error:
-        return None, str(error)
 
 
 def _ours(lines: Iterable[AccessLine], trace_id: str) -> list[AccessLine]:

@@ -105,12 +105,14 @@ class Rules:
 
 
 class Walker:
-    """Follows packets through one world in thought."""
+    """Follows packets through one world in thought. What it has read once it does not read again."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.topology: Topology = observe_links(world.places)
         self._rules: dict[str, Rules] = {}
+        self._asked: dict[tuple[str, ...], str] = {}
+        self._listeners: dict[tuple[str, str], set[int]] = {}
 
     def walk(self, netns: str, packet: Mock) -> list[Outcome]:
         """Return every way a packet from a socket in a namespace may go."""
@@ -119,8 +121,7 @@ class Walker:
     def route(self, netns: str, ip: IPv4Address) -> IPv4Address | None:
         """Return the source address that a socket in a namespace would use for a destination, or None."""
         try:
-            argv = ["ip", "-j", "route", "get", str(ip)]
-            found = json.loads(process.run(argv, netns=netns).stdout)[0].get("prefsrc")
+            found = json.loads(self._ask(netns, "-j", "route", "get", str(ip)))[0].get("prefsrc")
         except CommandFailed:
             return None
         return IPv4Address(found) if found else None
@@ -216,24 +217,12 @@ class Walker:
         self, netns: str, packet: Mock, forwarding: bool
     ) -> tuple[str, IPv4Address, IPv4Address] | str:
         """Device, next hop and the node's own source address; or why there is no way."""
-        to = str(packet.destination)
+        to, way = str(packet.destination), ("-j", "route", "get")
         try:
-            plain = json.loads(process.run(["ip", "-j", "route", "get", to], netns=netns).stdout)[0]
+            route = plain = json.loads(self._ask(netns, *way, to))[0]
             if forwarding:
-                argv = [
-                    "ip",
-                    "-j",
-                    "route",
-                    "get",
-                    to,
-                    "from",
-                    str(packet.source),
-                    "iif",
-                    packet.inward,
-                ]
-                route = json.loads(process.run(argv, netns=netns).stdout)[0]
-            else:
-                route = plain
+                where = ("from", str(packet.source), "iif", packet.inward)
+                route = json.loads(self._ask(netns, *way, to, *where))[0]
         except CommandFailed as error:
             said = error.stderr.strip().splitlines()[-1:] or ["no route"]
             return f"no route to {to} ({said[0].removeprefix('RTNETLINK answers: ').lower()})"
@@ -242,8 +231,7 @@ class Walker:
 
     def _entry(self, netns: str, ip: IPv4Address) -> str:
         """The link through which packets for an address come into a namespace: the one that has it."""
-        argv = ["ip", "-j", "-4", "addr", "show", "to", f"{ip}/32"]
-        rows = json.loads(process.run(argv, netns=netns).stdout or b"[]")
+        rows = json.loads(self._ask(netns, "-j", "-4", "addr", "show", "to", f"{ip}/32") or "[]")
         names = [row["ifname"] for row in rows if row.get("ifname")]
         return names[0] if names else "eth0"
 
@@ -265,7 +253,17 @@ class Walker:
         )
 
     def _listens(self, netns: str, packet: Mock) -> bool:
-        return packet.destination_port in listening(netns, packet.protocol)
+        key = (netns, packet.protocol)
+        if key not in self._listeners:
+            self._listeners[key] = listening(*key)
+        return packet.destination_port in self._listeners[key]
+
+    def _ask(self, netns: str, *words: str) -> str:
+        """What `ip` says in a namespace; an error is raised each time anew."""
+        key = (netns, *words)
+        if key not in self._asked:
+            self._asked[key] = process.run(["ip", *words], netns=netns).stdout.decode()
+        return self._asked[key]
 
     def _stopped(self, fate: Fate, packet: Mock, stops: tuple[Stop, ...], here: Here) -> Outcome:
         verdict = Verdict.REFUSED if fate is Fate.REJECT else Verdict.DROPPED

@@ -95,6 +95,20 @@ def compile_table(
     return _table(by_port, by_connection)
 
 
+def compile_range(low: int, high: int) -> str:
+    """Compile an arming table for many flows at once: all that began with a source port, or id, from low to high."""
+    rules = (
+        f"tcp sport {low}-{high} meta nftrace set 1",
+        f"udp sport {low}-{high} meta nftrace set 1",
+        f"icmp id {low}-{high} meta nftrace set 1",
+        f"tcp dport {low}-{high} meta nftrace set 1",
+        f"udp dport {low}-{high} meta nftrace set 1",
+    )
+    known = (f"meta l4proto {p} ct original proto-src {low}-{high}" for p in ("tcp", "udp", "icmp"))
+    by_connection = "\n    ".join(f"{match} meta nftrace set 1" for match in known)
+    return _table("\n    ".join(rules), by_connection)
+
+
 def compile_doors(doors: Sequence[Address]) -> str:
     """Compile an arming table for other people's connections: the first packets to some addresses, at DOOR_RATE."""
     pairs = ", ".join(f"{door.ip} . {door.port}" for door in doors)

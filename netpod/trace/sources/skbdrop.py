@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from netpod.errors import KernelError
@@ -209,6 +210,7 @@ def compile_program(offsets: Mapping[str, int], ring: int, wanted: int) -> bytes
     return code + leave
 
 
+@lru_cache(maxsize=64)
 def name_function(location: int) -> str:
     """Return the kernel function that an address is in, e.g. "ip_error", or "" when it is not told.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from netpod.api import codec
 from netpod.api.discovery import EndpointSlice
+from netpod.api.meta import Key
 from netpod.api.networking import Ingress, IngressClass
 from netpod.api.node import Node
 from netpod.api.pod import Pod
@@ -74,9 +75,16 @@ class Lab:
 
     def balance(self, objects: ClusterObjects, nodes: Sequence[str]) -> None:
         """Make the load balancer send to these nodes, in turn."""
-        backends = tuple(IPv4Address(NODES[name]) for name in nodes)
-        frontends = edge.frontends(objects.services[0], backends)
-        model = edge.EdgeModel(vip_cidr=IPv4Network("198.51.100.0/24"), frontends=frontends)
+        frontends = []
+        for service in objects.services:
+            local = (
+                service.spec.external_traffic_policy == "Local"
+                and service.metadata.name != "ingress"
+            )
+            chosen = [n for n in NODES if _serves(objects, service, n)] if local else nodes
+            backends = tuple(IPv4Address(NODES[name]) for name in chosen)
+            frontends += edge.frontends(service, backends)
+        model = edge.EdgeModel(vip_cidr=IPv4Network("198.51.100.0/24"), frontends=tuple(frontends))
         nft.apply(PATHS.netns_edge, edge.compile(model))
 
     def _netns(self, name: str) -> str:
@@ -185,7 +193,14 @@ class Lab:
         raise AssertionError("HAProxy does not listen")
 
 
+def _serves(objects: ClusterObjects, service: Service, node: str) -> bool:
+    key = Key(service.metadata.namespace, service.metadata.name)
+    return any(e.node_name == node for s in objects.slices(key) for e in s.endpoints)
+
+
 class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A proxy that closes its idle connections with a reset is nothing to report."""
 
