@@ -4,6 +4,7 @@ They share the sockets, the rules and one quiet end, and are told apart by their
 What the ingress proxy does with a request is not joined here: for that a request is followed alone.
 """
 
+import errno
 import secrets
 import time
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def follow_all(requests: Sequence[TraceRequest], world: World) -> list[Trace]:
     with ExitStack() as stack:
         stack.enter_context(session.recorded(world))
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=AT_ONCE))
-        low = LOWEST + secrets.randbelow(PORTS - len(requests))
+        low = LOWEST + secrets.randbelow(PORTS - 2 * len(requests))
         records = _send_all(requests, world, low, pool)
         topology = observe_links([*records[0].crossed, *{r.netns for r in requests}])
         books = observe_rules(records[0].ruled, pool)
@@ -76,12 +77,15 @@ def _send_all(
 ) -> list[Record]:
     """Send, and hear all of it: frames, events and entries of all requests are in each of the records."""
     with ExitStack() as stack:
-        probes = [_bound(request, low + n) for n, request in enumerate(requests)]
-        for probe in probes:
+        probes: list[Probe] = []
+        port = low
+        for request in requests:
+            probe, port = _bound(request, port)
             stack.callback(probe.close)
+            probes.append(probe)
         ears = Ears(requests[0], world, (), pool, everything=True)
         stack.callback(ears.close)
-        table = nftrace.compile_range(low, low + len(probes) - 1)
+        table = nftrace.compile_range(low, port - 1)
 
         def send(probe: Probe) -> tuple[int, Answer, int]:
             began = time.time_ns()
@@ -122,16 +126,15 @@ def _send_all(
     ]
 
 
-def _bound(request: TraceRequest, port: int) -> Probe:
-    """A probe with a port of the range; one that somebody has is the batch's bad luck."""
-    try:
-        return Probe(request, port)
-    except KernelError as error:
-        raise KernelError(
-            f"cannot send from port {port} to {request.connect}",
-            errno=error.errno,
-            netns=request.netns,
-        ) from error
+def _bound(request: TraceRequest, port: int) -> tuple[Probe, int]:
+    """A probe from the first port that nobody has, and the next one; connections of an earlier batch still close."""
+    while True:
+        try:
+            return Probe(request, port), port + 1
+        except KernelError as error:
+            if error.errno != errno.EADDRINUSE or port >= LOWEST + PORTS:
+                raise
+            port += 1
 
 
 class _Shares:
