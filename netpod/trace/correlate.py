@@ -8,8 +8,8 @@ is why conntrack can serve as the proof.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from netpod.trace.accessline import AccessLine
 from netpod.trace.model import (
-    AccessLine,
     Confidence,
     CtEntry,
     Direction,

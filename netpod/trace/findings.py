@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from netpod.trace.accessline import AccessLine
 from netpod.trace.diagnose import Diagnosis, Doctor
 from netpod.trace.hop import Witness
 from netpod.trace.model import (
-    AccessLine,
     Answer,
     Evidence,
     Hop,

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from netpod.trace.accessline import AccessLine
 from netpod.trace.clues import Counter, Drop
-from netpod.trace.model import AccessLine, Answer, CtEntry, Flow
+from netpod.trace.model import Answer, CtEntry, Flow
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
 

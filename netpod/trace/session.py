@@ -19,10 +19,11 @@ from pathlib import Path
 from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
 from netpod.trace import evaluate, leftovers
+from netpod.trace.accessline import AccessLine
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
-from netpod.trace.model import AccessLine, Answer, Flow, Trace
+from netpod.trace.model import Answer, Flow, Trace
 from netpod.trace.objects import INGRESS_SERVICE
 from netpod.trace.postmortem import Inspector
 from netpod.trace.probe import Probe

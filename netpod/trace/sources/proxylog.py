@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
-from netpod.trace.model import AccessLine, Address
+from netpod.trace.accessline import AccessLine
+from netpod.trace.model import Address
 
 _RULE = ("host", "path_type", "path")
 

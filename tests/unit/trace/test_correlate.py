@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from netpod.trace import correlate
+from netpod.trace.accessline import AccessLine
 from netpod.trace.hop import Witness
-from netpod.trace.model import AccessLine, Address, Confidence, CtEntry, Flow, Leg
+from netpod.trace.model import Address, Confidence, CtEntry, Flow, Leg
 from netpod.trace.sources.frames import Frame
 from netpod.trace.topology import Link, Topology
 from tests.unit.trace.builders import PSH_ACK, SYN_ACK, A, B, C, frame, seen
