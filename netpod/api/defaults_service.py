@@ -1,10 +1,8 @@
 """Defaults of Services, and what goes when a Service changes its type.
 
 Source: pkg/apis/core/v1/defaults.go SetDefaults_Service; pkg/registry/core/service/strategy.go
-dropTypeDependentFields; pkg/registry/core/service/storage/alloc.go.
+dropTypeDependentFields.
 """
-
-from ipaddress import IPv6Address, ip_address
 
 from netpod.api.defaults_pod import fill
 from netpod.api.service import (
@@ -42,7 +40,7 @@ def service_defaults(service: Service) -> Service:
     if spec.type == "LoadBalancer":
         spec = fill(spec, allocate_load_balancer_node_ports=True)
     if spec.type != "ExternalName":
-        spec = _families(fill(spec, internal_traffic_policy="Cluster"))
+        spec = fill(spec, internal_traffic_policy="Cluster")
     return replace(service, spec=spec)
 
 
@@ -57,23 +55,6 @@ def _affinity(spec: ServiceSpec) -> SessionAffinityConfig | None:
 def _port(port: ServicePort) -> ServicePort:
     port = fill(port, protocol="TCP")
     return port if port.target_port else replace(port, target_port=port.port)
-
-
-def _families(spec: ServiceSpec) -> ServiceSpec:
-    """One family: that of the address asked for, else IPv4."""
-    spec = fill(spec, ip_family_policy="SingleStack")
-    if spec.cluster_ip and not spec.cluster_ips:
-        spec = replace(spec, cluster_ips=(spec.cluster_ip,))
-    if spec.ip_families:
-        return spec
-    return replace(spec, ip_families=("IPv6" if _is_ipv6(spec.cluster_ip) else "IPv4",))
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return isinstance(ip_address(text), IPv6Address)
-    except ValueError:
-        return False
 
 
 def drop_type_dependent(new: Service, old: Service) -> Service:

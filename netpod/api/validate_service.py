@@ -109,7 +109,8 @@ def _affinity(errors: Errors, spec: ServiceSpec) -> None:
 
 
 def _addresses(errors: Errors, spec: ServiceSpec) -> None:
-    for position, address in enumerate(spec.cluster_ips):
+    cluster_ips = _cluster_ips(spec)
+    for position, address in enumerate(cluster_ips):
         path = index("spec.clusterIPs", position)
         if address == "None":
             if position:
@@ -119,14 +120,20 @@ def _addresses(errors: Errors, spec: ServiceSpec) -> None:
     if len(spec.cluster_ips) > 2:
         detail = "may only hold up to 2 values"
         errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
-    if len(spec.cluster_ips) == 2 and spec.cluster_ips[0] == spec.cluster_ips[1]:
-        errors.duplicate("spec.clusterIPs[1]", spec.cluster_ips[1])
+    families = [":" in address for address in spec.cluster_ips]
+    if len(families) == 2 and families[0] == families[1] and "None" not in spec.cluster_ips:
+        detail = "may specify no more than one IP for each IP family"
+        errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
     if spec.cluster_ips and spec.cluster_ip and spec.cluster_ips[0] != spec.cluster_ip:
         detail = "first value must match `clusterIP`"
         errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
     for position, address in enumerate(spec.external_ips):
         path = index("spec.externalIPs", position)
         errors.each(path, address, validate_addresses.destination(address))
+
+
+def _cluster_ips(spec: ServiceSpec) -> tuple[str, ...]:
+    return spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
 
 
 def _families(errors: Errors, spec: ServiceSpec) -> None:
@@ -146,11 +153,8 @@ def _families(errors: Errors, spec: ServiceSpec) -> None:
     if spec.ip_family_policy:
         policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
         errors.supported("spec.ipFamilyPolicy", spec.ip_family_policy, policies)
-    if spec.ip_family_policy == "SingleStack" and len(spec.ip_families) > 1:
-        detail = "when `ipFamilyPolicy` is 'SingleStack', only one family is allowed"
-        errors.invalid("spec.ipFamilies", list(spec.ip_families), detail)
     for position, (address, family) in enumerate(
-        zip(spec.cluster_ips, spec.ip_families, strict=False)
+        zip(_cluster_ips(spec), spec.ip_families, strict=False)
     ):
         if validate_addresses.is_ip(address) and (":" in address) != (family == "IPv6"):
             detail = f"expected an {family} value as indicated by `ipFamilies[{position}]`"
@@ -255,10 +259,13 @@ def service_update(errors: Errors, new: Service, old: Service) -> None:
         errors.invalid(
             path, value, f"{IMMUTABLE}" if was.load_balancer_class else "may not change once set"
         )
-    if (
-        not external
-        and was.ip_families
-        and spec.ip_families
-        and was.ip_families[0] != spec.ip_families[0]
-    ):
-        errors.invalid("spec.ipFamilies[0]", spec.ip_families[0], "may not change once set")
+    if not external:
+        # The first may never change; the second comes and goes, but is not exchanged for another.
+        for position, family in enumerate(spec.ip_families[: len(was.ip_families)]):
+            if family != was.ip_families[position]:
+                where = index("spec.ipFamilies", position)
+                errors.invalid(where, list(spec.ip_families), "may not change once set")
+        if len(was.cluster_ips) == len(spec.cluster_ips) == 2:
+            if was.cluster_ips[1] != spec.cluster_ips[1]:
+                detail = "may not change once set"
+                errors.invalid("spec.clusterIPs[1]", list(spec.cluster_ips), detail)

@@ -11,15 +11,14 @@ Source: pkg/registry/core/service/ipallocator, portallocator; KEP-3070, KEP-3668
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import ip_address
 
 from netpod import errors
 from netpod.api.service import Service, ServicePort, ServiceSpec
-from netpod.apiserver import status
-
-NONE = "None"
+from netpod.apiserver import families, status
+from netpod.ip import Address, Family, Network, by_family, family_of
 
 
 class Pool:
@@ -79,13 +78,16 @@ class Claim:
 
 
 class Allocators:
-    """The cluster's two pools."""
+    """The cluster's pools: cluster IPs of each address family, and node ports.
 
-    def __init__(self, services: IPv4Network, node_ports: range) -> None:
-        self._network = services
-        size = services.num_addresses
-        base = int(services.network_address)
-        self._ips = Pool(base + 1, base + size - 2, min(max(16, size // 16), 256))
+    Args:
+        services: Networks of the cluster IPs, one of each family, the default one first.
+        node_ports: Numbers of the node ports.
+    """
+
+    def __init__(self, services: Sequence[Network], node_ports: range) -> None:
+        self._networks = by_family(services)
+        self._ips = {family: _pool(network) for family, network in self._networks.items()}
         band = min(max(16, len(node_ports) // 32), 128)
         self._ports = Pool(node_ports[0], node_ports[-1], band if len(node_ports) > 32 else 0)
 
@@ -111,7 +113,8 @@ class Allocators:
         """
         claim = Claim(_owner(new), [], [])
         try:
-            spec = new.spec if old is None else _inherit(old.spec, new.spec)
+            spec = families.settle(old, new, tuple(self._networks))
+            spec = spec if old is None else _inherit(old.spec, spec)
             spec = self._addresses(spec, claim, new)
             spec = self._node_ports(spec, claim, new)
             spec = self._health_check(spec, claim, new)
@@ -127,52 +130,55 @@ class Allocators:
     def _used(self, service: Service) -> list[tuple[Pool, int]]:
         found: list[tuple[Pool, int]] = []
         spec = service.spec
-        if spec.cluster_ip and spec.cluster_ip != NONE:
-            found.append((self._ips, int(IPv4Address(spec.cluster_ip))))
+        for text in spec.cluster_ips or (spec.cluster_ip,):
+            if text and text != families.NONE:
+                address = ip_address(text)
+                pool = self._ips.get(family_of(address))
+                found.extend([(pool, int(address))] if pool is not None else [])
         found.extend((self._ports, port.node_port) for port in spec.ports if port.node_port)
         if spec.health_check_node_port:
             found.append((self._ports, spec.health_check_node_port))
         return found
 
     def _addresses(self, spec: ServiceSpec, claim: Claim, new: Service) -> ServiceSpec:
-        if spec.type == "ExternalName":
-            return dataclasses.replace(spec, cluster_ip="", cluster_ips=())
-        wanted = spec.cluster_ip or (spec.cluster_ips[0] if spec.cluster_ips else "")
-        if wanted == NONE:
-            return dataclasses.replace(spec, cluster_ip=NONE, cluster_ips=(NONE,))
-        if not wanted:
-            value = self._ips.allocate(claim.owner)
+        if spec.type == "ExternalName" or spec.cluster_ip == families.NONE:
+            return spec
+        addresses = list(spec.cluster_ips)
+        # What its author chose first, so that a dynamic address does not get in the way of it.
+        for address in addresses:
+            self._claim_address(ip_address(address), addresses, claim, new)
+        for name in spec.ip_families[len(addresses) :]:
+            family = Family(name)
+            value = self._ips[family].allocate(claim.owner)
             if value is None:
                 raise errors.ApiError(
                     "failed to allocate a serviceIP: range is full",
                     details={"retryAfterSeconds": 10},
                 )
-            claim.taken.append((self._ips, value))
-            wanted = str(IPv4Address(value))
-        else:
-            self._claim_address(wanted, claim, new)
-        return dataclasses.replace(spec, cluster_ip=wanted, cluster_ips=(wanted,))
+            claim.taken.append((self._ips[family], value))
+            network = self._networks[family]
+            addresses.append(str(network[value - int(network.network_address)]))
+        return dataclasses.replace(spec, cluster_ip=addresses[0], cluster_ips=tuple(addresses))
 
-    def _claim_address(self, wanted: str, claim: Claim, new: Service) -> None:
-        value_text = f'Invalid value: []string{{"{wanted}"}}: failed to allocate IP {wanted}:'
-        try:
-            value = int(IPv4Address(wanted))
-        except AddressValueError:
-            raise _invalid(
-                new, "spec.clusterIPs", f"{value_text} not a valid IPv4 address"
-            ) from None
-        if value not in self._ips:
+    def _claim_address(
+        self, wanted: Address, together: Sequence[str], claim: Claim, new: Service
+    ) -> None:
+        value = int(wanted)
+        pool = self._ips[family_of(wanted)]
+        shown = ", ".join(f'"{it}"' for it in together)
+        value_text = f"Invalid value: []string{{{shown}}}: failed to allocate IP {wanted}:"
+        if value not in pool:
             raise _invalid(
                 new,
                 "spec.clusterIPs",
                 f"{value_text} the provided IP ({wanted}) is not in the valid range. "
-                f"The range of valid IPs is {self._network}",
+                f"The range of valid IPs is {self._networks[family_of(wanted)]}",
             )
-        mine = self._ips.owner(value) == claim.owner
-        if not self._ips.claim(value, claim.owner):
+        mine = pool.owner(value) == claim.owner
+        if not pool.claim(value, claim.owner):
             raise _invalid(new, "spec.clusterIPs", f"{value_text} provided IP is already allocated")
         if not mine:
-            claim.taken.append((self._ips, value))
+            claim.taken.append((pool, value))
 
     def _node_ports(self, spec: ServiceSpec, claim: Claim, new: Service) -> ServiceSpec:
         if spec.type not in ("NodePort", "LoadBalancer"):
@@ -227,18 +233,24 @@ class Allocators:
             claim.taken.append((self._ports, port))
 
 
+def _pool(network: Network) -> Pool:
+    """Addresses of a network, without the first and, of IPv4, the last. Source: ipallocator.go New."""
+    size = network.num_addresses
+    base = int(network.network_address)
+    last = base + size - (2 if network.version == 4 else 1)
+    return Pool(base + 1, last, min(max(16, size // 16), 256))
+
+
 def _owner(service: Service) -> str:
     # The uid, not the name: a deleted Service's late release must not free its successor's values.
     return service.metadata.uid
 
 
 def _inherit(old: ServiceSpec, new: ServiceSpec) -> ServiceSpec:
-    """What an update leaves out stays: the address, and node ports by port and protocol.
+    """What an update leaves out stays: node ports by port and protocol.
 
     Source: pkg/registry/core/service/storage/storage.go patchAllocatedValues.
     """
-    if new.type != "ExternalName" and old.type != "ExternalName" and not new.cluster_ip:
-        new = dataclasses.replace(new, cluster_ip=old.cluster_ip, cluster_ips=old.cluster_ips)
     if new.type in ("NodePort", "LoadBalancer"):
         before = {(p.protocol, p.port): p.node_port for p in old.ports if p.node_port}
         named = {p.node_port for p in new.ports if p.node_port}

@@ -5,8 +5,8 @@ Source: pkg/controlplane/controller (systemnamespaces, kubernetesservice); kubea
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
 
 from netpod.api import registry, validate_policy
 from netpod.api.core import (
@@ -23,6 +23,7 @@ from netpod.api.policy import PriorityClass
 from netpod.api.service import Service, ServicePort, ServiceSpec
 from netpod.apiserver import objects, rbac_policy
 from netpod.apiserver.writes import Writer
+from netpod.ip import Address, Network, family_of
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 NAME = "kubernetes"
@@ -33,12 +34,12 @@ PORT_NAME = "https"
 class ControlPlane:
     """Where the API server can be reached from inside the cluster."""
 
-    address: IPv4Address
+    address: Address
     port: int = 6443
     service_port: int = 443
 
 
-async def ensure(writer: Writer, services: IPv4Network, control_plane: ControlPlane) -> None:
+async def ensure(writer: Writer, services: Sequence[Network], control_plane: ControlPlane) -> None:
     """Make what is missing and correct where `default/kubernetes` leads; repeating it changes nothing."""
     # Together, so that the store writes each group with one fsync.
     async with asyncio.TaskGroup() as tasks:
@@ -48,7 +49,7 @@ async def ensure(writer: Writer, services: IPv4Network, control_plane: ControlPl
         for name in NAMESPACES:
             account = ServiceAccount(metadata=ObjectMeta(name="default", namespace=name))
             tasks.create_task(_create(writer, account))
-        tasks.create_task(_create(writer, service(services, control_plane)))
+        tasks.create_task(_create(writer, service(services[0], control_plane)))
         tasks.create_task(_put(writer, endpoints(control_plane)))
         tasks.create_task(_put(writer, endpoint_slice(control_plane)))
         for obj in (*rbac_policy.objects(), *priority_classes()):
@@ -72,9 +73,9 @@ def priority_classes() -> tuple[PriorityClass, ...]:
     )
 
 
-def service(services: IPv4Network, control_plane: ControlPlane) -> Service:
-    """default/kubernetes: the first address of the Service CIDR."""
-    address = str(services.network_address + 1)
+def service(services: Network, control_plane: ControlPlane) -> Service:
+    """default/kubernetes: the first address of the primary Service CIDR, and of that family alone, as upstream."""
+    address = str(services[1])
     labels = {"component": "apiserver", "provider": "kubernetes"}
     port = ServicePort(
         name=PORT_NAME,
@@ -108,7 +109,7 @@ def endpoint_slice(control_plane: ControlPlane) -> EndpointSlice:
         metadata=ObjectMeta(
             name=NAME, namespace="default", labels={"kubernetes.io/service-name": NAME}
         ),
-        address_type="IPv4",
+        address_type=family_of(control_plane.address),
         endpoints=(
             Endpoint(
                 addresses=(str(control_plane.address),), conditions=EndpointConditions(ready=True)

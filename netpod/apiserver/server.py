@@ -60,6 +60,7 @@ from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
+from netpod.ip import Network, host_port
 from netpod.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class ApiServerConfig:
     stopped answering.
     """
 
-    service_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.96.0.0/16"))
+    service_cidrs: tuple[Network, ...] = (IPv4Network("10.96.0.0/16"),)
     node_ports: range = range(30000, 32768)
     control_plane: ControlPlane = field(
         default_factory=lambda: ControlPlane(address=IPv4Address("172.18.0.2"))
@@ -133,7 +134,7 @@ class ApiServer:
         self._store = store
         self._config = config
         self._storage = Storage(store, toleration_seconds=config.toleration_seconds)
-        self._allocators = Allocators(config.service_cidr, config.node_ports)
+        self._allocators = Allocators(config.service_cidrs, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
         self._access = Access(self._storage, config.tokens, Tokens(self._storage, config.pki))
         self._audit = Audit(config.audit_log) if config.audit_log is not None else None
@@ -155,7 +156,7 @@ class ApiServer:
             self._access.tokens,
             lambda: self._custom.resources,
             self._storage,
-            f"https://{control.address}:{control.port}",
+            f"https://{host_port(control.address, control.port)}",
         )
 
     async def serve(
@@ -171,7 +172,7 @@ class ApiServer:
         stored = await self._storage.list(resource)
         self._allocators.adopt(cast(Service, objects.unpack(resource, kv)) for kv in stored.items)
         config = self._config
-        await bootstrap.ensure(self.writer, config.service_cidr, config.control_plane)
+        await bootstrap.ensure(self.writer, config.service_cidrs, config.control_plane)
         runners: list[web.ServerRunner] = []
         try:
             async with asyncio.TaskGroup() as tasks:

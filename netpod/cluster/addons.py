@@ -73,6 +73,8 @@ def _dns(config: ClusterConfig) -> tuple[Object, ...]:
         spec=ServiceSpec(
             selector=labels,
             cluster_ip=str(config.dns_ips[0]),
+            cluster_ips=tuple(map(str, config.dns_ips)),
+            ip_family_policy=_policy(config),
             ports=(
                 ServicePort(name="dns", port=53, protocol="UDP", target_port=53),
                 ServicePort(name="dns-tcp", port=53, protocol="TCP", target_port=53),
@@ -102,6 +104,7 @@ def _ingress(config: ClusterConfig) -> tuple[Object, ...]:
         spec=ServiceSpec(
             type="LoadBalancer",
             selector=labels,
+            ip_family_policy=_policy(config),
             ports=(
                 ServicePort(name="http", port=80, protocol="TCP", target_port="http"),
                 ServicePort(name="https", port=443, protocol="TCP", target_port="https"),
@@ -115,6 +118,11 @@ def _ingress(config: ClusterConfig) -> tuple[Object, ...]:
     certificate = EnvVar(name="DEFAULT_CERTIFICATE", value=str(keys.default_certificate(config)))
     deployment = _deployment(config, "ingress", labels, "netpod.dev/ingress", ports, certificate)
     return ingress_class, service, deployment
+
+
+def _policy(config: ClusterConfig) -> str:
+    """Cluster DNS and ingress are reached in every family that the cluster has."""
+    return "RequireDualStack" if len(config.families) > 1 else "SingleStack"
 
 
 def _deployment(

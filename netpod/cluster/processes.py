@@ -124,11 +124,9 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
     # Kubelets, pods and Services are reached from the control plane's node, as if the API server stood there.
     node = config.paths.netns_node(config.nodes[0].name)
     return ApiServerConfig(
-        service_cidr=_ipv4(config.service_networks),
+        service_cidrs=config.service_networks,
         node_ports=range(first, last + 1),
-        control_plane=ControlPlane(
-            address=IPv4Address(str(config.control_plane_ip)), port=API_PORT
-        ),
+        control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
         pki=config.paths.pki,
         toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
         dialer=Dialer(

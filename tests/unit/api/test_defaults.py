@@ -145,8 +145,6 @@ def test_cluster_ip_service() -> None:
         "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}],
         "sessionAffinity": "None",
         "internalTrafficPolicy": "Cluster",
-        "ipFamilies": ["IPv4"],
-        "ipFamilyPolicy": "SingleStack",
     }
 
 
@@ -168,20 +166,6 @@ def test_affinity() -> None:
     }
     made = service(sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}})
     assert "sessionAffinityConfig" not in made
-
-
-@pytest.mark.parametrize(
-    ("spec", "families"),
-    [
-        ({"clusterIP": "fd00::1"}, ["IPv6"]),
-        ({"clusterIP": "10.96.0.1"}, ["IPv4"]),
-        ({"clusterIP": "None"}, ["IPv4"]),
-        ({"ipFamilies": ["IPv6"]}, ["IPv6"]),
-    ],
-)
-def test_family_follows_the_address(spec: dict[str, Any], families: list[str]) -> None:
-    """The family is that of the address asked for."""
-    assert service(**spec)["ipFamilies"] == families
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ Json = Any
 MERGE = "application/merge-patch+json"
 
 CONFIG = ApiServerConfig(
-    service_cidr=IPv4Network("10.96.0.0/16"),
+    service_cidrs=(IPv4Network("10.96.0.0/16"),),
     node_ports=range(30000, 32768),
     control_plane=ControlPlane(address=IPv4Address("172.18.0.2")),
     tokens={

@@ -196,7 +196,7 @@ def test_pools_are_rebuilt_after_a_restart(tmp_path: Path) -> None:
 
 def test_an_empty_pool_says_so() -> None:
     """When every address is taken the next Service fails, and frees what it had claimed."""
-    pools = Allocators(IPv4Network("10.0.0.0/29"), range(30000, 30003))
+    pools = Allocators((IPv4Network("10.0.0.0/29"),), range(30000, 30003))
 
     def named(uid: str) -> Service:
         port = ServicePort(port=80, protocol="TCP")
