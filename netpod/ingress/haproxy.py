@@ -194,7 +194,8 @@ def _log_format() -> str:
     return "{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}"
 
 
-# A refused connection is retried once, after a second: by then kube-proxy has dropped a pod that just died.
+# A refused connection is retried once, after a second: by then kube-proxy has dropped a pod that just died. A Service
+# that is known not to answer is tried once, by the twin for traced requests: kube-proxy refuses it at once.
 _HEAD = """\
 global
     maxconn {maxconn}
@@ -265,7 +266,8 @@ frontend http
 if !{{ var(txn.rule) -m found }} {{ var(txn.site) -m str * }}
     http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \
 "404: no rule of host %[var(txn.site)] matches path %[var(txn.path)]\\n" unless {{ var(txn.rule) -m found }}
-    use_backend trace-%[var(txn.rule),field(1,|)] if {{ var(txn.trace) -m found }}
+    use_backend trace-%[var(txn.rule),field(1,|)] if {{ var(txn.trace) -m found }} or \
+{{ var(txn.rule),field(1,|),map_str(why.map) -m beg "Service " }}
     use_backend svc-%[var(txn.rule),field(1,|)]
     default_backend unknown
 

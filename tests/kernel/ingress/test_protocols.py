@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from netpod.linux import process
-from tests.unit.ingress.builders import make_class, make_ingress, make_service
+from tests.unit.ingress.builders import make_class, make_ingress, make_service, make_slice
 from tests.unit.ingress.certificates import make_pair
 
 Start = Callable[..., Any]
@@ -40,7 +40,12 @@ def test_websocket(proxy: Start) -> None:
         service = make_service("web", cluster_ip="127.0.0.1", ports=(("", port),))
         try:
             async with proxy(certificate=DEFAULT) as running, aiohttp.ClientSession() as session:
-                await running.serve([make_ingress(RULE, port=port)], CLASS, [service], [])
+                await running.serve(
+                    [make_ingress(RULE, port=port)],
+                    CLASS,
+                    [service],
+                    [make_slice("web", "127.0.0.1", port=port)],
+                )
                 haproxy = running.haproxy
                 for scheme, number in (("http", haproxy.port), ("https", haproxy.tls_port)):
                     url = f"{scheme}://127.0.0.1:{number}/chat"
@@ -54,6 +59,7 @@ def test_websocket(proxy: Start) -> None:
     asyncio.run(check())
 
 
+SLICES = [make_slice("web", "127.0.0.9", port=18080)]
 _H2_SERVER = """
 defaults
     mode http
@@ -79,7 +85,7 @@ def test_app_protocol_h2c_reaches_the_server_as_http2(proxy: Start, tmp_path: Pa
         site = make_ingress(RULE, port=18080)
         try:
             async with proxy(certificate=DEFAULT) as running:
-                await running.serve([site], CLASS, [h2c], [])
+                await running.serve([site], CLASS, [h2c], SLICES)
                 argv = ["curl", "-sk", "--retry", "5", "-H", "content-type: application/grpc"]
                 argv += ["-H", "te: trailers", "-w", " %{http_version}"]
                 clear = ["--http2-prior-knowledge", f"http://a.com:{running.haproxy.port}/"]
@@ -88,7 +94,7 @@ def test_app_protocol_h2c_reaches_the_server_as_http2(proxy: Start, tmp_path: Pa
                     where = ["--connect-to", "a.com::127.0.0.1:"]
                     said = (await process.arun([*argv, *where, *way])).stdout.decode()
                     assert said == "HTTP/2.0 application/grpc 2"
-                await running.serve([site], CLASS, [service], [])
+                await running.serve([site], CLASS, [service], SLICES)
                 # The process before the reload may still answer what it accepted.
                 async with asyncio.timeout(2):
                     while (await running.get("a.com", "/")).status != 502:

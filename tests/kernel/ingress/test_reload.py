@@ -88,8 +88,9 @@ def test_reload_under_requests_fails_none(proxy: Start, http_server: Start) -> N
         async with http_server("web", delay=0.02) as server, proxy() as running:
             port = server.port
             services = [make_service("web", cluster_ip="127.0.0.1", ports=(("", port),))]
+            slices = [make_slice("web", "127.0.0.1", port=port)]
             rules = [("a.com", "Prefix", "/", "web")]
-            await running.serve([make_ingress(*rules, port=port)], CLASS, services, [])
+            await running.serve([make_ingress(*rules, port=port)], CLASS, services, slices)
             first = running.haproxy.pid
             statuses: list[int] = []
             done = asyncio.Event()
@@ -104,9 +105,10 @@ def test_reload_under_requests_fails_none(proxy: Start, http_server: Start) -> N
                 for number in range(5):
                     name = f"more{number}"
                     services.append(make_service(name, cluster_ip="127.0.0.1", ports=(("", port),)))
+                    slices.append(make_slice(name, "127.0.0.1", port=port))
                     rules.append(("a.com", "Prefix", f"/{name}", name))
                     ingress = make_ingress(*rules, port=port)
-                    await running.serve([ingress], CLASS, services, [])
+                    await running.serve([ingress], CLASS, services, slices)
                     assert (await running.get("a.com", f"/{name}")).status == 200
                 done.set()
             assert running.haproxy.reloads == 5

@@ -58,7 +58,7 @@ def test_host_table(proxy: Start, http_server: Start) -> None:
 
 
 def test_404_and_503_say_what_happened(proxy: Start) -> None:
-    """No rule is 404 and names host and path; a rule without answer is 503 and names Ingress, Service and cause."""
+    """No rule is 404 and names host and path; a rule without answer is 503 at once and names Ingress, Service and cause."""
 
     async def check() -> None:
         async with proxy() as running:
@@ -72,7 +72,10 @@ def test_404_and_503_say_what_happened(proxy: Start) -> None:
             host = await running.get("z.com", "/")
             path = await running.get("a.com", "/x")
             missing = await running.get("a.com", "/missing")
-            empty = await running.get("a.com", "/empty/1", X_Netpod_Trace="t1")
+            empty = await running.get("a.com", "/empty/1")
+            lines = await running.logged(4)
+        # A second try would begin with a pause of a second.
+        assert lines[-1]["retries"] == "0"
         assert (host.status, host.body) == (404, "404: no Ingress serves host z.com\n")
         assert path.status == 404
         assert path.body == "404: no rule of host a.com matches path /x\n"
