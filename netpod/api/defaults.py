@@ -4,6 +4,7 @@ Source: pkg/apis/{core,apps,discovery,networking}/v1/defaults.go.
 """
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -35,10 +36,10 @@ def apply_defaults(obj: T) -> T:
 
 @functools.cache
 def _late(name: str) -> Callable[[Any], Object]:
-    """Return a function of defaults_workloads, imported when the first such object comes."""
-    from netpod.api import defaults_workloads
-
-    return cast(Callable[[Any], Object], getattr(defaults_workloads, name))
+    """Return a function of defaults_workloads or defaults_gateway, imported when the first such object comes."""
+    module = "gateway" if name in ("gateway", "http_route") else "workloads"
+    found = importlib.import_module(f"netpod.api.defaults_{module}")
+    return cast(Callable[[Any], Object], getattr(found, name))
 
 
 def _namespace(obj: Namespace) -> Namespace:
@@ -117,6 +118,8 @@ _DEFAULTS: Mapping[str, Callable[[Any], Object] | str] = {
     "Deployment": _deployment,
     "EndpointSlice": _endpoint_slice,
     "Endpoints": _endpoints,
+    "Gateway": "gateway",
+    "HTTPRoute": "http_route",
     "HorizontalPodAutoscaler": "autoscaler",
     "IngressClass": _ingress_class,
     "Job": "job",
@@ -136,6 +139,6 @@ _DEFAULTS: Mapping[str, Callable[[Any], Object] | str] = {
     "StatefulSet": "stateful_set",
     "StorageClass": "storage_class",
 }
-"""By kind, or the name of a function in defaults_workloads.py.
+"""By kind, or the name of a function in defaults_workloads.py or defaults_gateway.py.
 
 ConfigMap, ServiceAccount, Ingress, Lease and Event have none upstream either."""

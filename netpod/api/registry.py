@@ -134,6 +134,10 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(group="rbac.authorization.k8s.io", kind="ClusterRoleBinding", plural="clusterrolebindings", at="rbac:ClusterRoleBinding", namespaced=False),
     Resource(group="storage.k8s.io", kind="StorageClass", plural="storageclasses", at="storage:StorageClass", namespaced=False, short_names=("sc",)),
     Resource(group="scheduling.k8s.io", kind="PriorityClass", plural="priorityclasses", at="policy:PriorityClass", namespaced=False, short_names=("pc",)),
+    Resource(group="gateway.networking.k8s.io", kind="GatewayClass", plural="gatewayclasses", at="gateway:GatewayClass", namespaced=False, short_names=("gc",), subresources=("status",), categories=("gateway-api",)),
+    Resource(group="gateway.networking.k8s.io", kind="Gateway", plural="gateways", at="gateway:Gateway", short_names=("gtw",), subresources=("status",), categories=("gateway-api",)),
+    Resource(group="gateway.networking.k8s.io", kind="HTTPRoute", plural="httproutes", at="gateway:HTTPRoute", subresources=("status",), categories=("gateway-api",)),
+    Resource(group="gateway.networking.k8s.io", version="v1beta1", kind="ReferenceGrant", plural="referencegrants", at="gateway:ReferenceGrant", short_names=("refgrant",), categories=("gateway-api",)),
     Resource(group="apiextensions.k8s.io", kind="CustomResourceDefinition", plural="customresourcedefinitions", at="apiextensions:CustomResourceDefinition", namespaced=False, short_names=("crd", "crds"), subresources=("status",), categories=("api-extensions",)),
 )  # fmt: skip
 """What is stored, in the version in which it is."""
@@ -164,6 +168,15 @@ VIEWS = (
     _view("policy", "v1beta1", ("policy", "v1", "poddisruptionbudgets")),
     _view("discovery.k8s.io", "v1beta1", ("discovery.k8s.io", "v1", "endpointslices")),
     _view("networking.k8s.io", "v1beta1", ("networking.k8s.io", "v1", "ingresses")),
+    _view(
+        "gateway.networking.k8s.io",
+        "v1beta1",
+        ("gateway.networking.k8s.io", "v1", "gatewayclasses"),
+    ),
+    _view("gateway.networking.k8s.io", "v1beta1", ("gateway.networking.k8s.io", "v1", "gateways")),
+    _view(
+        "gateway.networking.k8s.io", "v1beta1", ("gateway.networking.k8s.io", "v1", "httproutes")
+    ),
 )
 """Other versions of the same objects, for those who ask for them; apiserver/views.py converts."""
 

@@ -23,6 +23,7 @@ LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 ANNOTATIONS = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 
+_GATEWAY = "gateway.networking.k8s.io"
 READ = ("get", "list", "watch")
 WRITE = ("create", "delete", "deletecollection", "patch", "update")
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*",
@@ -137,6 +138,12 @@ def _ingress() -> Iterator[PolicyRule]:
     yield rule("networking.k8s.io", "ingresses/status", "update patch")
     yield rule(("", "events.k8s.io"), "events", "create patch update")
     yield rule("coordination.k8s.io", "leases", (*READ, "create", "update", "patch"))
+    # A Gateway gets a Service of type LoadBalancer in the ingress' own namespace.
+    yield rule("", "services", "create update patch delete")
+    yield rule(_GATEWAY, "gatewayclasses gateways httproutes referencegrants", READ)
+    yield rule(_GATEWAY, "gatewayclasses", "create")
+    statuses = "gatewayclasses/status gateways/status httproutes/status"
+    yield rule(_GATEWAY, statuses, "update patch")
 
 
 _EVERYTHING = (

@@ -13,6 +13,7 @@ from netpod.api.registry import Resource
 from netpod.apiserver import (
     tables_batch,
     tables_core,
+    tables_gateway,
     tables_metrics,
     tables_network,
     tables_pod,
@@ -30,6 +31,7 @@ LAYOUTS: Mapping[str, Layout] = {
     **tables_batch.LAYOUTS,
     **tables_core.LAYOUTS,
     **tables_metrics.LAYOUTS,
+    **tables_gateway.LAYOUTS,
     **tables_network.LAYOUTS,
     **tables_pod.LAYOUTS,
     **tables_policy.LAYOUTS,

@@ -26,7 +26,16 @@ SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_BASE = 58
 ATTEMPTS = 8
 
-COUNTED = frozenset({"apps", "batch", "policy", "networking.k8s.io", "discovery.k8s.io"})
+COUNTED = frozenset(
+    {
+        "apps",
+        "batch",
+        "policy",
+        "networking.k8s.io",
+        "discovery.k8s.io",
+        "gateway.networking.k8s.io",
+    }
+)
 """Groups whose objects count changes of their spec in metadata.generation; of the core group only two kinds."""
 
 SERVICE = registry.of(Service)

@@ -1,13 +1,16 @@
 """How little must change in a running HAProxy (pure): runtime API commands, or a reload.
 
-New targets, or more addresses than a target has servers, need a reload. Everything else, also a target nobody
-names any more, is carried by the runtime API: such a target stays, without address, until the next reload.
+New targets, more addresses than a target has servers, and other frontends of Gateways need a reload. Everything
+else, also a target nobody names any more, is carried by the runtime API: such a target stays, without address, until
+the next reload.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netpod.ingress import haproxy, sections
+from netpod.ingress.gateway import frontend
+from netpod.ingress.gateway.model import Frontend
 from netpod.ingress.haproxy import Config, Maps, Slots
 from netpod.ingress.model import ENDPOINTS, Address
 
@@ -27,12 +30,17 @@ def plan(running: Config | None, wanted: Config) -> Plan:
     Commands are in an order in which no request meets a half-made change: servers get their addresses before
     rules name them, and rules go before servers lose theirs.
     """
-    if running is None or not _fits(running.slots, wanted.slots):
+    if (
+        running is None
+        or not _fits(running.slots, wanted.slots)
+        or _shape(running.frontends) != _shape(wanted.frontends)
+    ):
         slots = {target: _roomy(target, addresses) for target, addresses in wanted.slots.items()}
         return Plan(config=replace(wanted, slots=slots), reload=True)
     slots = {t: assign(old, wanted.slots.get(t, ())) for t, old in running.slots.items()}
     commands = (
         *_certificates(running.certificates, wanted.certificates),
+        *_contents(running.frontends, wanted.frontends),
         *_servers(running.slots, slots, giving=True),
         *_maps(running.maps, wanted.maps),
         *_servers(running.slots, slots, giving=False),
@@ -105,9 +113,23 @@ def _certificates(old: Mapping[str, str], new: Mapping[str, str]) -> Iterable[st
         yield f"del ssl cert {file}"
 
 
+def _shape(frontends: Iterable[Frontend]) -> list[Frontend]:
+    """What of Gateways is configuration: all but what is in their certificates' files."""
+    return [replace(each, pems=dict.fromkeys(each.pems, "")) for each in frontends]
+
+
+def _contents(old: Iterable[Frontend], new: Iterable[Frontend]) -> Iterable[str]:
+    before = {file: pem for each in old for file, pem in each.pems.items()}
+    for each in new:
+        for file, pem in sorted(each.pems.items()):
+            if before.get(file) != pem:
+                yield f"set ssl cert {file} <<\n{pem}"
+                yield f"commit ssl cert {file}"
+
+
 def _maps(old: Maps, new: Maps) -> Iterable[str]:
     """Additions and changes of hosts.map last, so that a site is never found before its rules are there."""
-    order = (haproxy.WHY, haproxy.EXACT, haproxy.PREFIX, haproxy.HOSTS)
+    order = (haproxy.WHY, frontend.ROUTES, haproxy.EXACT, haproxy.PREFIX, haproxy.HOSTS)
     for name in order:
         for key, value in sorted(new[name].items()):
             before = old[name].get(key)

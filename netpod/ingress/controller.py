@@ -5,6 +5,7 @@ Ingress status and events are written beside it, so a slow API server never dela
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -24,6 +25,7 @@ from netpod.errors import NetpodError, NotFound
 from netpod.ingress import classes as ingress_classes
 from netpod.ingress import haproxy as compiler
 from netpod.ingress import merge, upstream
+from netpod.ingress.gateway.watch import Gateways
 from netpod.ingress.model import Problem
 from netpod.ingress.reload import Haproxy
 
@@ -33,6 +35,8 @@ OWN_SERVICE = Key("kube-system", "ingress")
 """The Service that clients reach us through; its address becomes the Ingresses' address."""
 GATHER_SECONDS = 0.002
 """How long changes are gathered, so that one `kubectl apply` is one change of HAProxy."""
+GATEWAY_SECONDS = 5.0
+"""How long a restarted controller looks for the Gateways that it served before."""
 RETRY_SECONDS = 1.0
 LONGEST_WAIT = 86400.0
 """Timers are set for a day at most; a certificate's end may be years away."""
@@ -73,6 +77,7 @@ class Controller:
         self._needed: frozenset[Key] = frozenset()
         self._needed_secrets: frozenset[Key] = frozenset()
         self._timer: asyncio.TimerHandle | None = None
+        self._gateways = Gateways(client, self._informers, service, self._stale.set)
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -90,10 +95,17 @@ class Controller:
             self._slices.subscribe(self._on_slice)
             self._secrets.subscribe(self._on_secret)
             tasks.create_task(self._status.run(self._write_status), name="ingress status")
-            await self._serve()
+            await self._serve(tasks)
 
-    async def _serve(self) -> None:
-        """Bring HAProxy up to date, again after each change."""
+    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        """Bring HAProxy up to date, again after each change; Gateways are followed once it serves."""
+        expected = self._gateways.expected
+        if expected:
+            # Whoever served them before is gone: not to be ready without them.
+            tasks.create_task(self._gateways.run(), name="gateways")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATEWAY_SECONDS):
+                    await self._gateways.seen.wait()
         self._stale.set()
         first = True
         while True:
@@ -112,6 +124,8 @@ class Controller:
             if first:
                 self._ready()
                 first = False
+                if not expected:
+                    tasks.create_task(self._gateways.run(), name="gateways")
 
     async def _sync(self) -> None:
         routing = merge.merge(
@@ -121,11 +135,14 @@ class Controller:
             self._slices.values(),
             self._secrets.values(),
         )
+        now = meta.now()
+        plan = self._gateways.replan(self._slices.values(), self._secrets.values(), now)
         self._needed = frozenset(Key(t.namespace, t.service) for t in routing.backends)
-        self._needed_secrets = routing.secrets
-        self._wake_at(routing.changes)
-        await self._haproxy.apply(compiler.compile(routing))
+        self._needed_secrets = routing.secrets | plan.secrets
+        self._wake_at(min(filter(None, (routing.changes, plan.changes)), default=None))
+        await self._haproxy.apply(compiler.compile(routing, plan.frontends, plan.backends))
         self._tell(routing.problems)
+        self._gateways.tell()
 
     def _wake_at(self, moment: datetime | None) -> None:
         """Look again when a certificate begins or ends to be valid."""
@@ -163,7 +180,7 @@ class Controller:
         if key == self._service:
             self._on_all()
         # A Service that is named but missing is in `_needed` too.
-        elif key in self._needed:
+        elif key in self._needed or self._gateways.needs(key):
             self._stale.set()
 
     def _on_slice(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
@@ -171,7 +188,8 @@ class Controller:
         for piece in (old, new):
             if piece is not None:
                 name = piece.metadata.labels.get(upstream.SERVICE_NAME, "")
-                if Key(key.namespace, name) in self._needed:
+                owner = Key(key.namespace, name)
+                if owner in self._needed or self._gateways.needs(owner):
                     self._stale.set()
 
     def _on_secret(self, old: Secret | None, new: Secret | None) -> None:

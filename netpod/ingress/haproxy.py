@@ -16,6 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netpod.ingress import sections
+from netpod.ingress.gateway import frontend as gateways
+from netpod.ingress.gateway.frontend import ROUTES
+from netpod.ingress.gateway.model import Frontend
 from netpod.ingress.model import H2C, Address, Backend, Options, Routing, Rule, Target
 
 TRACE_HEADER = "X-Netpod-Trace"
@@ -24,7 +27,7 @@ TRACE_PORTS = (61000, 61999)
 EVERY_HOST = "*"
 """The site of rules without host."""
 HOSTS, EXACT, PREFIX, WHY = "hosts.map", "exact.map", "prefix.map", "why.map"
-MAPS = (HOSTS, EXACT, PREFIX, WHY)
+MAPS = (HOSTS, EXACT, PREFIX, ROUTES, WHY)
 CERTIFICATES, DEFAULT_CERTIFICATE = "certificates.list", "default.pem"
 """Which certificate for which name a client asks for (SNI); the one for all others."""
 
@@ -43,6 +46,7 @@ class Settings:
         tls: The same for HTTPS; none leaves certificates aside.
         health: Where GET /healthz says 200 while HAProxy lives, e.g. "0.0.0.0:10254"; "" for nowhere.
         source: Address of this pod, which traced requests come from.
+        gateways: Arguments of `bind` by what a Gateway's frontend listens on; the port where there are none.
         socket: Path of the runtime API's unix socket.
         maxconn: Connections of clients at a time.
     """
@@ -52,6 +56,7 @@ class Settings:
     health: str = ""
     source: str
     socket: str
+    gateways: Mapping[int, str] = field(default_factory=dict)
     maxconn: int = 4096
 
 
@@ -65,12 +70,23 @@ class Config:
     """By target id, of targets that have any."""
     certificates: Mapping[str, str] = field(default_factory=dict)
     """PEM by host, each in a file of its own, so that changing one is one transaction."""
+    frontends: tuple[Frontend, ...] = ()
+    """Of Gateways."""
 
 
-def compile(routing: Routing) -> Config:
-    """Turn a routing into targets' addresses and maps; deterministic."""
+def compile(
+    routing: Routing,
+    frontends: Iterable[Frontend] = (),
+    backends: Mapping[Target, Backend] | None = None,
+) -> Config:
+    """Turn a routing, and the frontends of Gateways with their backends, into addresses and maps; deterministic."""
     maps: dict[str, dict[str, str]] = {name: {} for name in MAPS}
-    ids = {target: _id(target, backend) for target, backend in routing.backends.items()}
+    every = {**routing.backends, **(backends or {})}
+    ids = {target: _id(target, backend) for target, backend in every.items()}
+    served = tuple(frontends)
+    for frontend in served:
+        maps[ROUTES].update(gateways.lines(frontend, ids))
+        maps[WHY].update(gateways.reasons(frontend))
     for host, site in sorted(routing.sites.items()):
         name = host or EVERY_HOST
         maps[HOSTS][name] = name
@@ -83,15 +99,16 @@ def compile(routing: Routing) -> Config:
             maps[PREFIX][f"{name}#"] = _line(default, ids)
     if routing.default is not None:
         maps[PREFIX].setdefault(f"{EVERY_HOST}#", _line(routing.default, ids))
-    for target, backend in sorted(routing.backends.items()):
+    for target, backend in sorted(every.items()):
         maps[WHY][ids[target]] = _why(backend)
-    slots = {ids[target]: backend.addresses for target, backend in sorted(routing.backends.items())}
-    options = {ids[t]: t.options for t in routing.backends if t.options != Options()}
+    slots = {ids[target]: backend.addresses for target, backend in sorted(every.items())}
+    options = {ids[t]: t.options for t in every if t.options != Options()}
     return Config(
         slots=slots,
         maps=maps,
         options=options,
         certificates=dict(sorted(routing.certificates.items())),
+        frontends=served,
     )
 
 
@@ -143,7 +160,12 @@ def text(config: Config, settings: Settings) -> str:
         parts.append(_HEALTH.format(health=settings.health))
     https = [f"{bind} ssl crt-list {CERTIFICATES} alpn h2,http/1.1" for bind in settings.tls]
     binds = "\n".join(f"    bind {bind}" for bind in (*settings.bind, *https))
-    parts.append(_FRONTEND.format(binds=binds, trace=TRACE_HEADER))
+    head = _REQUEST.format(trace=TRACE_HEADER)
+    parts.append(_FRONTEND.format(binds=binds, head=head, send=_SEND))
+    for frontend in config.frontends:
+        bind = settings.gateways.get(frontend.bind, f"0.0.0.0:{frontend.bind}")
+        parts.append(gateways.text(frontend, bind, head, _SEND))
+    parts.append(_UNKNOWN)
     parts.append(sections.userlists(config.options.values()))
     source = f" source {settings.source}:{TRACE_PORTS[0]}-{TRACE_PORTS[1]}"
     for target, addresses in sorted(config.slots.items()):
@@ -171,6 +193,7 @@ def _log_format() -> str:
         "method": '"%HM"',
         "host": escaped("var(txn.host)"),
         "path": escaped("var(txn.path)"),
+        "kind": escaped("var(txn.kind)"),
         "ingress": escaped("var(txn.rule),field(3,|)"),
         "rule_path_type": escaped("var(txn.rule),field(4,|)"),
         "rule_host": escaped("var(txn.rule),field(5,|)"),
@@ -225,13 +248,13 @@ defaults
     unique-id-format %[uuid()]
     log-format '{log}'
     http-error status 502 content-type text/plain lf-string \
-"502: Ingress %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
+"502: %[var(txn.kind)] %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
 whose server %si:%sp broke off or sent no valid answer\\n"
     http-error status 503 content-type text/plain lf-string \
-"503: Ingress %[var(txn.rule),field(3,|)] matched, but Service %[var(txn.rule),field(2,|)] does not answer: \
+"503: %[var(txn.kind)] %[var(txn.rule),field(3,|)] matched, but Service %[var(txn.rule),field(2,|)] does not answer: \
 %[var(txn.rule),field(1,|),map_str(why.map)]\\n"
     http-error status 504 content-type text/plain lf-string \
-"504: Ingress %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
+"504: %[var(txn.kind)] %[var(txn.rule),field(3,|)] sent this to Service %[var(txn.rule),field(2,|)], \
 whose server %si:%sp did not answer in time\\n"
 """
 
@@ -242,36 +265,47 @@ frontend health
     http-request return status 404 content-type text/plain string "only /healthz is here\\n"
 """
 
-# A later set-var that finds nothing leaves the variable as it was, so the strongest rule comes last.
-_FRONTEND = """\
-frontend http
-{binds}
+# Requests end and begin connections of their own, so X-Forwarded-* are what we saw, whatever the client claims.
+_REQUEST = """\
     log global
     http-request set-var(txn.trace) req.hdr({trace}) if {{ req.hdr({trace}) -m found }}
     http-request set-var(txn.path) path
     http-request set-var(txn.host) req.hdr(Host),host_only,lower,rtrim(.)
-    http-request set-var(txn.site) str(*)
-    http-request set-var(txn.site) var(txn.host),regsub(^[^.]+,*),map_str(hosts.map)
-    http-request set-var(txn.site) var(txn.host),map_str(hosts.map)
-    http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path,/),map_beg(prefix.map)'
-    http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path),map_str(exact.map)'
     http-request set-header X-Request-ID %[unique-id] unless {{ req.hdr(X-Request-ID) -m found }}
     http-request set-var(txn.request) req.hdr(X-Request-ID)
     http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
     http-request set-header X-Forwarded-Host %[req.hdr(Host)]
+"""
+
+# A later set-var that finds nothing leaves the variable as it was, so the strongest rule comes last.
+_FRONTEND = """\
+frontend http
+{binds}
+{head}\
     http-request set-header X-Forwarded-Port %[dst_port]
+    http-request set-var(txn.kind) str(Ingress)
+    http-request set-var(txn.site) str(*)
+    http-request set-var(txn.site) var(txn.host),regsub(^[^.]+,*),map_str(hosts.map)
+    http-request set-var(txn.site) var(txn.host),map_str(hosts.map)
+    http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path,/),map_beg(prefix.map)'
+    http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path),map_str(exact.map)'
     http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \
 "404: no Ingress serves host %[var(txn.host)]\\n" \
 if !{{ var(txn.rule) -m found }} {{ var(txn.site) -m str * }}
     http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \
 "404: no rule of host %[var(txn.site)] matches path %[var(txn.path)]\\n" unless {{ var(txn.rule) -m found }}
-    use_backend trace-%[var(txn.rule),field(1,|)] if {{ var(txn.trace) -m found }} or \
-{{ var(txn.rule),field(1,|),map_str(why.map) -m beg "Service " }}
+{send}"""
+
+_SEND = """\
+    use_backend trace-%[var(txn.rule),field(1,|)] if { var(txn.trace) -m found } or \
+{ var(txn.rule),field(1,|),map_str(why.map) -m beg "Service " }
     use_backend svc-%[var(txn.rule),field(1,|)]
     default_backend unknown
+"""
 
 # A rule whose target is not configured; the order in which changes are made keeps requests out of here.
+_UNKNOWN = """\
 backend unknown
 """
 

@@ -54,6 +54,10 @@ class Options:
         users: (name, hash in the form of crypt(3)).
         sources: Networks that clients may come from; none is all.
         refuse: Why nobody is let in; "" when somebody is.
+        host: What servers see as the Host; "" is what was asked for.
+        full_path: The same for the path.
+        request_headers: (set, add or del; name; value) in order.
+        response_headers: The same for what comes back.
     """
 
     redirect: bool = False
@@ -67,6 +71,10 @@ class Options:
     users: tuple[tuple[str, str], ...] = ()
     sources: tuple[str, ...] = ()
     refuse: str = ""
+    host: str = ""
+    full_path: str = ""
+    request_headers: tuple[tuple[str, str, str], ...] = ()
+    response_headers: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def digest(self) -> str:

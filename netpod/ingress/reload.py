@@ -16,6 +16,7 @@ from pathlib import Path
 
 from netpod.errors import CommandFailed, KernelError
 from netpod.ingress import change, haproxy, runtime
+from netpod.ingress.gateway import frontend as gateway_text
 from netpod.ingress.haproxy import Config, Settings
 from netpod.linux import process
 
@@ -73,6 +74,8 @@ class Haproxy:
             source=source,
             socket=str(directory / "haproxy.sock"),
         )
+        self._gateways: dict[int, socket.socket] = {}
+        self._host = listen[0]
         self._socket = Path(self._settings.socket)
         self._config: Config | None = None
         self._current: _Process | None = None
@@ -153,6 +156,7 @@ class Haproxy:
         HAProxy checks a configuration before it does anything; one that is wrong leaves the one before in place.
         """
         old = self._current
+        gateways = self._listen_for(config)
         self._write(config)
         # setpriv becomes HAProxy, which then dies with us even when we are killed. Source: setpriv(1).
         path = str(self._directory / "haproxy.cfg")
@@ -164,7 +168,7 @@ class Haproxy:
                 argv,
                 stdout=self._stdout,
                 stderr=saying,
-                pass_fds=[each.fileno() for each in self._listeners],
+                pass_fds=[each.fileno() for each in (*self._listeners, *gateways)],
             )
             os.close(saying)
             saying = -1
@@ -187,7 +191,21 @@ class Haproxy:
         if old is not None:
             self.reloads += 1
             process.send_signal(old.pidfd, signal.SIGUSR1)
+        for bind in self._gateways.keys() - {each.bind for each in config.frontends}:
+            self._gateways.pop(bind).close()
         log.info("HAProxy %d serves %d targets", pid, len(config.slots))
+
+    def _listen_for(self, config: Config) -> list[socket.socket]:
+        """Open what the frontends of Gateways listen on; what they no longer do is closed after the reload.
+
+        A process that was given the socket of a Gateway that is gone would keep its clients waiting.
+        """
+        for frontend in config.frontends:
+            if frontend.bind not in self._gateways:
+                self._gateways[frontend.bind] = _listen(self._host, frontend.bind)
+        words = {bind: f"fd@{each.fileno()}" for bind, each in self._gateways.items()}
+        self._settings = replace(self._settings, gateways=words)
+        return [self._gateways[frontend.bind] for frontend in config.frontends]
 
     async def _answering(self) -> int:
         try:
@@ -209,9 +227,15 @@ class Haproxy:
         if self._tls is not None:
             files[haproxy.DEFAULT_CERTIFICATE] = self._certificate
             files[haproxy.CERTIFICATES] = haproxy.certificates_text(config.certificates)
-        shutil.rmtree(self._directory / "certificates", ignore_errors=True)
-        if config.certificates:
-            (self._directory / "certificates").mkdir(mode=0o700)
+        for folder in ("certificates", "gateways"):
+            shutil.rmtree(self._directory / folder, ignore_errors=True)
+            (self._directory / folder).mkdir(mode=0o700)
+        for frontend in config.frontends:
+            files |= frontend.pems
+            if frontend.https:
+                files[gateway_text.certificates_file(frontend)] = gateway_text.certificates_text(
+                    frontend
+                )
         for host, pem in config.certificates.items():
             files[haproxy.certificate_file(host)] = pem
         for name, text in files.items():
@@ -220,7 +244,7 @@ class Haproxy:
     async def _stop(self) -> None:
         """Take no more connections, give requests in work a while, and leave nothing."""
         self._current = None
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._gateways.values()):
             listener.close()
         loop = asyncio.get_running_loop()
         left = list(self._all)

@@ -1,12 +1,13 @@
 """One target -> its `backend` section in HAProxy's configuration (pure).
 
-Everything of a user's that gets here has been matched against a narrow grammar (options.py), so nothing is quoted.
+What annotations say has been matched against a narrow grammar (options.py); the rest is quoted.
 """
 
 import re
 from collections.abc import Iterable
 
 from netpod.ingress.model import H2C, Address, Options
+from netpod.ingress.quoting import formatted, word
 
 _PLAIN = re.compile(r"[A-Za-z0-9/_~-]")
 _WORDS = 32
@@ -65,11 +66,11 @@ def _lines(target: str, options: Options, twin: str) -> Iterable[str]:
         if value := getattr(options, field):
             yield f"    timeout {keyword} {value}ms\n"
     if options.refuse:
-        yield _page(503, f"503: nobody is let in: {options.refuse}", "")
+        yield page(503, f"503: nobody is let in: {options.refuse}", "")
     for first in range(0, len(options.sources), _WORDS):
         yield f"    acl admitted src {' '.join(options.sources[first : first + _WORDS])}\n"
     if options.sources:
-        yield _page(
+        yield page(
             403,
             "403: Ingress %[var(txn.rule),field(3,|)] lets nobody in from %[src]",
             "unless admitted",
@@ -84,28 +85,46 @@ def _lines(target: str, options: Options, twin: str) -> Iterable[str]:
             yield f"    stick-table type ipv6 size {_TABLE_SIZE} expire 10s store http_req_rate(1s)\n"
         yield f"    http-request track-sc0 src table svc-{target}\n"
         said = f"429: more than {options.rate} requests per second from %[src]"
-        yield _page(429, said, f"if {{ sc_http_req_rate(0) gt {options.rate} }}")
+        yield page(429, said, f"if {{ sc_http_req_rate(0) gt {options.rate} }}")
     if options.users:
         allowed = f"{{ http_auth(users-{options.digest}) }}"
         yield f"    http-request auth realm {options.realm} unless {allowed}\n"
     if options.rewrite:
-        yield _rewrite(*options.rewrite)
+        yield rewrite(*options.rewrite)
+    if options.full_path:
+        yield f"    http-request set-path {formatted(options.full_path)}\n"
+    if options.host:
+        yield f"    http-request set-header Host {formatted(options.host)}\n"
+    yield from header_lines("http-request", options.request_headers)
+    yield from header_lines("http-after-response", options.response_headers)
     if options.cookie:
         # The value is made of the server's address, so it stays with a pod whose place changes.
         yield f"    cookie {options.cookie} insert indirect nocache httponly dynamic\n"
         yield "    dynamic-cookie-key netpod\n"
 
 
-def _page(status: int, text: str, condition: str) -> str:
-    page = f'content-type text/plain hdr X-Content-Type-Options nosniff lf-string "{text}\\n"'
-    return f"    http-request return status {status} {page} {condition}".rstrip() + "\n"
+def page(status: int, text: str, condition: str) -> str:
+    """Return the line that answers with a status and a sentence, in log format."""
+    words = f'content-type text/plain hdr X-Content-Type-Options nosniff lf-string "{text}\\n"'
+    return f"    http-request return status {status} {words} {condition}".rstrip() + "\n"
 
 
-def _rewrite(before: str, after: str) -> str:
+def header_lines(
+    rules: str, headers: Iterable[tuple[str, str, str]], condition: str = ""
+) -> Iterable[str]:
+    """Return lines that change headers, each (set, add or del; name; value)."""
+    for verb, name, value in headers:
+        what = word(name) if verb == "del" else f"{word(name)} {formatted(value)}"
+        yield f"    {rules} {verb}-header {what} {condition}".rstrip() + "\n"
+
+
+def rewrite(before: str, after: str, condition: str = "") -> str:
     """Put another path for the one that the rule has matched; what follows it is kept."""
     pattern = "".join(
         chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"\\x{byte:02x}" for byte in before.encode()
     )
     if after.rstrip("/"):
-        return f"    http-request replace-path '^{pattern}(/.*)?$' '{after.rstrip('/')}\\1'\n"
-    return f"    http-request replace-path '^{pattern}/?(.*)$' '/\\1'\n"
+        words = f"'^{pattern}(/.*)?$' {formatted(after.rstrip('/'))}'\\1'"
+    else:
+        words = f"'^{pattern}/?(.*)$' '/\\1'"
+    return f"    http-request replace-path {words} {condition}".rstrip() + "\n"

@@ -9,6 +9,8 @@ from netpod.ingress.model import Address, Backend, Target, Upstream
 
 H2C_PROTOCOLS = ("kubernetes.io/h2c", "grpc")
 """Values of appProtocol that mean HTTP/2 without TLS. Source: KEP-3726; `grpc` is what meshes write."""
+NO_ENDPOINTS = "has no ready endpoints"
+"""How a reason ends that is nobody's mistake."""
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label of an EndpointSlice that names its Service."""
 
@@ -42,7 +44,7 @@ def resolve(
         return Backend(why=f"Service {key} has no TCP port {target.port}")
     h2c = port.app_protocol in H2C_PROTOCOLS
     addresses = ready_addresses(slices.get(key, ()), port)
-    why = "" if addresses else f"Service {key} has no ready endpoints"
+    why = "" if addresses else f"Service {key} {NO_ENDPOINTS}"
     if target.upstream is Upstream.ENDPOINTS or service.spec.cluster_ip == "None":
         return Backend(addresses=addresses, why=why, h2c=h2c)
     if not service.spec.cluster_ip:

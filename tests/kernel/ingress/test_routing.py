@@ -58,7 +58,7 @@ def test_host_table(proxy: Start, http_server: Start) -> None:
 
 
 def test_404_and_503_say_what_happened(proxy: Start) -> None:
-    """No rule is 404 and names host and path; a rule without answer is 503 at once and names Ingress, Service and cause."""
+    """No rule is 404 and names host and path; a rule without answer is at once 503 and names Ingress and cause."""
 
     async def check() -> None:
         async with proxy() as running:

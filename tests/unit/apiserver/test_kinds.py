@@ -52,6 +52,20 @@ SPECS: dict[str, dict[str, Any]] = {
     "LimitRange": {"spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}},
     "ResourceQuota": {"spec": {"hard": {"pods": "4"}}},
     "PriorityClass": {"value": 1000},
+    "GatewayClass": {"spec": {"controllerName": "example.com/gateway"}},
+    "Gateway": {
+        "spec": {
+            "gatewayClassName": "x",
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        }
+    },
+    "HTTPRoute": {"spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}},
+    "ReferenceGrant": {
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "a"}],
+            "to": [{"group": "", "kind": "Secret"}],
+        }
+    },
 }
 NEW = {r.kind: r for r in registry.RESOURCES if r.kind in SPECS}
 

@@ -60,6 +60,10 @@ COLUMNS = {
     "storageclasses": "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
     "priorityclasses": "Name Value Global-Default Age",
     "customresourcedefinitions": "Name Created-At",
+    "gatewayclasses": "Name Controller Accepted Age Description*",
+    "gateways": "Name Class Address Programmed Age",
+    "httproutes": "Name Hostnames Age",
+    "referencegrants": "Name Age",
 }  # fmt: skip
 
 

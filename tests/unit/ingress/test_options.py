@@ -112,4 +112,4 @@ def test_rewritten_path_is_quoted() -> None:
     """Characters with a meaning in an expression or in HAProxy's configuration stand as numbers."""
     _, found, _ = _read(path="/a.b'(c", rewrite_target="/new")
     text = sections.backend("d:web:80", (), found, twin="", source="")
-    assert r"replace-path '^/a\x2eb\x27\x28c(/.*)?$' '/new\1'" in text
+    assert r"replace-path '^/a\x2eb\x27\x28c(/.*)?$' /new'\1'" in text
