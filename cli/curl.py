@@ -16,7 +16,7 @@ _ELSEWHERE = {"--resolve", "--connect-to", "--proxy", "-x", "--unix-socket"}
 
 @click.command(
     "curl",
-    help="Run curl from the outside, a node or a pod; hosts of Ingresses lead to the load balancer.",
+    help="Run curl from the outside, a node or a pod; hosts of Ingresses and HTTPRoutes lead to their load balancer.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option(
@@ -35,18 +35,22 @@ def curl_command(origin: str, namespace: str, arguments: tuple[str, ...]) -> int
     stand = place.find(context.paths(), api, origin, namespace)
     argv = ["curl", "--silent", "--show-error"]
     urls = [match for a in arguments if (match := _URL.match(a))]
-    routed = place.ingress_hosts(api)
-    for host in sorted({url["host"] for url in urls if _routed(url["host"], routed)}):
+    routed = place.routed(api)
+    for host in sorted({url["host"] for url in urls if _routed(url["host"], routed) is not None}):
         ports = {"80", "443"} | {url["port"] for url in urls if url["host"] == host and url["port"]}
-        address = place.ingress_address(api)
+        address = _routed(host, routed)
+        if not address:
+            raise NotFound(f"cannot reach {host}: its load balancer has no address yet")
         for port in sorted(ports):
             argv += ["--resolve", f"{host}:{port}:{address}"]
     if not stand.pod and not _ELSEWHERE.intersection(arguments):
         # There is no DNS outside the cluster, and curl would ask the machine's until it gives up.
         for url in urls:
-            if url["scheme"] and not _routed(url["host"], routed) and not _is_address(url["host"]):
+            known = _routed(url["host"], routed) is not None or _is_address(url["host"])
+            if url["scheme"] and not known:
                 raise NotFound(
-                    f"cannot resolve {url['host']}: no Ingress names it; Services resolve in pods: --from pod/NAME"
+                    f"cannot resolve {url['host']}: no Ingress or HTTPRoute names it; "
+                    "Services resolve in pods: --from pod/NAME"
                 )
     argv += arguments
     if stand.pod:
@@ -57,8 +61,14 @@ def curl_command(origin: str, namespace: str, arguments: tuple[str, ...]) -> int
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _routed(host: str, routed: set[str]) -> bool:
-    return host in routed or f"*.{host.partition('.')[2]}" in routed
+def _routed(host: str, routed: dict[str, str]) -> str | None:
+    """The address of a host, None when nobody serves it."""
+    rest = host
+    while rest:
+        if (found := routed.get(host if rest == host else f"*.{rest}")) is not None:
+            return found
+        rest = rest.partition(".")[2]
+    return None
 
 
 def _is_address(host: str) -> bool:

@@ -1,6 +1,7 @@
 """Where a person wants to stand: `outside`, `edge`, `node/NAME`, `pod/NAME`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from netpod.client.blocking import BlockingClient
 from netpod.errors import NotFound, UsageError
@@ -41,24 +42,39 @@ def find(paths: Paths, api: BlockingClient, word: str, namespace: str) -> Place:
     raise UsageError(f"cannot read place {word!r}: write outside, edge, node/NAME or pod/NAME")
 
 
-def ingress_address(api: BlockingClient) -> str:
-    """Return the address at which the world reaches the ingress controller.
+def routed(api: BlockingClient) -> dict[str, str]:
+    """Return the hosts that Ingresses and HTTPRoutes serve, with the address at which the world reaches them.
 
-    Raises:
-        NotFound: the load balancer has not given it one.
+    A host may begin with `*.`; where both have it, the Ingress's address counts. An address is "" while there is none.
     """
-    service = api.request("GET", "/api/v1/namespaces/kube-system/services/ingress")
-    for ingress in service.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
-        if ingress.get("ip"):
-            return str(ingress["ip"])
-    raise NotFound(
-        "cannot reach the ingress controller: its Service has no load balancer address yet"
-    )
-
-
-def ingress_hosts(api: BlockingClient) -> set[str]:
-    """Return the hosts that some Ingress routes."""
-    items = api.request("GET", "/apis/networking.k8s.io/v1/ingresses")["items"]
-    return {
-        rule["host"] for item in items for rule in item["spec"].get("rules", ()) if "host" in rule
+    services = api.request("GET", "/api/v1/namespaces/kube-system/services")["items"]
+    by_name = {each["metadata"]["name"]: each for each in services}
+    ingresses = api.request("GET", "/apis/networking.k8s.io/v1/ingresses")["items"]
+    found: dict[str, str] = {}
+    gateways = {
+        (labels.get("netpod.dev/gateway-namespace"), labels[GATEWAY_NAME]): _address(each)
+        for each in services
+        if GATEWAY_NAME in (labels := each["metadata"].get("labels", {}))
     }
+    if gateways:
+        for route in api.request("GET", "/apis/gateway.networking.k8s.io/v1/httproutes")["items"]:
+            own = route["metadata"]["namespace"]
+            for parent in route.get("status", {}).get("parents", ()):
+                ref = parent["parentRef"]
+                address = gateways.get((ref.get("namespace", own), ref["name"]), "")
+                found |= dict.fromkeys(route["spec"].get("hostnames", ()), address)
+    address = _address(by_name.get("ingress", {}))
+    for item in ingresses:
+        found |= {r["host"]: address for r in item["spec"].get("rules", ()) if "host" in r}
+    return found
+
+
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+"""Label of a Service that the ingress made for a Gateway."""
+
+
+def _address(service: Any) -> str:
+    for place in service.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
+        if place.get("ip"):
+            return str(place["ip"])
+    return ""

@@ -11,7 +11,7 @@ class AccessLine:
 
     Attributes:
         client: The connection's other end as the proxy saw it.
-        ingress: "namespace/name" of the Ingress whose rule matched, "" when none did.
+        ingress: "namespace/name" of the object whose rule matched, "" when none did; `kind` is Ingress or HTTPRoute.
         rule: That rule: host, path type, path.
         service: "namespace/name:port" that the rule names.
         backend: The proxy's own name for it.
@@ -31,3 +31,4 @@ class AccessLine:
     status: int
     ended: str
     raw: str
+    kind: str = "Ingress"

@@ -1,7 +1,7 @@
 """Traces of a running cluster for programs: one awaitable call, typed answers."""
 
 import asyncio
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from netpod.api import codec, registry
 from netpod.api.discovery import EndpointSlice
@@ -14,22 +14,33 @@ from netpod.client.blocking import BlockingClient
 from netpod.paths import Paths
 from netpod.trace import explain, run
 from netpod.trace.model import Trace
-from netpod.trace.objects import ClusterObjects
+from netpod.trace.objects import ClusterObjects, gateway_of
 from netpod.trace.request import Kind
+
+if TYPE_CHECKING:
+    from netpod.api.gateway import HTTPRoute
 
 T = TypeVar("T", bound=Object)
 
 
 def observe_objects(api: BlockingClient) -> ClusterObjects:
     """List what a trace reads meaning from."""
+    services = _list(api, Service)
     return ClusterObjects(
         nodes=_list(api, Node),
         pods=_list(api, Pod),
-        services=_list(api, Service),
+        services=services,
         endpoint_slices=_list(api, EndpointSlice),
         ingresses=_list(api, Ingress),
         ingress_classes=_list(api, IngressClass),
+        http_routes=_routes(api) if any(map(gateway_of, services)) else (),
     )
+
+
+def _routes(api: BlockingClient) -> "tuple[HTTPRoute, ...]":
+    from netpod.api.gateway import HTTPRoute
+
+    return _list(api, HTTPRoute)
 
 
 async def trace_request(

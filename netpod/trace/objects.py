@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Key
@@ -13,7 +14,13 @@ from netpod.ingress import merge, model
 from netpod.ingress.model import Rule
 from netpod.trace.model import Address
 
+if TYPE_CHECKING:
+    from netpod.api.gateway import HTTPRoute
+
 INGRESS_SERVICE = Key("kube-system", "ingress")
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+GATEWAY_NAMESPACE = "netpod.dev/gateway-namespace"
+"""Labels of a Service that the ingress made for a Gateway."""
 _SERVICE_LABEL = "kubernetes.io/service-name"
 
 
@@ -27,6 +34,19 @@ class ClusterObjects:
     endpoint_slices: tuple[EndpointSlice, ...] = ()
     ingresses: tuple[Ingress, ...] = ()
     ingress_classes: tuple[IngressClass, ...] = ()
+    http_routes: "tuple[HTTPRoute, ...]" = ()
+
+    def entrance(self, address: Address) -> Service | None:
+        """Return the Service of the ingress, or of a Gateway, that an address leads to: HAProxy is behind it."""
+        service = self.service_at(address)
+        if service is None or service.metadata.namespace != INGRESS_SERVICE.namespace:
+            return None
+        own = service.metadata.name == INGRESS_SERVICE.name
+        return service if own or gateway_of(service) is not None else None
+
+    def gateway_services(self) -> tuple[Service, ...]:
+        """Return the Services of Gateways."""
+        return tuple(service for service in self.services if gateway_of(service) is not None)
 
     def service(self, key: Key) -> Service | None:
         """Return a Service, or None."""
@@ -89,6 +109,47 @@ class ClusterObjects:
         """Return the pods behind a Service, ready or not."""
         addresses = {a for s in self.slices(service) for e in s.endpoints for a in e.addresses}
         return tuple(pod for pod in self.pods if pod.status.pod_ip in addresses)
+
+
+def gateway_of(service: Service) -> Key | None:
+    """Return the Gateway that a Service was made for, or None."""
+    labels = service.metadata.labels
+    name, namespace = labels.get(GATEWAY_NAME, ""), labels.get(GATEWAY_NAMESPACE, "")
+    return Key(namespace, name) if name and namespace else None
+
+
+def routes_of(objects: ClusterObjects, gateway: Key) -> "tuple[HTTPRoute, ...]":
+    """Return the routes that a Gateway has accepted."""
+    return tuple(
+        route
+        for route in objects.http_routes
+        for parent in route.status.parents
+        if gateway
+        == (parent.parent_ref.namespace or route.metadata.namespace, parent.parent_ref.name)
+        and any(c.type == "Accepted" and c.status == "True" for c in parent.conditions)
+    )
+
+
+def gateway_services_behind(objects: ClusterObjects, gateway: Key) -> tuple[Key, ...]:
+    """Return the Services that a Gateway's routes lead to."""
+    found = [
+        Key(ref.namespace or route.metadata.namespace, ref.name)
+        for route in routes_of(objects, gateway)
+        for rule in route.spec.rules
+        for ref in rule.backend_refs
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def gateway_of_host(objects: ClusterObjects, host: str) -> Service | None:
+    """Return the Service of the Gateway whose routes name a host, or None."""
+    for service in objects.gateway_services():
+        gateway = gateway_of(service)
+        routes = routes_of(objects, gateway) if gateway is not None else ()
+        names = [name for route in routes for name in route.spec.hostnames]
+        if any(name == host or (name[:1] == "*" and host.endswith(name[1:])) for name in names):
+            return service
+    return None
 
 
 def load_balancer_ips(service: Service) -> tuple[str, ...]:

@@ -11,11 +11,9 @@ what was last seen; behind a step that is known to have ended the request, it re
 
 from dataclasses import replace
 
-from netpod.api.meta import Key
 from netpod.trace import direct, steps
 from netpod.trace.findings import Findings
 from netpod.trace.model import Step, Verdict
-from netpod.trace.objects import INGRESS_SERVICE
 
 ORDER = (
     steps.client,
@@ -55,10 +53,7 @@ def walk_steps(found: Findings) -> tuple[Step, ...]:
 
 def through_ingress(found: Findings) -> bool:
     """Whether the request is one that the ingress proxy answers."""
-    service = found.world.objects.service_at(found.request.connect)
-    if service is None or not found.request.http:
-        return False
-    return Key(service.metadata.namespace, service.metadata.name) == INGRESS_SERVICE
+    return found.request.http and found.world.objects.entrance(found.request.connect) is not None
 
 
 def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:

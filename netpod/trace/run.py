@@ -9,7 +9,13 @@ from netpod.errors import NetpodError
 from netpod.paths import Paths
 from netpod.trace import lookup, session, target, where
 from netpod.trace.model import Address, Role, Trace
-from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, match_ingress
+from netpod.trace.objects import (
+    INGRESS_SERVICE,
+    ClusterObjects,
+    gateway_of,
+    gateway_services_behind,
+    match_ingress,
+)
 from netpod.trace.request import Kind, TraceRequest
 from netpod.trace.topology import Place, World
 from netpod.trace.world import observe_world
@@ -148,6 +154,9 @@ def world_of(paths: Paths, objects: ClusterObjects, place: Place, request: Trace
     service = objects.service_at(request.connect)
     if service is not None:
         services.append(Key(service.metadata.namespace, service.metadata.name))
+        gateway = gateway_of(service)
+        if gateway is not None and request.http:
+            services += gateway_services_behind(objects, gateway)
     if INGRESS_SERVICE in services and request.http:
         expected = match_ingress(objects, request.host, request.path)
         if expected is not None and expected.target is not None:

@@ -24,7 +24,6 @@ from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
 from netpod.trace.model import Answer, Flow, Trace
-from netpod.trace.objects import INGRESS_SERVICE
 from netpod.trace.postmortem import Inspector
 from netpod.trace.probe import Probe
 from netpod.trace.record import Record
@@ -265,9 +264,7 @@ def _drain(
 
 def _logged(request: TraceRequest, world: World) -> bool:
     """Whether the ingress proxy will write a line about this request."""
-    return request.http and world.objects.service_at(request.connect) == (
-        world.objects.service(INGRESS_SERVICE)
-    )
+    return request.http and world.objects.entrance(request.connect) is not None
 
 
 def _ours(lines: Iterable[AccessLine], trace_id: str) -> list[AccessLine]:

@@ -12,7 +12,7 @@ from netpod.trace.model import (
     Step,
     Verdict,
 )
-from netpod.trace.objects import match_ingress
+from netpod.trace.objects import gateway_of, match_ingress
 
 
 def client(found: Findings) -> Step:
@@ -98,7 +98,10 @@ def ingress(found: Findings) -> Step:
 
 def rule(found: Findings) -> Step:
     """Step 4: the proxy matches host and path; only it can say which rule did, its access line does."""
-    expected = match_ingress(found.world.objects, found.request.host, found.request.path)
+    objects, request = found.world.objects, found.request
+    entrance = objects.entrance(request.connect)
+    by_ingress = entrance is not None and gateway_of(entrance) is None
+    expected = match_ingress(objects, request.host, request.path) if by_ingress else None
     facts: dict[str, str] = {}
     evidence: list[Evidence] = []
     access = found.access
@@ -127,7 +130,7 @@ def rule(found: Findings) -> Step:
     host = found.request.host
     if access.ingress:
         facts |= {
-            "Ingress": access.ingress,
+            access.kind: access.ingress,
             "rule": access.rule,
             "Service": access.service,
             "backend": access.backend,
@@ -136,7 +139,7 @@ def rule(found: Findings) -> Step:
         if expected is not None and str(expected.ingress) == access.ingress:
             facts.pop("expected")
         verdict = Verdict.DELIVERED
-        sentence = f"Ingress {access.ingress}, rule {access.rule} → Service {access.service}"
+        sentence = f"{access.kind} {access.ingress}, rule {access.rule} → Service {access.service}"
     else:
         verdict = Verdict.REFUSED
         sentence = f"no rule serves host {host}, path {found.request.path}"

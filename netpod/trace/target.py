@@ -14,7 +14,7 @@ from netpod.api.service import Service, ServicePort
 from netpod.errors import NetpodError, NotFound, UsageError
 from netpod.trace import where
 from netpod.trace.model import Address
-from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, load_balancer_ips
+from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, gateway_of_host, load_balancer_ips
 from netpod.trace.request import Kind
 
 Resolve = Callable[[str], IPv4Address]
@@ -97,12 +97,15 @@ class Reader:
         )
 
     def _web(self, url: str, host: str) -> IPv4Address:
-        """A host of the world is the ingress'; from inside only when an Ingress says so, else DNS knows."""
+        """A host of the world is the ingress', or a Gateway's; from inside only when a rule says so, else DNS knows."""
         try:
             return IPv4Address(host)
         except AddressValueError:
             pass
         hosts = {r.host for i in self.objects.ingresses for r in i.spec.rules}
+        gateway = gateway_of_host(self.objects, host) if host not in hosts else None
+        if gateway is not None and (found := load_balancer_ips(gateway)):
+            return IPv4Address(found[0])
         if not self.outside and host not in hosts:
             return self._address(host)
         ingress = self.objects.service(INGRESS_SERVICE)

@@ -82,6 +82,7 @@ def parse_line(line: bytes) -> AccessLine | None:
         server=_address(fields, "destination"),
         status=_number(_text(fields, "status")),
         ended=_text(fields, "ended"),
+        kind=_text(fields, "kind") or "Ingress",
         raw=line[start:].decode(errors="replace").strip(),
     )
 
