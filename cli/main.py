@@ -40,7 +40,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "capture": ("capture", "Write packets of pods, nodes or the edge as pcapng."),
     "conntrack": ("conntrack", "List tracked connections, with what they mean."),
     "policy": ("policy", "Judge connections by the NetworkPolicies, without a packet."),
-    "rules": ("rules", "Show a Service's rules on a node, with counters."),
+    "rules": ("rules", "Show live rules with counters and meaning; --diff, --watch."),
 }
 _SECTIONS = (
     ("Life", ("up", "down", "node", "status", "demo", "doctor", "cleanup", "image", "kubeconfig")),

@@ -1,37 +1,104 @@
 """netpod rules."""
 
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from netpod.errors import NotFound, UsageError
-from netpod_cli import context
+from netpod_cli import context, output
+
+if TYPE_CHECKING:
+    from netpod.cluster.config import ClusterConfig, NodeConfig
+    from netpod.cluster.rules import Chain
+    from netpod.cluster.wantedrules import Line
+
+    Look = Callable[[NodeConfig], list[Chain]]
+
+_PAUSE = 0.25
+"""Seconds between two looks at the kernel."""
 
 
 @click.command(
-    "rules", help="Show the live rules of a Service on a node, with counters: rules svc/NAME."
+    "rules",
+    help="Show kube-proxy's live rules, in the order a packet meets them, with counters and meaning: rules svc/NAME, "
+    "rules node/NAME, or rules for every node.",
 )
-@click.argument("service", metavar="svc/NAME")
+@click.argument("what", metavar="[svc/NAME | node/NAME]", required=False, default="")
 @click.option("--node", default="", help="Which node.  [default: every node]")
+@click.option("-o", "--output", "form", default="", metavar="FORMAT", help="json or yaml.")
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Show what the kernel has too few (-) or too many (+) by what the API says now; exit code 1 if anything.",
+)
+@click.option("--watch", is_flag=True, help="Show lines as they come (+) and go (-), until Ctrl-C.")
 @context.namespace_options
-def rules_command(service: str, node: str, namespace: str) -> None:
-    """Show a Service's rules."""
+@click.pass_context
+def rules_command(
+    ctx: click.Context, what: str, node: str, form: str, diff: bool, watch: bool, namespace: str
+) -> None:
+    """Show rules."""
     from netpod.cluster import config as configuration
     from netpod.cluster import rules
     from netpod.proxy.config import Variant
 
+    if diff and watch:
+        raise UsageError("cannot show rules: choose one of --diff and --watch")
+    if form not in ("", "json", "yaml"):
+        raise UsageError(f"cannot show rules as {form!r}: allowed formats are json, yaml")
+    if watch and form:
+        raise UsageError("cannot show rules: --watch writes lines, not a document")
     api = context.api()
-    (target,) = context.targets([service if "/" in service else f"svc/{service}"])
-    if target.resource.kind != "Service":
-        raise UsageError(f"cannot show rules: {target.qualified} is no Service")
-    api.request("GET", target.path(namespace))
+    service, node = _question(api, what, node, namespace)
     config = configuration.load(context.paths().cluster)
-    known = [item.name for item in config.nodes]
-    if node and node not in known:
-        raise NotFound(f'nodes "{node}" not found; there are {", ".join(known)}')
-    for item in [node] if node else known:
-        netns = config.paths.netns_node(item)
-        variant = Variant(config.iptables_variant)
-        chains = rules.of_service(netns, namespace, target.name, variant=variant)
-        click.echo(click.style(f"node {item}", bold=True))
+    nodes = [item for item in config.nodes if node in ("", item.name)]
+    if not nodes:
+        known = ", ".join(item.name for item in config.nodes)
+        raise NotFound(f'nodes "{node}" not found; there are {known}')
+    variant = Variant(config.iptables_variant)
+
+    def look(item: "NodeConfig") -> "list[Chain]":
+        netns = config.paths.netns_node(item.name)
+        if service:
+            return rules.of_service(netns, namespace, service, variant=variant)
+        return rules.of_node(netns, variant=variant)
+
+    if watch:
+        _watch(nodes, look, service)
+    elif diff:
+        ctx.exit(_diff(api, config, nodes, look, (namespace, service), form))
+    else:
+        _show(nodes, look, form)
+
+
+def _question(api: Any, what: str, node: str, namespace: str) -> tuple[str, str]:
+    """The Service and the node that were asked for, "" for all."""
+    if not what:
+        return "", node
+    (target,) = context.targets([what if "/" in what else f"svc/{what}"])
+    if target.resource.kind == "Node":
+        if node not in ("", target.name):
+            raise UsageError(f"cannot show rules: node/{target.name} and --node {node} differ")
+        return "", target.name
+    if target.resource.kind != "Service":
+        raise UsageError(f"cannot show rules: {target.qualified} is neither Service nor node")
+    api.request("GET", target.path(namespace))
+    return target.name, node
+
+
+def _show(nodes: "Sequence[NodeConfig]", look: "Look", form: str) -> None:
+    found = {item.name: look(item) for item in nodes}
+    if form:
+        said = [
+            {"node": name, "chains": [dataclasses.asdict(chain) for chain in chains]}
+            for name, chains in found.items()
+        ]
+        click.echo(output.dump({"nodes": said}, form))
+        return
+    for name, chains in found.items():
+        click.echo(click.style(f"node {name}", bold=True))
         if not chains:
             click.echo("  no rules")
         for chain in chains:
@@ -41,3 +108,62 @@ def rules_command(service: str, node: str, namespace: str) -> None:
                 counted = rule.packets is not None
                 count = f"{rule.packets:>6} packets {rule.bytes:>8} bytes  " if counted else ""
                 click.echo(f"    {count}{rule.rule}")
+                if rule.meaning:
+                    click.echo(click.style(f"      = {rule.meaning}", dim=True))
+
+
+def _diff(
+    api: Any,
+    config: "ClusterConfig",
+    nodes: "Sequence[NodeConfig]",
+    look: "Look",
+    service: tuple[str, str],
+    form: str,
+) -> int:
+    from netpod.cluster import proxymode, rules, wantedrules
+
+    said = []
+    for item in nodes:
+        netns = config.paths.netns_node(item.name)
+        told = dataclasses.replace(
+            proxymode.proxy_config(config, item, netns),
+            conntrack_tcp_be_liberal=wantedrules.liberal(netns),
+        )
+        modes = proxymode.observe(config, item.name)
+        counted, table = wantedrules.wanted(api, told, modes)
+        want = rules.select(counted, table, *service) if service[1] else rules.every(counted, table)
+        said.append((item.name, wantedrules.difference(want, look(item))))
+    if form:
+        listed = [{"node": n, "lines": [dataclasses.asdict(x) for x in found]} for n, found in said]
+        click.echo(output.dump({"nodes": listed}, form))
+    else:
+        for name, found in said:
+            click.echo(click.style(f"node {name}", bold=True))
+            if not found:
+                click.echo("  the kernel has what the API asks for")
+            for one in found:
+                click.echo("  " + _line(one))
+    return int(any(found for _, found in said))
+
+
+def _watch(nodes: "Sequence[NodeConfig]", look: "Look", service: str) -> None:
+    import datetime
+
+    from netpod.cluster import wantedrules
+    from netpod_cli import waiting
+
+    before = {item.name: look(item) for item in nodes}
+    click.echo(f"watching the rules of {service or 'every Service'} on {', '.join(before)}")
+    while True:
+        waiting.rest(_PAUSE)
+        for item in nodes:
+            after = look(item)
+            for one in wantedrules.difference(before[item.name], after):
+                now = f"{datetime.datetime.now():%H:%M:%S.%f}"[:-3]
+                click.echo(f"{now} {item.name} {_line(one)}")
+            before[item.name] = after
+
+
+def _line(one: "Line") -> str:
+    text = f"{one.sign} {one.table} {one.chain} {one.rule}"
+    return click.style(text, fg="red" if one.sign == "-" else "green")

@@ -26,7 +26,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.cloud import run as cloud
 from netpod.cloud.run import CloudConfig
-from netpod.cluster import addons, forwarder, guard, keys, launch, underlay
+from netpod.cluster import addons, forwarder, guard, keys, launch, proxymode, underlay
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.networks import NODE_PREFIX
 from netpod.cluster.role import Role
@@ -42,7 +42,6 @@ from netpod.linux import libc, netns
 from netpod.policy.config import PolicyConfig
 from netpod.policy.sync import Policies
 from netpod.proxy import sync as proxy
-from netpod.proxy.config import Mode, ProxyConfig, Variant
 from netpod.scheduler import scheduler
 from netpod.shim import server as shim
 from netpod.shim.server import ShimConfig
@@ -283,21 +282,12 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         tls=lambda: keys.kubelet_context(config, node.name),
         isolate=policies.isolate,
     )
-    rules = ProxyConfig(
-        cluster=config.name,
-        node_name=node.name,
-        node_ip=IPv4Address(str(node.node_ips[0])),
-        cluster_cidr=_ipv4(config.pod_networks),
-        service_cidrs=(_ipv4(config.service_networks),),
-        mode=Mode(config.proxy_mode),
-        iptables_variant=Variant(config.iptables_variant),
-    )
     try:
         await rest.wait_ready(client, _READY_SECONDS)
         await _wait_turn(client, config, node)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
-            tasks.create_task(proxy.run(client, rules), name="proxy")
+            tasks.create_task(proxy.run(client, proxymode.proxy_config(config, node)), name="proxy")
             tasks.create_task(policies.run(), name="policy")
             turn = config.running.index(node) + 1
             tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")

@@ -1,19 +1,39 @@
 """Change the proxy mode of a running cluster, or of one node, and see that it happened."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network
 
 from netpod.client.blocking import MERGE_PATCH, BlockingClient
-from netpod.cluster.config import ClusterConfig
+from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.ready import wait_a_little
 from netpod.errors import NetpodError, NotFound, Unsupported
+from netpod.ip import Family, Network, by_family
 from netpod.linux import nftwire
 from netpod.proxy import configmap, nftables_names, variants
 from netpod.proxy import iptables as iptables_mode
-from netpod.proxy.config import Mode, Variant
+from netpod.proxy.config import Mode, ProxyConfig, Variant
 
 _COLLECTION = f"/api/v1/namespaces/{configmap.NAMESPACE}/configmaps"
 _PATH = f"{_COLLECTION}/{configmap.NAME}"
+
+
+def proxy_config(config: ClusterConfig, node: NodeConfig, netns: str = "") -> ProxyConfig:
+    """What a node's proxy is told at start."""
+    return ProxyConfig(
+        cluster=config.name,
+        node_name=node.name,
+        node_ip=IPv4Address(str(node.node_ips[0])),
+        cluster_cidr=_ipv4(config.pod_networks),
+        service_cidrs=(_ipv4(config.service_networks),),
+        mode=Mode(config.proxy_mode),
+        iptables_variant=Variant(config.iptables_variant),
+        netns=netns,
+    )
+
+
+def _ipv4(networks: Sequence[Network]) -> IPv4Network:
+    return IPv4Network(str(by_family(networks)[Family.IPV4]))
 
 
 def choose(client: BlockingClient, mode: Mode, node: str = "") -> None:

@@ -1,15 +1,18 @@
-"""The live rules of one Service on one node, in the order a packet meets them, with counters where there are any."""
+"""The live rules of a node, or of one Service there, in the order a packet meets them, with counters and meaning."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from netpod.errors import Unsupported
 from netpod.linux import iptables
 from netpod.linux.iptables import Counted
+from netpod.proxy import iptables as iptables_mode
 from netpod.proxy import names, nftables_names, nftables_proxier
 from netpod.proxy.config import Variant
 from netpod.proxy.nftables_table import Table
+from netpod.trace import nftmeaning
+from netpod.trace import rules as meanings
 
 _JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
 _GOTO = re.compile(r"(?:goto|jump) ([^\s,]+)|@(\S+)")
@@ -23,6 +26,7 @@ class Rule:
     rule: str
     packets: int | None = None
     bytes: int | None = None
+    meaning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +54,85 @@ def of_service(
         Dispatching chains first, each with this Service's rules only; then the Service's own chains whole, in
         the order in which they are jumped to. Empty when the node has no rule for it.
     """
+    counted, table = observe(netns, variant)
+    return explained(select(counted, table, namespace, name))
+
+
+def of_node(netns: str, *, variant: Variant = Variant.NFT) -> list[Chain]:
+    """Return everything kube-proxy has in a node's kernel: built-in chains with its jumps, then its own."""
+    counted, table = observe(netns, variant)
+    return explained(every(counted, table))
+
+
+def observe(netns: str, variant: Variant) -> tuple[list[Counted], Table | None]:
+    """Read what iptables mode and nftables mode have in the kernel."""
     try:
-        found = _iptables(netns, namespace, name, variant)
+        counted = iptables.list_counters(netns, legacy=variant is Variant.LEGACY)
     except Unsupported:
-        found = []  # iptables is not installed, so there are no rules of it
-    return found + _nftables(netns, namespace, name)
+        counted = []  # iptables is not installed, so there are no rules of it
+    return counted, nftables_proxier.observe(netns)
 
 
-def _nftables(netns: str, namespace: str, name: str) -> list[Chain]:
-    table = nftables_proxier.observe(netns)
-    if table is None:
-        return []
+def select(
+    counted: Iterable[Counted], table: Table | None, namespace: str, name: str
+) -> list[Chain]:
+    """What of these rules concerns a Service, without meanings (pure)."""
+    return _iptables(counted, namespace, name) + (
+        _nftables(table, namespace, name) if table is not None else []
+    )
+
+
+def every(counted: Iterable[Counted], table: Table | None) -> list[Chain]:
+    """What of these rules is kube-proxy's, without meanings (pure)."""
+    chains: dict[tuple[str, str], list[Counted]] = {}
+    for rule in counted:
+        if iptables_mode.is_mine(rule.chain) or any(map(iptables_mode.is_mine, _targets([rule]))):
+            chains.setdefault((rule.table, rule.chain), []).append(rule)
+    found = [
+        Chain(table=where, name=chain, purpose=_purpose(chain), rules=_plain(rules))
+        for (where, chain), rules in chains.items()
+    ]
+    if table is not None:
+        for container, elements in table.elements.items():
+            found.append(_nft_chain(container, sorted(f"{k}{v}" for k, v in elements.items())))
+        found += [_nft_chain(name, [f"timeout {s}s"]) for name, s in table.affinity.items()]
+        found += [_nft_chain(chain, list(rules)) for chain, rules in table.chains.items()]
+    return found
+
+
+def explained(chains: Sequence[Chain]) -> list[Chain]:
+    """The same chains; every rule says what it does in a cluster, where that is known (pure)."""
+    texts = {
+        ("ip", chain.table, chain.name): {i: rule.rule for i, rule in enumerate(chain.rules)}
+        for chain in chains
+    }
+    book = meanings.RuleBook(texts=texts)
+    return [
+        replace(
+            chain,
+            rules=tuple(replace(r, meaning=_meaning(book, chain, r.rule)) for r in chain.rules),
+        )
+        for chain in chains
+    ]
+
+
+def _meaning(book: meanings.RuleBook, chain: Chain, rule: str) -> str:
+    if chain.table == nftables_names.NAME:
+        target = next((match[1] for match in _GOTO.finditer(rule) if match[1]), "")
+        target = target or next(iter(_nft_targets(rule)), "")
+        if chain.name in list(nftables_names.Map):
+            service = nftmeaning.service_of(target)
+            return f"Service {service[1]}" if service else ""
+    else:
+        target = next((match[1] for match in [_JUMP.search(rule)] if match), "")
+    return meanings.meaning(book, chain.name, target, rule)
+
+
+def _nftables(table: Table, namespace: str, name: str) -> list[Chain]:
     found: list[Chain] = []
     waiting: list[str] = []
     for container, elements in table.elements.items():
-        mine = [f"{k}{v}" for k, v in elements.items() if _leads_to(v, namespace, name)]
+        mine = sorted(f"{k}{v}" for k, v in elements.items() if _leads_to(v, namespace, name))
         if mine:
             found.append(_nft_chain(container, mine))
             waiting += [target for text in mine for target in _nft_targets(text)]
@@ -113,19 +181,18 @@ def _leads_to(value: str, namespace: str, name: str) -> bool:
     return match is not None and match[1] == f"{namespace}/{name}"
 
 
-def _iptables(netns: str, namespace: str, name: str, variant: Variant) -> list[Chain]:
-    legacy = variant is Variant.LEGACY
-    every = iptables.list_counters(netns, legacy=legacy)
-    counted = [r for table in ("nat", "filter") for r in every if r.table == table]
+def _iptables(every: Iterable[Counted], namespace: str, name: str) -> list[Chain]:
+    rules = list(every)
+    counted = [r for table in ("nat", "filter") for r in rules if r.table == table]
     by_chain: dict[tuple[str, str], list[Counted]] = {}
     for rule in counted:
         by_chain.setdefault((rule.table, rule.chain), []).append(rule)
     found: list[Chain] = []
     waiting: list[str] = []
-    for (table, chain), rules in by_chain.items():
+    for (table, chain), known in by_chain.items():
         if names.is_port_chain(chain):
             continue
-        mine = tuple(rule for rule in rules if _concerns(rule.rule, f"{namespace}/{name}"))
+        mine = tuple(rule for rule in known if _concerns(rule.rule, f"{namespace}/{name}"))
         if mine:
             found.append(
                 Chain(table=table, name=chain, purpose=_purpose(chain), rules=_plain(mine))
@@ -137,9 +204,9 @@ def _iptables(netns: str, namespace: str, name: str, variant: Variant) -> list[C
         if chain in seen or not names.is_port_chain(chain):
             continue
         seen.add(chain)
-        rules = by_chain.get(("nat", chain), [])
-        found.append(Chain(table="nat", name=chain, purpose=_purpose(chain), rules=_plain(rules)))
-        waiting += _targets(rules)
+        own = by_chain.get(("nat", chain), [])
+        found.append(Chain(table="nat", name=chain, purpose=_purpose(chain), rules=_plain(own)))
+        waiting += _targets(own)
     return found
 
 
