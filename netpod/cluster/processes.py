@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Coroutine, Sequence
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
 
