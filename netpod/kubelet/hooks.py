@@ -15,6 +15,8 @@ from netpod.kubelet.probe import Answer, Outcome, Target
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
 
+LEAST_AFTER_HOOK = 2.0
+"""Seconds a container has after a preStop that used its grace period up. Source: minimumGracePeriodInSeconds."""
 LONGEST = 24 * 3600
 """Seconds a hook may take that has no limit of its own."""
 
@@ -22,7 +24,7 @@ LONGEST = 24 * 3600
 def target(worker: "PodWorker", item: Container, seen: Seen) -> Target:
     """Return whom probes and hooks of a container ask."""
 
-    async def run(argv: tuple[str, ...], seconds: float) -> int:
+    async def run(argv: tuple[str, ...], seconds: float) -> tuple[int, str]:
         return await worker.node.runtime.exec_quietly(seen, argv, seconds)
 
     return Target(
@@ -54,6 +56,21 @@ async def run(
         # A hook comes at once, a server that has just been started not.
         await _listens(worker, item, seen, hook)
     return await worker.node.prober.ask(asked, target(worker, item, seen))
+
+
+async def pre_stop(worker: "PodWorker", item: Container, seen: Seen, seconds: float) -> bool:
+    """Run preStop, if there is one; True when it took all the seconds it had."""
+    hook = item.lifecycle.pre_stop if item.lifecycle is not None else None
+    if hook is None or seconds <= 0:
+        return False
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await run(worker, item, seen, hook, seconds)
+    except TimeoutError:
+        return True
+    if answer.outcome != Outcome.SUCCESS:
+        worker.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {answer.message}")
+    return False
 
 
 async def _listens(

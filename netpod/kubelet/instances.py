@@ -4,6 +4,7 @@ A container is one entry of the pod's spec; each start of it makes a new instanc
 """
 
 import asyncio
+import contextlib
 import signal
 import time
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,7 @@ class Unit:
     backoff: Backoff = field(default_factory=Backoff)
     probes: Probes | None = None
     asking: asyncio.Task[None] | None = None
+    ending: asyncio.Task[None] | None = None
     probed: str = ""
     kill_at: float | None = None
     pull_at: float = 0.0
@@ -76,6 +78,12 @@ class Unit:
         if self.seen is None:
             return not self.waiting[0]
         return self.running and not self.ready and time.monotonic() < self.rises_until
+
+    def close(self) -> None:
+        """Nothing more is done about it."""
+        self.stop_asking()
+        if self.ending is not None:
+            self.ending.cancel()
 
     def stop_asking(self) -> None:
         """Stop its probes."""
@@ -105,14 +113,30 @@ class Instances:
         elif unit.probes is not None and unit.probes.failed:
             why = f"Container {item.name} {unit.probes.failed}, will be restarted"
         if unit.kill_at is None and why:
-            self._worker.event("Normal", "Killing", why)
-            unit.kill_at = time.monotonic() + self._grace(item, unit)
-            await self._worker.node.runtime.signal(seen.config.id, signal.SIGTERM)
+            self._end(item, unit, seen, why)
         if unit.kill_at is not None:
             left = unit.kill_at - time.monotonic()
             if left <= 0:
                 await self._worker.node.runtime.signal(seen.config.id, signal.SIGKILL)
             self._worker.wake_in(max(left, 0.05))
+
+    def _end(self, item: Container, unit: Unit, seen: Seen, why: str) -> None:
+        """Begin to end an instance that another one follows: preStop, SIGTERM, and SIGKILL when its grace is over."""
+        self._worker.event("Normal", "Killing", why)
+        grace = self._grace(item, unit)
+        unit.kill_at = time.monotonic() + grace
+        assert self._worker.tasks is not None, "a worker ends containers while it runs"
+
+        async def end() -> None:
+            with contextlib.suppress(NetpodError):
+                if await hooks.pre_stop(self._worker, item, seen, grace):
+                    unit.kill_at = time.monotonic() + hooks.LEAST_AFTER_HOOK
+                # A shim that is away is back before the grace is over, and then it is SIGKILL.
+                await self._worker.node.runtime.signal(seen.config.id, signal.SIGTERM)
+            self._worker.poke()
+
+        name = f"end {key_of(self._worker.pod)} {item.name}"
+        unit.ending = self._worker.tasks.create_task(end(), name=name)
 
     async def _may_restart(self, item: Container, unit: Unit, seen: Seen) -> bool:
         """Whether an ended container starts again now; if later, when."""
@@ -241,9 +265,7 @@ class Instances:
         if answer.outcome != probes.Outcome.SUCCESS:
             message = f"PostStartHook failed: {answer.message}"
             self._worker.event("Warning", "FailedPostStartHook", message)
-            self._worker.event("Normal", "Killing", f"FailedPostStartHook: container {item.name}")
-            unit.kill_at = time.monotonic() + self._grace(item, unit)
-            await self._worker.node.runtime.signal(seen.config.id, signal.SIGTERM)
+            self._end(item, unit, seen, f"FailedPostStartHook: container {item.name}")
             self._worker.poke()
 
     def _next_attempt(self, item: Container, unit: Unit) -> int:
@@ -257,10 +279,10 @@ class Instances:
 
     def _grace(self, item: Container, unit: Unit) -> float:
         grace = self._worker.pod.spec.termination_grace_period_seconds
-        for asked in (item.liveness_probe, item.startup_probe):
-            own = asked.termination_grace_period_seconds if asked is not None else None
-            if own is not None and unit.probes is not None and unit.probes.failed:
-                grace = own
+        failed = unit.probes.failed if unit.probes is not None else ""
+        asked = item.startup_probe if "startup" in failed else item.liveness_probe
+        if failed and asked is not None and asked.termination_grace_period_seconds is not None:
+            grace = asked.termination_grace_period_seconds
         return 30.0 if grace is None else float(grace)
 
     def observe(self, item: Container, unit: Unit) -> None:

@@ -117,7 +117,7 @@ class PodWorker:
             reporting.cancel()
             self._files.close()
             for unit in self.units.values():
-                unit.stop_asking()
+                unit.close()
 
     def wake_in(self, seconds: float) -> None:
         """Look again after so many seconds at the latest."""

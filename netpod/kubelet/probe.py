@@ -5,6 +5,7 @@ failure (the probe itself broke) is not counted. Source: kubernetes pkg/kubelet/
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from netpod.api.pod import ContainerPort, HTTPGetAction, Probe
+from netpod.api.pod import ContainerPort, GRPCAction, HTTPGetAction, Probe
 from netpod.errors import NetpodError
 
 USER_AGENT = "kube-probe/1.30"
@@ -72,13 +73,14 @@ class Target:
         pod_ip: Default host of the probes.
         ports: The container's, to resolve names.
         stands_in: The real program is not there: exec and gRPC probes count as answered, HTTPS is asked as HTTP.
-        run: Runs a command in the pod and returns its exit code; TimeoutError when it takes longer than the seconds.
+        run: Runs a command in the pod and returns its exit code and output; TimeoutError when it takes longer than
+            the seconds.
     """
 
     pod_ip: str
     ports: tuple[ContainerPort, ...]
     stands_in: bool
-    run: Callable[[tuple[str, ...], float], Awaitable[int]]
+    run: Callable[[tuple[str, ...], float], Awaitable[tuple[int, str]]]
 
 
 class Prober:
@@ -100,7 +102,7 @@ class Prober:
             async with asyncio.timeout(seconds):
                 return await self._ask(probe, target, seconds)
         except TimeoutError:
-            return Answer(Outcome.FAILURE, f"no answer within {seconds:g} s")
+            return Answer(Outcome.FAILURE, self._late(probe, target, seconds))
         except (OSError, aiohttp.ClientError) as error:
             return Answer(Outcome.FAILURE, str(error) or type(error).__name__)
         except (ValueError, OverflowError, NetpodError) as error:
@@ -112,28 +114,65 @@ class Prober:
         if probe.tcp_socket is not None:
             host = probe.tcp_socket.host or target.pod_ip
             port = resolve(probe.tcp_socket.port, target.ports)
-            _, writer = await asyncio.open_connection(host, port)
+            try:
+                _, writer = await asyncio.open_connection(host, port)
+            except OSError as error:
+                return Answer(Outcome.FAILURE, _dial(host, port, error))
             writer.close()
             return SUCCESS
         if target.stands_in:
             return SUCCESS
         if probe.exec_ is not None:
-            code = await target.run(probe.exec_.command, seconds)
-            return SUCCESS if code == 0 else Answer(Outcome.FAILURE, f"exit status {code}")
-        return Answer(Outcome.UNKNOWN, "gRPC probes are answered only for images that are stood in")
+            code, said = await target.run(probe.exec_.command, seconds)
+            return SUCCESS if code == 0 else Answer(Outcome.FAILURE, said or f"exit status {code}")
+        if probe.grpc is not None:
+            return await self._grpc(probe.grpc, target)
+        return Answer(Outcome.UNKNOWN, "missing probe handler")
+
+    async def _grpc(self, action: GRPCAction, target: Target) -> Answer:
+        # HTTP/2 is loaded by kubelets that have such a probe, and by no other.
+        from netpod.kubelet import grpchealth
+
+        try:
+            await grpchealth.check(target.pod_ip, action.port, action.service or "", USER_AGENT)
+        except grpchealth.Unhealthy as error:
+            return Answer(Outcome.FAILURE, str(error))
+        return SUCCESS
+
+    def _late(self, probe: Probe, target: Target, seconds: float) -> str:
+        """Say that nothing came in time, as each kind of upstream's probes does."""
+        if probe.exec_ is not None:
+            command = " ".join(probe.exec_.command)
+            return f'command timed out: "{command}" timed out after {seconds:g}s'
+        if probe.grpc is not None:
+            return f"timeout: health rpc did not complete within {seconds:g}s"
+        if probe.http_get is not None:
+            url = _url(probe.http_get, target)
+            return f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+        if probe.tcp_socket is not None:
+            port = resolve(probe.tcp_socket.port, target.ports)
+            return f"dial tcp {probe.tcp_socket.host or target.pod_ip}:{port}: i/o timeout"
+        return f"no answer within {seconds:g} s"
 
     async def _http(self, get: HTTPGetAction, target: Target) -> Answer:
-        scheme = "http" if target.stands_in else (get.scheme or "HTTP").lower()
-        host = get.host or target.pod_ip
-        path = get.path if get.path.startswith("/") else f"/{get.path}"
-        url = f"{scheme}://{host}:{resolve(get.port, target.ports)}{path}"
+        url = _url(get, target)
+        host = urlsplit(url).hostname
         headers = {"User-Agent": USER_AGENT, "Accept": "*/*"}
         headers |= {header.name: header.value for header in get.http_headers}
         for _ in range(REDIRECTS + 1):
-            async with self._open().get(url, headers=headers, allow_redirects=False) as response:
-                await response.content.read(BODY_LIMIT)
-                status = response.status
-                where = response.headers.get("Location", "")
+            try:
+                async with self._open().get(
+                    url, headers=headers, allow_redirects=False
+                ) as response:
+                    await response.content.read(BODY_LIMIT)
+                    status = response.status
+                    where = response.headers.get("Location", "")
+            except aiohttp.ClientConnectorError as error:
+                place = urlsplit(url)
+                why = _dial(place.hostname or "", place.port or 80, error.os_error)
+                return Answer(Outcome.FAILURE, f'Get "{url}": {why}')
+            except aiohttp.ServerDisconnectedError:
+                return Answer(Outcome.FAILURE, f'Get "{url}": EOF')
             if status in (301, 302, 303, 307, 308) and where:
                 url = urljoin(url, where)
                 if urlsplit(url).hostname == host:
@@ -153,6 +192,24 @@ class Prober:
                 connector=connector, skip_auto_headers=["User-Agent"]
             )
         return self._session
+
+
+def _url(get: HTTPGetAction, target: Target) -> str:
+    """Return what a probe asks for; of a stand-in without TLS, which has no certificate."""
+    scheme = "http" if target.stands_in else (get.scheme or "HTTP").lower()
+    host = get.host or target.pod_ip
+    if ":" in host:
+        host = f"[{host}]"
+    path = get.path if get.path.startswith("/") else f"/{get.path}"
+    return f"{scheme}://{host}:{resolve(get.port, target.ports)}{path}"
+
+
+def _dial(host: str, port: int, error: OSError) -> str:
+    """Say why there is no connection, in the words of Go's net.Dial."""
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if error.errno is None or not error.strerror:
+        return f"dial tcp {place}: {error}"
+    return f"dial tcp {place}: connect: {os.strerror(error.errno).lower()}"
 
 
 def resolve(port: int | str, ports: tuple[ContainerPort, ...]) -> int:

@@ -27,6 +27,8 @@ from netpod.errors import KernelError, NotFound, Unavailable
 
 RECONNECT_SECONDS = 0.05
 ANSWER_SECONDS = 30.0
+OUTPUT_BYTES = 10 << 10
+"""How much of what a probe's or hook's command wrote is kept. Source: kubelet's maxProbeMessageLength."""
 
 
 class Runtime:
@@ -111,8 +113,10 @@ class Runtime:
         told = [codec.decode(ContainerStats, item) for item in result["containers"]]
         return {seen.id: seen for seen in told}
 
-    async def exec_quietly(self, container: Container, argv: Sequence[str], seconds: float) -> int:
-        """Run a program inside a container, its output dropped; return its exit code.
+    async def exec_quietly(
+        self, container: Container, argv: Sequence[str], seconds: float
+    ) -> tuple[int, str]:
+        """Run a program inside a container; return its exit code and the first 10 KiB it wrote.
 
         Raises:
             TimeoutError: it was not done in time, and was killed.
@@ -270,19 +274,23 @@ def shutdown(shim_socket: Path, seconds: float = ANSWER_SECONDS) -> None:
         _ask(sock, {"op": Op.SHUTDOWN}, time.monotonic() + seconds)
 
 
-def _exec_quietly(path: Path, config: ExecConfig, seconds: float) -> int:
+def _exec_quietly(path: Path, config: ExecConfig, seconds: float) -> tuple[int, str]:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(path))
             request = {"op": Op.EXEC, "config": codec.encode(config)}
-            return int(_ask(sock, request, time.monotonic() + seconds, (null,) * 3)["exitCode"])
+            deadline = time.monotonic() + seconds
+            code = int(_ask(sock, request, deadline, (null, output, output))["exitCode"])
+        return code, os.pread(output, OUTPUT_BYTES, 0).decode(errors="replace")
     except TimeoutError:
         raise
     except OSError as error:
         raise Unavailable(f"cannot run {config.argv[0]} in a pod: the shim is gone") from error
     finally:
         os.close(null)
+        os.close(output)
 
 
 def _ask(

@@ -5,7 +5,6 @@ Source: kubernetes pkg/kubelet/kuberuntime killContainer; the grace period start
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
 import time
@@ -17,14 +16,12 @@ from netpod.api.meta import key_of
 from netpod.api.pod import Container, Pod
 from netpod.errors import ApiError, Conflict, NotFound
 from netpod.kubelet import hooks, status
-from netpod.kubelet import probe as probes
 
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
 
 log = logging.getLogger(__name__)
 DEFAULT_GRACE = 30.0
-LEAST_AFTER_HOOK = 2.0
 
 
 class Termination:
@@ -87,19 +84,10 @@ class Termination:
 
     async def _hook(self, item: Container, seen: Seen) -> None:
         """Run preStop; it eats from the grace period."""
-        hook = item.lifecycle.pre_stop if item.lifecycle is not None else None
-        if hook is None:
-            return
         worker = self._worker
-        seconds = max(0.0, self._began + grace(worker.pod, worker.gone) - time.monotonic())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                answer = await hooks.run(worker, item, seen, hook, seconds)
-                if answer.outcome != probes.Outcome.SUCCESS:
-                    message = f"PreStopHook failed: {answer.message}"
-                    worker.event("Warning", "FailedPreStopHook", message)
-                return
-        self._hooks_until = time.monotonic() + LEAST_AFTER_HOOK
+        seconds = self._began + grace(worker.pod, worker.gone) - time.monotonic()
+        if await hooks.pre_stop(worker, item, seen, seconds):
+            self._hooks_until = time.monotonic() + hooks.LEAST_AFTER_HOOK
 
     async def _delete_object(self) -> None:
         worker = self._worker

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 from aiohttp import web
 
@@ -37,13 +40,13 @@ def test_a_port_is_resolved_by_name() -> None:
         probes.resolve("https", ports)
 
 
-async def _run(argv: tuple[str, ...], seconds: float) -> int:
+async def _run(argv: tuple[str, ...], seconds: float) -> tuple[int, str]:
     match argv[0]:
         case "slow":
             raise TimeoutError
         case "gone":
             raise Unavailable("cannot ask shim: gone")
-    return 0 if argv[0] == "true" else 1
+    return (0, "fine") if argv[0] == "true" else (1, "no such table")
 
 
 def _asked(probe: Callable[[int], Probe], *, stands_in: bool = False) -> Answer:
@@ -126,10 +129,98 @@ def test_exec_exit_status_decides(program: str, outcome: Outcome) -> None:
     assert _asked(lambda port: probe, stands_in=True).outcome == GOOD
 
 
-def test_grpc_is_answered_for_stand_ins_only() -> None:
-    """A gRPC probe of a program that is really there is not asked yet."""
+def test_failures_are_said_in_upstreams_words() -> None:
+    """What a command wrote, and Go's words for connections that are refused."""
+    assert (
+        _asked(lambda port: Probe(exec_=ExecAction(command=("false",)))).message == "no such table"
+    )
+    slow = Probe(exec_=ExecAction(command=("slow", "x")), timeout_seconds=2)
+    assert _asked(lambda port: slow).message == 'command timed out: "slow x" timed out after 2s'
+    refused = "dial tcp 127.0.0.1:1: connect: connection refused"
+    assert _asked(lambda port: Probe(tcp_socket=TCPSocketAction(port=1))).message == refused
+    asked = Probe(http_get=HTTPGetAction(path="/up", port=1))
+    assert _asked(lambda port: asked).message == f'Get "http://127.0.0.1:1/up": {refused}'
+
+
+class _Health:
+    """A server of HTTP/2 that answers every call with given headers, message and trailers."""
+
+    def __init__(
+        self, headers: list[tuple[str, str]], body: bytes, trailers: list[tuple[str, str]]
+    ) -> None:
+        self.headers, self.body, self.trailers = headers, body, trailers
+        self.asked: list[tuple[str, bytes]] = []
+        self.left: asyncio.Event
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        connection.initiate_connection()
+        writer.write(connection.data_to_send())
+        path = ""
+        while data := await reader.read(65536):
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    path = dict(event.headers)[b":path"].decode()
+                elif isinstance(event, h2.events.DataReceived):
+                    self.asked.append((path, event.data))
+                elif isinstance(event, h2.events.StreamEnded):
+                    stream = event.stream_id
+                    connection.send_headers(stream, self.headers)
+                    if self.body:
+                        connection.send_data(stream, self.body)
+                    connection.send_headers(stream, self.trailers, end_stream=True)
+            writer.write(connection.data_to_send())
+        writer.close()
+        self.left.set()
+
+
+def _grpc(health: _Health, service: str | None = None) -> Answer:
+    """Answer of a gRPC probe against a server."""
+
+    async def main() -> Answer:
+        health.left = asyncio.Event()
+        server = await asyncio.start_server(health.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        target = Target(pod_ip="127.0.0.1", ports=(), stands_in=False, run=_run)
+        async with server:
+            probe = Probe(grpc=GRPCAction(port=port, service=service))
+            answer = await Prober().ask(probe, target)
+            await health.left.wait()
+            return answer
+
+    return asyncio.run(main())
+
+
+GRPC_OK = [(":status", "200"), ("content-type", "application/grpc")]
+
+
+def test_grpc_health_must_be_serving() -> None:
+    """The question is grpc.health.v1's, with the service's name; any other status is failure, in upstream's words."""
+    health = _Health(GRPC_OK, b"\0\0\0\0\x02\x08\x01", [("grpc-status", "0")])
+    assert _grpc(health, "db") == SUCCESS
+    assert health.asked == [("/grpc.health.v1.Health/Check", b"\0\0\0\0\x04\x0a\x02db")]
+    assert _grpc(health) == SUCCESS
+    assert health.asked[1][1] == b"\0\0\0\0\0"
+    health.body = b"\0\0\0\0\x02\x08\x02"
+    assert _grpc(health) == Answer(BAD, 'service unhealthy (responded with "NOT_SERVING")')
+    health = _Health(GRPC_OK, b"", [("grpc-status", "12"), ("grpc-message", "unknown service")])
+    assert _grpc(health) == Answer(
+        BAD,
+        "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown service",
+    )
+    health.trailers = [("grpc-status", "5"), ("grpc-message", "no db")]
+    assert "rpc error: code = NotFound desc = no db" in _grpc(health).message
+
+
+def test_grpc_of_what_is_no_such_server_is_failure() -> None:
+    """Nobody listens; somebody does, and speaks HTTP/1. A stand-in counts as well."""
     probe = Probe(grpc=GRPCAction(port=1))
-    assert _asked(lambda port: probe).outcome == BROKEN
+    answer = _asked(lambda port: probe)
+    assert (answer.outcome, answer.message[:40]) == (
+        BAD,
+        'error: failed to connect service at "127',
+    )
+    assert _asked(lambda port: Probe(grpc=GRPCAction(port=port))).outcome == BAD
     assert _asked(lambda port: probe, stands_in=True).outcome == GOOD
 
 
