@@ -125,17 +125,26 @@ def netpod(ctx: click.Context, cluster: str) -> None:
             f"cannot {ctx.invoked_subcommand}: network namespaces and a cluster's files belong to root; "
             f"run it with sudo: sudo netpod {ctx.invoked_subcommand} ..."
         )
-    if not asks_only and paths.is_cluster_name(cluster):
-        _put_back(cluster)
+    if ctx.invoked_subcommand not in ("up", "down", "cleanup", "doctor") and not asks_only:
+        if paths.is_cluster_name(cluster):
+            _put_back(cluster)
 
 
 def _put_back(cluster: str) -> None:
-    """Undo what a trace that was killed left armed; finding out that there is nothing costs one look at a file."""
-    lock = paths.Paths(cluster).trace_lock
-    if lock.with_name("trace.armed").exists():
+    """Undo what a killed trace or comparison left; to find that there is nothing takes a look at two files."""
+    found = paths.Paths(cluster)
+    if found.trace_lock.with_name("trace.armed").exists():
         from netpod.cluster import tracing
 
-        tracing.sweep(paths.Paths(cluster))
+        tracing.sweep(found)
+    if (found.run / "compare.kept").exists():
+        from netpod.client.blocking import BlockingClient
+        from netpod.cluster import compare
+
+        try:
+            compare.put_back(found, BlockingClient(found.api_socket))
+        except NetpodError as error:
+            click.echo(f"warning: the proxy mode is not put back yet: {error}", err=True)
 
 
 def entry() -> None:

@@ -1,5 +1,6 @@
 """netpod trace."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from netpod.errors import UsageError
 from netpod_cli import context, waiting
 
 if TYPE_CHECKING:
+    from netpod.trace.run import Question
     from netpod.trace.session import Followed
 
 FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
@@ -43,12 +45,16 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
 )
 @click.option("--count", default=1, type=click.IntRange(1, 1000), help="With --live: connections.")
 @click.option("--dropped", is_flag=True, help="With --live: only what does not arrive.")
+@click.option(
+    "--compare", default="", metavar="MODE,MODE", help="Under each proxy mode, side by side."
+)
 @click.option("--timeout", default="5s", show_default=True, help="Silence to give up after.")
 @context.namespace_options
 def trace_command(
     target: str, source: str, tcp: bool, udp: str, query: str, icmp: str, sni: str, size: int,
     ttl: int, form: str, pcap_view: str, all_packets: bool, verbose: bool, timing: bool,
-    repeat: int, live: bool, only: str, count: int, dropped: bool, timeout: str, namespace: str,
+    repeat: int, live: bool, only: str, count: int, dropped: bool, compare: str,
+    timeout: str, namespace: str,
 ) -> int:  # fmt: skip
     """Send a request and follow it."""
     from netpod.cluster import tracing
@@ -73,12 +79,31 @@ def trace_command(
         target=where, source=source, namespace=namespace, kind=kind, query=query, host=sni,
         timeout=seconds, size=size, ttl=ttl,
     )  # fmt: skip
+    if compare:
+        return _compare(question, compare, form)
     good = True
     for _ in range(repeat):
         followed = tracing.follow(context.paths(), context.api(), question, timing=timing)
         _print(followed, form, pcap_view == "wire", all_packets, verbose)
         good &= followed.trace.verdict is Verdict.DELIVERED
     return 0 if good else 3
+
+
+def _compare(question: "Question", text: str, form: str) -> int:
+    from netpod.cluster import compare
+    from netpod.trace.formats import compare as table
+    from netpod.trace.model import Verdict
+
+    if form not in ("tree", "json"):
+        raise UsageError(f"cannot write {form} with --compare: say tree or json")
+    chosen, missing = compare.modes(text)
+    for why in missing.values():
+        click.echo(f"left out: {why}", err=True)
+    found = compare.compare(context.paths(), context.api(), question, chosen)
+    traces = {str(mode): trace for mode, trace in found}
+    width = shutil.get_terminal_size((100, 24)).columns
+    click.echo(table.to_json(traces) if form == "json" else table.to_text(traces, width=width))
+    return 0 if all(t.verdict is Verdict.DELIVERED for t in traces.values()) else 3
 
 
 def _print(followed: "Followed", form: str, wire: bool, all_packets: bool, verbose: bool) -> None:

@@ -1,7 +1,7 @@
 """Change the proxy mode of a running cluster, or of one node, and see that it happened."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from netpod.client.blocking import MERGE_PATCH, BlockingClient
@@ -46,6 +46,23 @@ def choose(client: BlockingClient, mode: Mode, node: str = "") -> None:
         data = {}
     body = {"data": configmap.changed(data, mode, node)}
     client.request("PATCH", _PATH, body=body, content_type=MERGE_PATCH)
+
+
+def data(client: BlockingClient) -> dict[str, str]:
+    """What the ConfigMap says; nothing when there is none."""
+    try:
+        found = client.request("GET", _PATH).get("data") or {}
+    except NotFound:
+        return {}
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def restore(client: BlockingClient, before: Mapping[str, str]) -> None:
+    """Make the ConfigMap say again what it said."""
+    now = data(client)
+    if now != dict(before):
+        body = {"data": {**dict.fromkeys(now), **before}}
+        client.request("PATCH", _PATH, body=body, content_type=MERGE_PATCH)
 
 
 def wait(config: ClusterConfig, nodes: Iterable[str], mode: Mode, *, timeout: float) -> None:

@@ -1,0 +1,58 @@
+"""The trace commands on a living cluster: modes side by side, TLS, and what is put back after a kill."""
+
+import os
+import signal
+
+from netpod.cluster import compare
+from netpod.linux import process
+from netpod.paths import Paths
+from tests.support import wait
+from tests.support.cluster import NETPOD, Cluster
+
+URL, TLS = "http://example.com/", "https://example.com/"
+
+
+def mode(cluster: Cluster) -> str:
+    """The proxy mode that the ConfigMap says."""
+    text: str = cluster.ok("get", "cm", "kube-proxy", "-n", "kube-system", "-o", "json").json[
+        "data"
+    ]["config.conf"]
+    return next(line.split()[1] for line in text.splitlines() if line.startswith("mode:"))
+
+
+def test_modes_are_compared_and_the_clusters_own_is_back(cluster: Cluster) -> None:
+    """The same request under each mode has that mode's chains; one that this machine lacks is left out, and said."""
+    before = mode(cluster)
+    result = cluster.ok("trace", URL, "--compare", "nftables,iptables", "-o", "json")
+    found = result.json["modes"]
+    assert list(found) == ["nftables", "iptables"]
+    assert {t["verdict"] for t in found.values()} == {"DELIVERED"}
+    text = {name: str(t["steps"][5]["hops"]) for name, t in found.items()}
+    assert "KUBE-SVC-" in text["iptables"]
+    assert "KUBE-SVC-" not in text["nftables"]
+    assert mode(cluster) == before
+
+
+def test_next_command_puts_the_mode_back_after_a_kill(cluster: Cluster) -> None:
+    """kill -9 while the cluster has another mode: whatever is asked next finds its own."""
+    before = mode(cluster)
+    argv = [*NETPOD[:-1], NETPOD[-1], "--cluster", cluster.name, "trace", URL, "--repeat", "1",
+            "--compare", "nftables,iptables"]  # fmt: skip
+    kept = compare.record(Paths(cluster.name))
+    pid = process.spawn(argv, env=dict(os.environ))
+    wait.until(kept.exists, "the comparison has begun")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert kept.exists()
+    assert mode(cluster) == before
+    assert not kept.exists()
+
+
+def test_request_over_tls_is_joined_behind_the_ingress(cluster: Cluster) -> None:
+    """The proxy decrypts it, so both connections are told, and times only grow."""
+    found = cluster.ok("trace", TLS, "-o", "json").json
+    assert found["verdict"] == "DELIVERED"
+    assert [leg["name"] for leg in found["legs"]] == ["client", "upstream"]
+    assert {s["verdict"] for s in found["steps"]} == {"DELIVERED"}
+    times = [hop["start_ns"] for step in found["steps"] for hop in step["hops"]]
+    assert times == sorted(times)
