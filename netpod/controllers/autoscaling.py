@@ -21,6 +21,7 @@ from netpod.api.pod import Pod
 from netpod.controllers import pods
 
 TOLERANCE = Fraction(1, 10)
+_OF_PODS = ("Resource", "ContainerResource")
 Usage = Mapping[str, Mapping[str, Mapping[str, Fraction]]]
 """What is used: by pod name, by container name, by resource."""
 
@@ -31,6 +32,8 @@ class NoMetrics(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+        self.summary = message
+        """What is said of all metrics together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ def propose(
         NoMetrics: it cannot be computed.
     """
     type_ = str(metric.get("type", ""))
-    if type_ not in ("Resource", "ContainerResource"):
+    if type_ not in _OF_PODS:
         raise NoMetrics(
             f"FailedGet{type_}Metric",
             f"unable to get metric: no {type_.lower()} metrics API is served",
@@ -87,6 +90,43 @@ def propose(
         metric=f"{name} {'resource utilization' if _is_share(target) else 'resource'}",
         current=_shown(metric, type_, name, container, used, alive, target),
     )
+
+
+def propose_all(
+    metrics: Sequence[Mapping[str, Json]],
+    current: int,
+    there: Sequence[Pod],
+    usage: Usage | NoMetrics,
+) -> tuple[list[Proposal], list[NoMetrics]]:
+    """Compute what each metric asks for; return also why some cannot be computed."""
+    proposals: list[Proposal] = []
+    failures: list[NoMetrics] = []
+    for metric in metrics:
+        try:
+            if isinstance(usage, NoMetrics) and metric.get("type") in _OF_PODS:
+                raise usage
+            known = {} if isinstance(usage, NoMetrics) else usage
+            proposals.append(propose(metric, current, there, known))
+        except NoMetrics as error:
+            failures.append(error)
+    return proposals, failures
+
+
+def largest(proposals: Sequence[Proposal], failures: Sequence[NoMetrics], current: int) -> Proposal:
+    """Return the largest proposal; with metrics that cannot be read, only one that does not scale down counts.
+
+    Raises:
+        NoMetrics: the first failure, when there is nothing to go by.
+    """
+    best = max(proposals, key=lambda p: p.replicas, default=None)
+    if best is None or (failures and best.replicas < current):
+        first = failures[0]
+        total = len(proposals) + len(failures)
+        first.summary = (
+            f"invalid metrics ({len(failures)} invalid out of {total}), first error is: {first}"
+        )
+        raise first
+    return best
 
 
 def _is_share(target: Mapping[str, Json]) -> bool:

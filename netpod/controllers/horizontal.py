@@ -114,13 +114,7 @@ class HorizontalController:
             best, shown = await self._measure(key, found, selector, current)
         except NoMetrics as error:
             why = f"the HPA was unable to compute the replica count: {error}"
-            self._warn(found, error.reason, str(error))
-            self._warn(
-                found,
-                "FailedComputeMetricsReplicas",
-                f"invalid metrics (1 invalid out of {len(found.spec.metrics)}), "
-                f"first error is: {error}",
-            )
+            self._warn(found, "FailedComputeMetricsReplicas", error.summary)
             off = _condition("ScalingActive", "False", error.reason, why)
             return self._with(status, [able, off])
         with controller.reading(found):
@@ -147,12 +141,16 @@ class HorizontalController:
         there = [
             p for p in self._pods.by("namespace", key.namespace) if query.matches(p.metadata.labels)
         ]
-        usage = await self._usage(key.namespace, selector, found)
+        usage: Usage | NoMetrics = {}
+        try:
+            usage = await self._usage(key.namespace, selector, found)
+        except NoMetrics as error:
+            usage = error
         with controller.reading(found):
-            proposals = [
-                autoscaling.propose(metric, current, there, usage) for metric in found.spec.metrics
-            ]
-        best = max(proposals, key=lambda p: p.replicas)
+            proposals, failures = autoscaling.propose_all(found.spec.metrics, current, there, usage)
+        for failure in failures:
+            self._warn(found, failure.reason, str(failure))
+        best = autoscaling.largest(proposals, failures, current)
         return best, tuple(dict(p.current) for p in proposals)
 
     async def _usage(self, namespace: str, selector: str, found: HorizontalPodAutoscaler) -> Usage:

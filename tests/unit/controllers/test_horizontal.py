@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscalers against the real API server; a custom kind plays the metrics API."""
+"""HorizontalPodAutoscalers against the real API server; what kubelets tell is played."""
 
 import dataclasses
 from fractions import Fraction
@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from netpod.api import codec, meta
+from netpod.api import meta
 from netpod.api.apps import Deployment
 from netpod.api.autoscaling import HorizontalPodAutoscaler
 from netpod.api.meta import ObjectMeta
@@ -28,20 +28,6 @@ spec:
   metrics:
   - type: Resource
     resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}
-"""
-METRICS = """
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: pods.metrics.k8s.io}
-spec:
-  group: metrics.k8s.io
-  scope: Namespaced
-  names: {plural: pods, singular: podmetrics, kind: PodMetrics, listKind: PodMetricsList}
-  versions:
-  - name: v1beta1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 """
 
 
@@ -68,16 +54,23 @@ async def condition(client: Client, type_: str, reason: str) -> bool:
     return found is not None and found.reason == reason
 
 
-async def report(client: Client, pod: Pod, cpu: str) -> None:
-    """Say what a pod uses."""
-    body = {
-        "apiVersion": "metrics.k8s.io/v1beta1",
-        "kind": "PodMetrics",
-        "metadata": {"name": pod.metadata.name, "labels": dict(pod.metadata.labels)},
-        "containers": [{"name": "c", "usage": {"cpu": cpu}}],
-    }
-    path = "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods"
-    await client.raw("POST", path, orjson.dumps(body))
+async def report(client: Client, pods: list[Pod], nanocores: int) -> None:
+    """Tell what each pod uses, as the kubelets of their nodes would."""
+    usage = {"cpu": {"usageNanoCores": nanocores, "usageCoreNanoSeconds": 0}}
+    usage |= {"memory": {"workingSetBytes": 1 << 20}}
+    for node in {pod.spec.node_name for pod in pods}:
+        stats = [
+            {
+                "podRef": {"namespace": "shop", "name": p.metadata.name, "uid": p.metadata.uid},
+                "containers": [{"name": "c", **usage}],
+                **usage,
+            }
+            for p in pods
+            if p.spec.node_name == node
+        ]
+        body = {"node": usage, "pods": stats}
+        path = f"/apis/stats.netpod.dev/v1/nodestats/{node}"
+        await client.raw("PUT", path, orjson.dumps(body), "application/json")
 
 
 def test_without_a_metrics_api_nothing_is_scaled_and_the_condition_says_why(tmp_path: Path) -> None:
@@ -100,9 +93,6 @@ def test_load_scales_up_to_the_target_share(tmp_path: Path) -> None:
     """Two pods at 100 % of their request with a target of 50 % become four."""
 
     async def story(client: Client) -> None:
-        (definition,) = codec.load_manifests(METRICS)
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        await client.raw("POST", path, orjson.dumps(definition))
         await client.create(web(2))
 
         async def ready() -> bool:
@@ -110,8 +100,7 @@ def test_load_scales_up_to_the_target_share(tmp_path: Path) -> None:
             return len(found) == 2 and all(p.status.phase == "Running" for p in found)
 
         await plane.until(ready)
-        for pod in await plane.pods(client):
-            await report(client, pod, "100m")
+        await report(client, await plane.pods(client), 100_000_000)
         await client.create(workloads.made(SCALER))
 
         async def four() -> bool:
@@ -152,6 +141,31 @@ def test_replicas_follow_the_ratio(used: list[int | None], wanted: int) -> None:
     metric = workloads.made(SCALER).spec.metrics[0]
     found = autoscaling.propose(metric, len(used), there, usage)
     assert found.replicas == wanted
+
+
+def test_a_metric_that_cannot_be_read_stops_scaling_down_but_not_up() -> None:
+    """Beside an external metric that nobody serves, CPU may add pods and never take them away."""
+    cpu = {"name": "cpu", "target": {"averageUtilization": 50}}
+    metrics = [{"type": "External"}, {"type": "Resource", "resource": cpu}]
+    (container,) = builders.pod("p").spec.containers
+    asking = dataclasses.replace(
+        container, resources=ResourceRequirements(requests={"cpu": "100m"})
+    )
+    pod = builders.pod("p")
+    pod = dataclasses.replace(pod, spec=dataclasses.replace(pod.spec, containers=(asking,)))
+
+    def ask(used: str, current: int) -> int:
+        usage = {"p": {"c": {"cpu": Fraction(used)}}}
+        proposals, failures = autoscaling.propose_all(metrics, current, [pod], usage)
+        assert [f.reason for f in failures] == ["FailedGetExternalMetric"]
+        return autoscaling.largest(proposals, failures, current).replicas
+
+    assert ask("0.2", 1) == 4
+    with pytest.raises(autoscaling.NoMetrics) as refused:
+        ask("0.01", 2)
+    assert refused.value.summary.startswith(
+        "invalid metrics (1 invalid out of 2), first error is: "
+    )
 
 
 def test_scaling_down_waits_for_the_highest_recent_advice() -> None:
