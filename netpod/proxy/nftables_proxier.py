@@ -5,6 +5,7 @@ sending a packet through the map that named it. Source: kubernetes pkg/proxy/nft
 """
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Collection
@@ -39,9 +40,11 @@ class NftablesProxier:
 
     async def full_sync(self, model: Model, *, zone: str = "") -> bool:
         """See Proxier.full_sync."""
-        delta = await asyncio.to_thread(self._look, model, zone)
+        delta, empty = await asyncio.to_thread(self._look, model, zone)
         self._stale.clear()
-        return await self._hand_over(delta)
+        done = await self._hand_over(delta)
+        self._stale.update(dict.fromkeys(empty, time.monotonic()))
+        return done
 
     async def sync(
         self, model: Model, changed: Collection[ServicePortName], *, zone: str = ""
@@ -79,9 +82,14 @@ class NftablesProxier:
         """See Proxier.remove."""
         await asyncio.to_thread(remove, self._config.netns)
 
-    def _look(self, model: Model, zone: str) -> Delta:
+    def _look(self, model: Model, zone: str) -> tuple[Delta, frozenset[str]]:
+        """What to hand over, and the chains that only wait for their deletion."""
         self._compiled.rebuild(model, zone=zone)
-        return self._compiled.against(observe(self._config.netns))
+        observed = observe(self._config.netns)
+        delta = self._compiled.against(observed)
+        chains = observed.chains if observed else {}
+        empty = frozenset(chain for chain in delta.stale if not chains.get(chain))
+        return dataclasses.replace(delta, stale=delta.stale - empty), empty
 
     def _difference(self, model: Model, changed: Collection[ServicePortName], zone: str) -> Delta:
         self._compiled.update(changed, model, zone=zone)

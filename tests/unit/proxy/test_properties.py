@@ -19,17 +19,20 @@ NAMES = ("a", "b", "c")
 IPS = ("10.244.1.5", "10.244.1.6", "10.244.2.7")
 
 services = st.builds(
-    lambda name, local, sticky, node_port, external, ranges: builders.service(
+    lambda name, local, sticky, node_port, external, ranges, inside, udp: builders.service(
         name,
         cluster_ip=f"10.96.0.{ord(name)}",
         type="LoadBalancer" if node_port else "ClusterIP",
-        ports=(builders.port(80, "http", node_port=node_port),),
+        ports=(builders.port(80, "http", "UDP" if udp else "TCP", node_port=node_port),),
         vips=("203.0.113.10",) if node_port else (),
         external_ips=external,
         external_traffic_policy="Local" if local else "Cluster",
         session_affinity="ClientIP" if sticky else "None",
         load_balancer_source_ranges=ranges,
+        internal_traffic_policy="Local" if inside else "Cluster",
     ),
+    inside=st.booleans(),
+    udp=st.booleans(),
     name=st.sampled_from(NAMES),
     local=st.booleans(),
     sticky=st.booleans(),
@@ -39,11 +42,21 @@ services = st.builds(
     ranges=st.sampled_from(((), ("192.0.2.0/24",), ("172.18.0.0/16", "10.0.0.0/8"))),
 )
 slices = st.builds(
-    lambda name, ips, elsewhere, ready: builders.endpoint_slice(
-        [builders.entry(ip, "worker2" if elsewhere else "worker", ready=ready) for ip in ips],
+    lambda name, ips, elsewhere, ready, leaving: builders.endpoint_slice(
+        [
+            builders.entry(
+                ip,
+                "worker2" if elsewhere else "worker",
+                ready=ready and not leaving,
+                serving=ready,
+                terminating=leaving,
+            )
+            for ip in ips
+        ],
         name,
-        ports=(("http", 8080, "TCP"),),
+        ports=(("http", 8080, "TCP"), ("http", 8080, "UDP")),
     ),
+    leaving=st.booleans(),
     name=st.sampled_from(NAMES),
     ips=st.lists(st.sampled_from(IPS), unique=True),
     elsewhere=st.booleans(),
