@@ -3,6 +3,7 @@
 Source: k8s.io/api core/v1/types.go.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -180,6 +181,20 @@ class CustomResource(Object):
 
     OPEN: ClassVar[bool] = True
     status: Json = None
+
+
+def custom_class(api_version: str, kind: str) -> type[Object]:
+    """Make a class of its own for the objects of a custom kind, so that clients can tell kinds by class."""
+    fields = [("api_version", str, always(api_version)), ("kind", str, always(kind))]
+    return dataclasses.make_dataclass(
+        kind,
+        fields,
+        bases=(CustomResource,),
+        namespace={"__module__": __name__, "__doc__": f"An object of the custom kind {kind}."},
+        frozen=True,
+        slots=True,
+        kw_only=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

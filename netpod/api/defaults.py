@@ -123,6 +123,7 @@ _DEFAULTS: Mapping[str, Callable[[Any], Object] | str] = {
     "HorizontalPodAutoscaler": "autoscaler",
     "IngressClass": _ingress_class,
     "Job": "job",
+    "LimitRange": "limit_range",
     "Namespace": _namespace,
     "NetworkPolicy": "network_policy",
     "Node": _node,

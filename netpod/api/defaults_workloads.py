@@ -9,7 +9,7 @@ from netpod.api.batch import CronJob, Job
 from netpod.api.defaults_pod import fill
 from netpod.api.networkpolicy import NetworkPolicy, NetworkPolicyPort
 from netpod.api.pod import PodTemplateSpec
-from netpod.api.policy import PriorityClass
+from netpod.api.policy import LimitRange, PriorityClass
 from netpod.api.rbac import GROUP, ClusterRoleBinding, RoleBinding, Subject
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from netpod.api.structs import replace
@@ -186,3 +186,16 @@ def cluster_role_binding(obj: ClusterRoleBinding) -> ClusterRoleBinding:
 def priority_class(obj: PriorityClass) -> PriorityClass:
     """Pods of the class may push others out."""
     return fill(obj, preemption_policy="PreemptLowerPriority")
+
+
+def limit_range(obj: LimitRange) -> LimitRange:
+    """Of containers: the default limit is the maximum, the default request the default limit or the minimum."""
+    items = tuple(
+        replace(
+            item, default=default, default_request={**item.min, **default, **item.default_request}
+        )
+        if item.type == "Container" and (default := {**item.max, **item.default}) is not None
+        else item
+        for item in obj.spec.limits
+    )
+    return replace(obj, spec=replace(obj.spec, limits=items))

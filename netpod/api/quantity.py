@@ -81,6 +81,14 @@ def canonical(quantity: str | int | float) -> str:
     return format(number, style)
 
 
+def is_binary(quantity: str | int | float) -> bool:
+    """Whether a quantity is written with a power of 1024; False for what is no quantity."""
+    try:
+        return _parse(str(quantity))[1] is Format.BINARY_SI
+    except ValueError:
+        return False
+
+
 def format(number: Fraction | int, style: Format = Format.DECIMAL_SI) -> str:
     """Write a number with the largest suffix that needs no fraction.
 

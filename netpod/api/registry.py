@@ -218,6 +218,19 @@ def of(cls: type[Object]) -> Resource:
     return resource
 
 
+@functools.cache
+def custom(group: str, version: str, kind: str, plural: str, namespaced: bool) -> Resource:
+    """The resource of a kind that a CustomResourceDefinition made, for clients; its objects' class is its own."""
+    from netpod.api.core import custom_class
+
+    cls = custom_class(f"{group}/{version}", kind)
+    resource = Resource(
+        group=group, version=version, kind=kind, plural=plural, at=cls, namespaced=namespaced
+    )
+    _by_class[cls] = resource
+    return resource
+
+
 def by_kind(api_version: str, kind: str) -> Resource:
     """Return the resource of an apiVersion and kind.
 

@@ -17,7 +17,15 @@ from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, PodSpec, Toleration
 from netpod.api.pod_status import PodStatus
 from netpod.api.service import Service
-from netpod.apiserver import claimadmission, objects, priorities, status, storage
+from netpod.apiserver import (
+    automount,
+    claimadmission,
+    limitranger,
+    objects,
+    priorities,
+    status,
+    storage,
+)
 from netpod.apiserver.storage import Storage
 from netpod.errors import ApiError, FieldError, NotFound
 
@@ -35,18 +43,6 @@ _INGRESS_CLASSES = registry.of(IngressClass)
 
 TOLERATION_SECONDS = 300
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-
-
-async def default_service_account(_: Storage, obj: Object) -> Object:
-    """A pod without a ServiceAccount runs as `default` (plug-in ServiceAccount)."""
-    pod = cast(Pod, obj)
-    return structs.replace(pod, spec=_with_service_account(pod.spec))
-
-
-@memo.by_identity
-def _with_service_account(spec: PodSpec) -> PodSpec:
-    name = spec.service_account_name or spec.service_account or "default"
-    return structs.replace(spec, service_account_name=name, service_account=name)
 
 
 async def default_tolerations(storage: Storage, obj: Object) -> Object:
@@ -181,7 +177,13 @@ async def define(store: Storage, obj: Object) -> Object:
 
 ON_CREATE: dict[str, tuple[Mutator, ...]] = {
     "Namespace": (active_namespace,),
-    "Pod": (default_service_account, default_tolerations, priorities.of_class, pending),
+    "Pod": (
+        limitranger.default,
+        automount.account,
+        default_tolerations,
+        priorities.of_class,
+        pending,
+    ),
     "PersistentVolumeClaim": (claimadmission.default_class, claimadmission.protect),
     "Ingress": (default_ingress_class,),
     "Secret": (fold_string_data,),
@@ -200,7 +202,7 @@ async def admit_create(store: Storage, resource: registry.Resource, obj: Object)
 
     Raises:
         NotFound: its namespace does not exist.
-        Forbidden: its namespace is being deleted.
+        Forbidden: its namespace is being deleted, or a policy of the namespace forbids it.
         Invalid: fields are wrong; all of them are named.
     """
     if resource.namespaced:
@@ -213,6 +215,7 @@ async def admit_create(store: Storage, resource: registry.Resource, obj: Object)
     for mutate in ON_CREATE.get(resource.kind, ()):
         obj = await mutate(store, obj)
     _raise(resource, obj, validation.validate_create(obj))
+    await limitranger.check(store, resource, obj)
     return obj
 
 
@@ -231,6 +234,8 @@ async def admit_update(
     new = defaults.apply_defaults(new)
     if isinstance(new, Service) and isinstance(old, Service):
         new = defaults_service.drop_type_dependent(new, old)
+    if isinstance(new, Pod) and isinstance(old, Pod):
+        new = priorities.kept(new, old)
     for mutate in ON_UPDATE.get(resource.kind, ()):
         new = await mutate(store, new)
     _raise(resource, new, validation.validate_update(new, old))

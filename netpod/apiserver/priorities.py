@@ -44,6 +44,15 @@ async def of_class(store: Storage, obj: Object) -> Object:
     return structs.replace(pod, spec=_filled(name, value, policy)(spec))
 
 
+def kept(new: Pod, old: Pod) -> Pod:
+    """A pod whose writer left priority or preemption policy out keeps those it has."""
+    wanted, found = new.spec, old.spec
+    priority = found.priority if wanted.priority is None else wanted.priority
+    policy = wanted.preemption_policy or found.preemption_policy
+    spec = structs.replace(wanted, priority=priority, preemption_policy=policy)
+    return structs.replace(new, spec=spec)
+
+
 async def _class(store: Storage, pod: Pod) -> tuple[str, int, str]:
     """Return name, priority and preemption policy of the pod's class."""
     wanted = pod.spec.priority_class_name

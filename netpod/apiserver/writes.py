@@ -17,6 +17,7 @@ from netpod.api.meta import Object
 from netpod.api.service import Service
 from netpod.apiserver import admission, objects, status, storage
 from netpod.apiserver.allocators import Allocators
+from netpod.apiserver.quotas import Quotas
 from netpod.apiserver.storage import Storage
 from netpod.store.store import KeyValue
 
@@ -63,6 +64,7 @@ class Writer:
         self._chance = chance or random.SystemRandom()
         # Two writes of one Service must not judge each other's claims, so they take turns.
         self._services = asyncio.Lock()
+        self._quotas = Quotas(store, now)
 
     async def create(
         self, resource: registry.Resource, obj: Object, *, dry_run: bool = False
@@ -106,6 +108,10 @@ class Writer:
 
     async def _create(self, resource: registry.Resource, obj: Object, dry_run: bool) -> KeyValue:
         obj = await admission.admit_create(self.storage, resource, obj)
+        async with self._quotas.charge(resource, obj):
+            return await self._put(resource, obj, dry_run)
+
+    async def _put(self, resource: registry.Resource, obj: Object, dry_run: bool) -> KeyValue:
         if not isinstance(obj, Service):
             return await self.storage.create(resource, obj, dry_run=dry_run)
         service, claim = self.allocators.claim(None, obj)
@@ -134,7 +140,7 @@ class Writer:
 
         Raises:
             Conflict: `new` names another uid or resourceVersion, or `kv` is no longer stored.
-            NotFound, Invalid.
+            NotFound, Invalid, Forbidden.
         """
         old = objects.unpack(resource, kv)
         _check_identity(resource, new, old)
@@ -146,7 +152,8 @@ class Writer:
         async with self._services:
             service, claim = self.allocators.claim(cast(Service, old), new)
             try:
-                kv = await self._store(resource, kv, service, old, dry_run)
+                async with self._quotas.charge(resource, service, old):
+                    kv = await self._store(resource, kv, service, old, dry_run)
             except BaseException:
                 claim.undo()
                 raise

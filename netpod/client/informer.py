@@ -86,6 +86,11 @@ class Informer(Generic[T]):
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, _RETRY_SECONDS[1])
 
+    def empty(self) -> None:
+        """Forget all objects, as if each had been deleted: nobody follows the kind any more."""
+        for key in list(self._objects):
+            self._set(key, None)
+
     async def _relist(self) -> str:
         listing = await self._client.list(
             self._cls,
@@ -135,6 +140,7 @@ class Informers:
         self._client = client
         self._informers: dict[tuple[type[Object], str, str, str], Informer[Any]] = {}
         self._waiting: asyncio.Queue[Informer[Any]] = asyncio.Queue()
+        self._tasks: dict[Informer[Any], asyncio.Task[None]] = {}
 
     def of(
         self,
@@ -159,6 +165,15 @@ class Informers:
             self._waiting.put_nowait(informer)
         return informer
 
+    def forget(self, cls: type[Object]) -> None:
+        """Follow a kind no more: it is not served any longer. Handlers are told that its objects are gone."""
+        for key in [key for key in self._informers if key[0] is cls]:
+            informer = self._informers.pop(key)
+            task = self._tasks.pop(informer, None)
+            if task is not None:
+                task.cancel()
+            informer.empty()
+
     async def wait_synced(self) -> None:
         """Wait until every informer asked for so far has its first list."""
         for informer in list(self._informers.values()):
@@ -169,5 +184,7 @@ class Informers:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 informer = await self._waiting.get()
+                if informer not in self._informers.values():
+                    continue  # forgotten before it began
                 name = f"informer {registry.of(informer._cls).plural}"
-                tasks.create_task(informer.run(), name=name)
+                self._tasks[informer] = tasks.create_task(informer.run(), name=name)

@@ -53,6 +53,11 @@ class Context:
             self._views[cls] = View(self.informers.of(cls))
         return self._views[cls]
 
+    def forget(self, cls: type[Object]) -> None:
+        """Follow a kind no more; whoever subscribed is told that its objects are gone."""
+        self.informers.forget(cls)
+        self._views.pop(cls, None)
+
     def named(self, component: str) -> "Context":
         """Return this context with events said as `component`; everything else is shared."""
         recorder = self._recorders.get(component)

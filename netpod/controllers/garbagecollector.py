@@ -1,7 +1,7 @@
 """Garbage collector: what has lost all its owners goes; what waits for its dependents, or leaves them, is helped.
 
-Keeps a graph of who owns whom over all kinds, and looks again, live, before it deletes anything: an owner counts as
-gone only when the API server itself says that no object of that uid is there.
+Keeps a graph of who owns whom over all kinds, custom ones too, and looks again, live, before it deletes anything:
+an owner counts as gone only when the API server itself says that no object of that uid is there.
 
 Source: kubernetes pkg/controller/garbagecollector/garbagecollector.go, graph_builder.go.
 """
@@ -14,6 +14,7 @@ from netpod.api import codec, meta, registry
 from netpod.api.meta import Object, OwnerReference
 from netpod.controllers import controller, ownership
 from netpod.controllers.controller import Context, Controller
+from netpod.controllers.customkinds import CustomKinds
 from netpod.controllers.ownership import Action, OwnerState
 from netpod.controllers.view import View
 from netpod.errors import Conflict, NotFound
@@ -44,19 +45,36 @@ class GarbageCollector:
         self._views: list[View[Any]] = [
             context.view(r.cls) for r in registry.RESOURCES if r.kind not in _NO_DEPENDENTS
         ]
+        self._customs = CustomKinds(context, self._kind_added, self._kind_removed)
         self._absent: dict[Uid, None] = {}
         self._loop: Controller[Uid] = Controller(
             "garbagecollector", self.reconcile, after=self._views, workers=20
         )
         for view in self._views:
-            view.index("uid", by_uid)
-            view.index("owners", by_owners)
+            _index(view)
         for view in self._views:
             view.subscribe(self._changed)
+        self._customs.start()
 
     async def run(self) -> None:
         """Work until cancelled."""
         await self._loop.run()
+
+    def _kind_added(self, resource: registry.Resource) -> None:
+        """Follow a custom kind, and judge again whom objects of it own."""
+        view = self._context.view(resource.cls)
+        _index(view)
+        self._views.append(view)
+        view.subscribe(self._changed)
+        for each in self._views:
+            for obj in each.values():
+                if any(r.kind == resource.kind for r in obj.metadata.owner_references):
+                    self._loop.enqueue(obj.metadata.uid)
+
+    def _kind_removed(self, resource: registry.Resource) -> None:
+        view = self._context.view(resource.cls)
+        self._context.forget(resource.cls)
+        self._views.remove(view)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
@@ -131,11 +149,13 @@ class GarbageCollector:
             return OwnerState.WAITING if blocked else OwnerState.SOLID
         if reference.uid in self._absent:
             return OwnerState.ABSENT
-        try:
-            resource = registry.by_kind(reference.api_version, reference.kind)
-        except NotFound:
-            # A kind nobody here can look up: leave its dependents alone.
-            return OwnerState.SOLID
+        resource = self._customs.find(reference.api_version, reference.kind)
+        if resource is None:
+            try:
+                resource = registry.by_kind(reference.api_version, reference.kind)
+            except NotFound:
+                # A kind nobody here can look up: leave its dependents alone.
+                return OwnerState.SOLID
         namespace = obj.metadata.namespace if resource.namespaced else ""
         try:
             live = await self._context.client.get(resource.cls, reference.name, namespace)
@@ -207,6 +227,11 @@ class GarbageCollector:
         self._absent[uid] = None
         if len(self._absent) > _REMEMBERED:
             del self._absent[next(iter(self._absent))]
+
+
+def _index(view: View[Any]) -> None:
+    view.index("uid", by_uid)
+    view.index("owners", by_owners)
 
 
 def by_uid(obj: Object) -> list[Uid]:

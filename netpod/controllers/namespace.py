@@ -11,9 +11,11 @@ import json
 import logging
 
 from netpod.api import meta, registry
+from netpod.api.apiextensions import CustomResourceDefinition
 from netpod.api.core import Namespace
 from netpod.api.meta import Key, Object
 from netpod.api.pod import Pod
+from netpod.controllers import customkinds
 from netpod.controllers.controller import Context, Controller
 from netpod.errors import NotFound
 
@@ -61,13 +63,19 @@ class NamespaceController:
             return
         left = await self._delete_all(Pod, key.name)
         if left == 0:
-            kinds = [r.cls for r in registry.RESOURCES if r.namespaced and r.cls is not Pod]
-            for cls in kinds:
+            for cls in await self._kinds():
                 left += await self._delete_all(cls, key.name)
         if left:
             self._loop.enqueue_after(key, RETRY)
             return
         await self._finalize(namespace)
+
+    async def _kinds(self) -> list[type[Object]]:
+        """Classes of everything namespaced but pods, custom kinds as they are now included."""
+        definitions = await self._context.client.list(CustomResourceDefinition)
+        customs = [customkinds.resource_of(definition) for definition in definitions.items]
+        found = (*registry.RESOURCES, *(r for r in customs if r is not None))
+        return [r.cls for r in found if r.namespaced and r.cls is not Pod]
 
     async def _delete_all(self, cls: type[Object], namespace: str) -> int:
         """Delete every object of a kind; return how many are still there afterwards."""

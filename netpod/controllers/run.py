@@ -31,6 +31,7 @@ from netpod.controllers.nodelifecycle import NodeLifecycleController
 from netpod.controllers.persistentvolume import PersistentVolumeController
 from netpod.controllers.podgc import PodGarbageCollector
 from netpod.controllers.replicaset import ReplicaSetController
+from netpod.controllers.resourcequota import ResourceQuotaController
 from netpod.controllers.rootca import RootCaPublisher
 from netpod.controllers.serviceaccount import ServiceAccountController
 from netpod.controllers.statefulset import StatefulSetController
@@ -106,6 +107,7 @@ def loops(
         EndpointsController(context),
         EndpointSliceMirroringController(context),
         RootCaPublisher(context, config.root_ca),
+        ResourceQuotaController(context),
         GarbageCollector(context),
         NamespaceController(context),
         PodGarbageCollector(context, config.pod_gc_quarantine),

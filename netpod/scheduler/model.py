@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from netpod.api import meta, quantity, selectors
+from netpod.api import meta, podamounts, quantity, selectors
 from netpod.api.meta import IntOrString, Key
 from netpod.api.node import Node, Taint
 from netpod.api.pod import Pod, PodSpec, TopologySpreadConstraint
@@ -46,23 +46,7 @@ def requests_of(spec: PodSpec) -> dict[str, int]:
     The sum of its containers and sidecars, or the most any init container needs beside the sidecars before it,
     whichever is more, and the overhead of its runtime class.
     """
-    total: Counter[str] = Counter()
-    for container in spec.containers:
-        total.update(amounts(container.resources.requests))
-    sidecars: Counter[str] = Counter()
-    most: dict[str, int] = {}
-    for container in spec.init_containers:
-        own = Counter(amounts(container.resources.requests))
-        if container.restart_policy == "Always":
-            sidecars.update(own)
-            own = Counter(sidecars)
-        else:
-            own.update(sidecars)
-        for name, value in own.items():
-            most[name] = max(most.get(name, 0), value)
-    total.update(sidecars)
-    for name, value in most.items():
-        total[name] = max(total[name], value)
+    total = Counter(podamounts.total(spec, lambda c: amounts(c.resources.requests)))
     total.update(amounts(spec.overhead))
     return {name: value for name, value in total.items() if value > 0}
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from netpod.api import codec, meta
+from netpod.api.core import ConfigMap
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
@@ -31,6 +32,10 @@ NODE = "n1"
 PATHS = Paths(CLUSTER)
 NETNS = PATHS.netns_node(NODE)
 SECONDS = 8.0
+ROOT_CA = ConfigMap(
+    metadata=meta.ObjectMeta(name="kube-root-ca.crt", namespace="default"), data={"ca.crt": ""}
+)
+"""What a controller makes in every namespace of a cluster, and every pod's token volume holds."""
 
 
 def _fork(body: Callable[[], None], network: str = "") -> int:
@@ -116,6 +121,7 @@ class Lab:
                 self.start_shim()
                 self.start_kubelet()
                 await self.until(self._give_cidr)
+                await self.client.create(ROOT_CA)
                 yield self
                 self.kill("kubelet")
                 task.cancel()

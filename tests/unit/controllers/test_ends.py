@@ -1,10 +1,17 @@
 """How things end: namespaces, and what the garbage collector does, against the real API server."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import orjson
+import pytest
+
+from netpod.api import codec
 from netpod.api.core import ConfigMap, Namespace, ServiceAccount
 from netpod.api.meta import ObjectMeta, OwnerReference
+from netpod.api.policy import ResourceQuota, ResourceQuotaSpec
 from netpod.client.rest import Client
 from tests.unit.controllers import plane
 
@@ -137,5 +144,158 @@ def test_owner_of_the_same_name_but_another_uid_does_not_count(tmp_path: Path) -
             await make(client, "owner")
             async with plane.running(plane.all_controllers(client)):
                 await plane.until(lambda: plane.is_gone(client, ConfigMap, "child"), "gone")
+
+    asyncio.run(story())
+
+
+DEFINITION: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.example.com"},
+    "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"kind": "Widget", "plural": "widgets"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
+    },
+}
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+WIDGETS = "/apis/example.com/v1/namespaces/shop/widgets"
+
+
+async def make_widget(client: Client, name: str, owners: Any = ()) -> Any:
+    """Create an object of the custom kind."""
+    body = {
+        "apiVersion": "example.com/v1",
+        "kind": "Widget",
+        "metadata": {"name": name, "ownerReferences": list(owners)},
+    }
+    return orjson.loads(await client.raw("POST", WIDGETS, orjson.dumps(body), "application/json"))
+
+
+def owned_by(widget: Any) -> dict[str, Any]:
+    """A reference to an object of the custom kind."""
+    metadata = widget["metadata"]
+    return {
+        "apiVersion": "example.com/v1",
+        "kind": "Widget",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "blockOwnerDeletion": True,
+    }
+
+
+async def widgets(client: Client) -> list[str]:
+    """Names of the objects of the custom kind."""
+    found = orjson.loads(await client.raw("GET", WIDGETS))
+    return [item["metadata"]["name"] for item in found["items"]]
+
+
+async def make_owned(client: Client, widget: Any, name: str) -> None:
+    """A ConfigMap that an object of the custom kind owns."""
+    reference = codec.decode(OwnerReference, owned_by(widget))
+    about = ObjectMeta(name=name, namespace="shop", owner_references=(reference,))
+    await client.create(ConfigMap(metadata=about))
+
+
+@pytest.mark.parametrize("policy", ["Background", "Foreground"])
+def test_what_a_custom_object_owns_goes_with_it(tmp_path: Path, policy: str) -> None:
+    """Owners and dependents of a kind that was defined after the collector started."""
+
+    async def story() -> None:
+        async with plane.api(tmp_path) as client, plane.running(plane.all_controllers(client)):
+            await plane.make_namespace(client)
+            await client.raw("POST", DEFINITIONS, orjson.dumps(DEFINITION), "application/json")
+            top = await make_widget(client, "top")
+            await make_widget(client, "below", [owned_by(top)])
+            other = await make_widget(client, "other")
+            await make_owned(client, top, "mine")
+            await make_owned(client, other, "yours")
+            options = orjson.dumps({"kind": "DeleteOptions", "propagationPolicy": policy})
+            await client.raw("DELETE", f"{WIDGETS}/top", options, "application/json")
+
+            async def done() -> bool:
+                gone = await plane.is_gone(client, ConfigMap, "mine")
+                return gone and await widgets(client) == ["other"]
+
+            await plane.until(done, "what top owned is gone")
+            assert not await plane.is_gone(client, ConfigMap, "yours")
+            # With the kind all its objects go, and what those owned.
+            await client.raw("DELETE", f"{DEFINITIONS}/widgets.example.com")
+            await plane.until(lambda: plane.is_gone(client, ConfigMap, "yours"), "yours is gone")
+            # The kind may come back.
+            await client.raw("POST", DEFINITIONS, orjson.dumps(DEFINITION), "application/json")
+            again = await make_widget(client, "again")
+            await make_owned(client, again, "his")
+            await client.raw("DELETE", f"{WIDGETS}/again")
+            await plane.until(lambda: plane.is_gone(client, ConfigMap, "his"), "his is gone")
+
+    asyncio.run(story())
+
+
+def test_namespace_goes_with_custom_objects(tmp_path: Path) -> None:
+    """A custom object's finalizer holds its namespace; without it everything goes."""
+
+    async def story() -> None:
+        async with plane.api(tmp_path) as client, plane.running(plane.all_controllers(client)):
+            await plane.make_namespace(client)
+            await client.raw("POST", DEFINITIONS, orjson.dumps(DEFINITION), "application/json")
+            await make_widget(client, "free")
+            await make_widget(client, "held")
+            held = f"{WIDGETS}/held"
+            patch = b'{"metadata":{"finalizers":["example.com/wait"]}}'
+            await client.raw("PATCH", held, patch, "application/merge-patch+json")
+            await client.delete(Namespace, "shop")
+
+            async def only_held() -> bool:
+                return await widgets(client) == ["held"]
+
+            await plane.until(only_held, "only what is held is left")
+            assert (await client.get(Namespace, "shop")).status.phase == "Terminating"
+            patch = b'{"metadata":{"finalizers":null}}'
+            await client.raw("PATCH", held, patch, "application/merge-patch+json")
+            await plane.until(
+                lambda: plane.is_gone(client, Namespace, "shop", ""), "the namespace is gone"
+            )
+
+    asyncio.run(story())
+
+
+def test_quota_status_follows_what_is_used(tmp_path: Path) -> None:
+    """What people read of a quota is what is there."""
+
+    async def story() -> None:
+        async with plane.api(tmp_path) as client, plane.running(plane.all_controllers(client)):
+            await plane.make_namespace(client)
+            about = ObjectMeta(name="q", namespace="shop")
+            hard = {"count/services": "5", "configmaps": "9"}
+            await client.create(ResourceQuota(metadata=about, spec=ResourceQuotaSpec(hard=hard)))
+
+            def uses(number: str) -> Callable[[], Awaitable[bool]]:
+                async def fact() -> bool:
+                    status = (await client.get(ResourceQuota, "q", "shop")).status
+                    used = {"count/services": "0", "configmaps": number}
+                    return status.hard == hard and status.used == used
+
+                return fact
+
+            await plane.until(uses("0"), "nothing is used")
+            await make(client, "a")
+            await make(client, "b")
+            await plane.until(uses("2"), "two are used")
+            await client.delete(ConfigMap, "a", "shop")
+            await plane.until(uses("1"), "one is used")
 
     asyncio.run(story())
