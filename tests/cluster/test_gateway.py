@@ -36,6 +36,12 @@ def test_a_gateway_comes_serves_and_goes(cluster: Cluster) -> None:
         assert address in trace["steps"][0]["sentence"]
     finally:
         cluster.ok("delete", "-f", str(EXAMPLE))
+    pods = "/api/v1/namespaces/default/pods"
+    until(
+        lambda: not cluster.get(pods, labelSelector="app in (shop, shop-next)")["items"],
+        "the pods are gone",
+        30,
+    )
     path = "/api/v1/namespaces/kube-system/services/gateway-default-shop"
     until(lambda: cluster.try_get(path) is None, "the Service is gone")
 
@@ -99,3 +105,5 @@ def test_a_gateway_ends_tls_with_its_own_certificate(cluster: Cluster, tmp_path:
         assert other.code == 35, other
     finally:
         cluster.ok("delete", "-f", str(manifest))
+    path = "/api/v1/namespaces/kube-system/services/gateway-default-tls"
+    until(lambda: cluster.try_get(path) is None, "the Service is gone")

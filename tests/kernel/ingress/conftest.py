@@ -91,6 +91,17 @@ async def serving(name: str, ip: str = "127.0.0.1", delay: float = 0.0) -> Async
         await asyncio.sleep(0)
 
 
+def _listens(pid: int) -> bool:
+    """Whether a process holds a socket that listens on TCP."""
+    try:
+        lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+        held = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:
+        return False
+    listening = {f"socket:[{line.split()[9]}]" for line in lines if line.split()[3] == "0A"}
+    return bool(held & listening)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
     """A running HAProxy and its access log."""
@@ -104,7 +115,16 @@ class Proxy:
 
     async def serve(self, *objects: Iterable[Any]) -> None:
         """Serve Ingresses, IngressClasses, Services, EndpointSlices and Secrets."""
-        await self.haproxy.apply(compiler.compile(merge.merge(*objects)))
+        await self.apply(compiler.compile(merge.merge(*objects)))
+
+    async def apply(self, config: compiler.Config) -> None:
+        """Serve a configuration, and wait until the process before a reload takes no more connections."""
+        before = self.haproxy.pid
+        await self.haproxy.apply(config)
+        if before not in (0, self.haproxy.pid):
+            async with asyncio.timeout(10):
+                while _listens(before):
+                    await asyncio.sleep(0.005)
 
     async def logged(self, count: int) -> list[Any]:
         """Wait until the access log has `count` lines and return them."""

@@ -34,7 +34,7 @@ class Gateway:
         slices = [make_slice(name, "127.0.0.1", port=self._port) for name in names]
         self.plan = planned(gateway, *texts, services=services, slices=slices)
         config = compiler.compile(Routing(), self.plan.frontends, self.plan.backends)
-        await self._running.haproxy.apply(config)
+        await self._running.apply(config)
 
     async def get(self, host: str, path: str, port: int = 80, **headers: str) -> Answer:
         """Send one request."""
