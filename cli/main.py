@@ -34,6 +34,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("exec", "Run a program inside a pod's namespaces."),
     "port-forward": ("port_forward", "Lead ports of this machine to a pod."),
     "curl": ("curl", "Run curl from the outside, a node or a pod."),
+    "dig": ("dig", "Ask DNS as a pod would, and show every query."),
+    "ping": ("ping", "Run ping from the outside, a node or a pod."),
+    "shell": ("shell", "Open a shell in the outside, the edge, a node or a pod."),
     "trace": ("trace", "Send a request and show every hop it takes."),
     "proxy-mode": ("proxymode", "Change how Services become rules, while everything runs."),
     "explain": ("explain", "Predict where a request would go, without sending it."),
@@ -53,7 +56,10 @@ _SECTIONS = (
     ),
     (
         "Data path",
-        ("trace", "explain", "capture", "conntrack", "rules", "policy", "proxy-mode", "curl"),
+        (
+            *("trace", "explain", "capture", "conntrack", "rules", "policy", "proxy-mode"),
+            *("curl", "dig", "ping", "shell"),
+        ),
     ),
 )
 

@@ -1,11 +1,14 @@
 """Where a person wants to stand: `outside`, `edge`, `node/NAME`, `pod/NAME`."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netpod.client.blocking import BlockingClient
 from netpod.errors import NotFound, UsageError
 from netpod.paths import Paths
+
+if TYPE_CHECKING:
+    from netpod.cluster.config import ClusterConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,33 @@ def find(paths: Paths, api: BlockingClient, word: str, namespace: str) -> Place:
             netns=paths.netns_pod(node, namespace, name), node=node, namespace=namespace, pod=name
         )
     raise UsageError(f"cannot read place {word!r}: write outside, edge, node/NAME or pod/NAME")
+
+
+def address(config: "ClusterConfig", api: BlockingClient, word: str, namespace: str) -> str:
+    """Return the address of what a word means: `outside`, `edge`, node/NAME, pod/NAME or svc/NAME; "" for any other.
+
+    Raises:
+        NotFound: it names nothing, or what it names has no address.
+    """
+    kind, _, name = word.partition("/")
+    if word in ("outside", "edge"):
+        found = config.client_addresses if word == "outside" else config.edge_underlays
+        return str(found[0].ip)
+    if kind in ("node", "no", "nodes") and name:
+        node = api.request("GET", f"/api/v1/nodes/{name}")
+        addresses = node.get("status", {}).get("addresses", ())
+        said = [a["address"] for a in addresses if a["type"] == "InternalIP"]
+    elif kind in ("pod", "po", "pods") and name:
+        pod = api.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
+        said = [pod.get("status", {}).get("podIP", "")]
+    elif kind in ("svc", "service", "services") and name:
+        service = api.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")
+        said = [service["spec"].get("clusterIP", "")]
+    else:
+        return ""
+    if not said or said[0] in ("", "None"):
+        raise NotFound(f"cannot find the address of {word}: it has none")
+    return str(said[0])
 
 
 def routed(api: BlockingClient) -> dict[str, str]:
