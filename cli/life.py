@@ -90,6 +90,11 @@ def _cluster() -> str:
     default=None,
     help="Let cluster DNS ask this machine's name servers for other names.  [default: no]",
 )
+@click.option(
+    "--audit-log/--no-audit-log",
+    default=None,
+    help="Write a line about each API request into the logs' folder, audit.log.  [default: no]",
+)
 @click.option("--no-publish", is_flag=True, help="Open no port of 127.0.0.1 but the API server's.")
 @click.option(
     "--fast-failure/--no-fast-failure",

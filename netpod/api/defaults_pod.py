@@ -24,6 +24,7 @@ from netpod.api.pod import (
 from netpod.api.structs import replace
 
 S = TypeVar("S", bound=Struct)
+C = TypeVar("C", bound=Container)
 
 _FILE_MODE = 0o644
 _VOLUME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -86,6 +87,9 @@ def spec_defaults(spec: PodSpec) -> PodSpec:
         volumes=tuple(_volume(volume) for volume in spec.volumes),
         containers=tuple(_container(c, spec.host_network) for c in spec.containers),
         init_containers=tuple(_container(c, spec.host_network) for c in spec.init_containers),
+        ephemeral_containers=tuple(
+            _container(c, spec.host_network) for c in spec.ephemeral_containers
+        ),
     )
 
 
@@ -101,7 +105,7 @@ def _volume(volume: Volume) -> Volume:
     return volume if sources == volume.unknown else replace(volume, unknown=sources)
 
 
-def _container(container: Container, host_network: bool) -> Container:
+def _container(container: C, host_network: bool) -> C:
     container = fill(
         container,
         termination_message_path="/dev/termination-log",

@@ -157,6 +157,13 @@ class Container(Struct):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EphemeralContainer(Container):
+    """A container added to a running pod; it may see the processes of `target_container_name`."""
+
+    target_container_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Toleration(Struct):
     """Lets a pod onto, or stay on, a tainted node; operator Equal (default) or Exists."""
 
@@ -235,7 +242,7 @@ class PodSpec(Struct):
     volumes: tuple[Volume, ...] = ()
     init_containers: tuple[Container, ...] = ()
     containers: tuple[Container, ...] = always(())
-    ephemeral_containers: tuple[Json, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     restart_policy: str = ""
     termination_grace_period_seconds: int | None = None
     active_deadline_seconds: int | None = None

@@ -5,7 +5,7 @@ Source: k8s.io/api core/v1/types.go PodStatus, ContainerStatus.
 
 from dataclasses import dataclass, field
 
-from netpod.api.meta import Condition, Json, Struct, always
+from netpod.api.meta import Condition, Struct, always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,5 +91,5 @@ class PodStatus(Struct):
     start_time: str = ""
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
-    ephemeral_container_statuses: tuple[Json, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
     qos_class: str = ""

@@ -101,7 +101,7 @@ def _load(at: str) -> type[Object]:
 RESOURCES: tuple[Resource, ...] = (
     Resource(kind="Namespace", plural="namespaces", at=Namespace, namespaced=False, short_names=("ns",), subresources=("status", "finalize")),
     Resource(kind="Node", plural="nodes", at=Node, namespaced=False, short_names=("no",), subresources=("status", "proxy")),
-    Resource(kind="Pod", plural="pods", at=Pod, short_names=("po",), subresources=("status", "binding", "eviction", "log", "exec", "attach", "portforward", "proxy"), categories=("all",)),
+    Resource(kind="Pod", plural="pods", at=Pod, short_names=("po",), subresources=("status", "binding", "eviction", "ephemeralcontainers", "log", "exec", "attach", "portforward", "proxy"), categories=("all",)),
     Resource(kind="Service", plural="services", at=Service, short_names=("svc",), subresources=("status", "proxy"), categories=("all",)),
     Resource(kind="Endpoints", plural="endpoints", at=Endpoints, short_names=("ep",)),
     Resource(kind="ConfigMap", plural="configmaps", at=ConfigMap, short_names=("cm",)),

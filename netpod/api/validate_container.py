@@ -57,6 +57,13 @@ def containers(
     _host_ports(errors, spec, path)
 
 
+def container(
+    errors: Errors, item: Container, path: str, volumes: set[str], names: set[str]
+) -> None:
+    """Check one container beside those whose `names` are taken."""
+    _container(errors, item, path, volumes, names, host_network=False)
+
+
 def _container(
     errors: Errors,
     container: Container,

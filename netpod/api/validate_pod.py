@@ -37,6 +37,8 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
     volumes = _volumes(errors, spec, path)
     names: set[str] = set()
     validate_container.containers(errors, spec, path, volumes, names)
+    if spec.ephemeral_containers and path == "spec":
+        errors.forbidden("spec.ephemeralContainers", "cannot be set on create")
     if spec.restart_policy:
         errors.supported(f"{path}.restartPolicy", spec.restart_policy, RESTART_POLICIES)
     else:

@@ -23,6 +23,7 @@ from netpod.api import (
     validate_service,
 )
 from netpod.api.meta import Object
+from netpod.api.pod import Pod
 from netpod.api.validate_errors import Errors
 from netpod.errors import FieldError
 
@@ -151,6 +152,15 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
     check = _check(new.kind)
     if check is not None and new.kind != "Pod":
         check(errors, new)
+    return errors.found
+
+
+def validate_debug(new: Pod, old: Pod) -> list[FieldError]:
+    """Return what is wrong with the ephemeral containers that a pod gets."""
+    from netpod.api import validate_debug
+
+    errors = Errors()
+    validate_debug.debug(errors, new, old)
     return errors.found
 
 

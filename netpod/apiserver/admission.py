@@ -242,6 +242,19 @@ async def admit_update(
     return new
 
 
+async def admit_debug(
+    store: Storage, resource: registry.Resource, new: Object, old: Object
+) -> Object:
+    """The pod with containers added for looking into it.
+
+    Raises:
+        Invalid: they are wrong, or one that is there would change or go.
+    """
+    pod = cast(Pod, defaults.apply_defaults(new))
+    _raise(resource, pod, validation.validate_debug(pod, cast(Pod, old)))
+    return pod
+
+
 def _raise(resource: registry.Resource, obj: Object, found: list[FieldError]) -> None:
     if found:
         raise status.invalid(resource.kind, resource.group, obj.metadata.name, found)

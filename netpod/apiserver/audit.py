@@ -32,14 +32,23 @@ class Seen:
 
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
+MAX_BYTES = 100 * 1024 * 1024
+"""A file of this size becomes FILE.1, which the next one replaces. Source: --audit-log-maxsize, in MB."""
+
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update"}
 
 
 class Audit:
-    """Appends to a file that only root may read; whoever rotates it moves it away and restarts nothing."""
+    """Appends to a file that only root may read; whoever moves it away restarts nothing.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        max_bytes: See MAX_BYTES.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._path = path
+        self._max_bytes = max_bytes
         self._fd = -1
         self._inode = 0
         self._failed = False
@@ -72,7 +81,10 @@ class Audit:
 
     def _open(self) -> int:
         try:
-            if self._fd >= 0 and os.stat(self._path).st_ino == self._inode:
+            found = os.stat(self._path)
+            if found.st_size >= self._max_bytes:
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            elif self._fd >= 0 and found.st_ino == self._inode:
                 return self._fd
         except FileNotFoundError:
             pass

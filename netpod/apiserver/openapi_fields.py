@@ -16,7 +16,7 @@ STRUCTS: Mapping[str, str] = {
     "ObjectMeta": "managedFields:[]ManagedFieldsEntry",
     "ManagedFieldsEntry": "manager:str operation:str apiVersion:str time:time fieldsType:str"
     " fieldsV1:any subresource:str",
-    "PodSpec": "ephemeralContainers:[]EphemeralContainer@name securityContext:PodSecurityContext"
+    "PodSpec": "securityContext:PodSecurityContext"
     " os:PodOS hostUsers:bool schedulingGates:[]PodSchedulingGate@name resources:ResourceRequirements"
     " resourceClaims:[]PodResourceClaim@name hostnameOverride:str",
     "PodOS": "name:str",
@@ -106,8 +106,7 @@ STRUCTS: Mapping[str, str] = {
     "ConfigMapProjection": "name:str items:[]KeyToPath optional:bool",
     "DownwardAPIProjection": "items:[]DownwardAPIVolumeFile",
     "ServiceAccountTokenProjection": "audience:str expirationSeconds:int64 path:str",
-    "PodStatus": "ephemeralContainerStatuses:[]ContainerStatus resize:str"
-    " resourceClaimStatuses:[]any extendedResourceClaimStatus:any",
+    "PodStatus": "resize:str resourceClaimStatuses:[]any extendedResourceClaimStatus:any",
     "ContainerStatus": "allocatedResources:{}quantity resources:ResourceRequirements"
     " volumeMounts:[]any user:any allocatedResourcesStatus:[]any stopSignal:str",
     "NodeSpec": "configSource:any externalID:str",

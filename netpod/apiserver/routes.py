@@ -28,6 +28,8 @@ OBJECT = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
 CREATED = ("binding", "eviction", "token")
 """Subresources that are only created."""
+CHANGED = ("status", "scale", "finalize", "ephemeralcontainers")
+"""Subresources that are parts of a stored object."""
 CONNECTED = frozenset({"exec", "attach", "portforward"})
 """Subresources that upgrade the connection; a GET is as good as a POST."""
 
@@ -98,7 +100,7 @@ def parse(
         or (subresource == "log" and verb != "get")
         or (subresource in CONNECTED and method not in ("GET", "POST"))
         or (resource.verbs and verb not in resource.verbs)
-        or (subresource in ("status", "scale", "finalize") and method in ("POST", "DELETE"))
+        or (subresource in CHANGED and method in ("POST", "DELETE"))
     ):
         raise errors.MethodNotAllowed(
             "the server does not allow this method on the requested resource"

@@ -14,6 +14,7 @@ from netpod import errors
 from netpod.api import meta, registry, structs
 from netpod.api.core import Namespace
 from netpod.api.meta import Object
+from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.apiserver import admission, objects, status, storage
 from netpod.apiserver.allocators import Allocators
@@ -40,6 +41,7 @@ COUNTED = frozenset(
 """Groups whose objects count changes of their spec in metadata.generation; of the core group only two kinds."""
 
 SERVICE = registry.of(Service)
+EPHEMERAL = "ephemeralcontainers"
 
 
 class Writer:
@@ -145,8 +147,9 @@ class Writer:
         old = objects.unpack(resource, kv)
         _check_identity(resource, new, old)
         new = _merge(resource, new, old, subresource)
-        if not subresource or subresource == "scale":
-            new = await admission.admit_update(self.storage, resource, new, old)
+        if not subresource or subresource in ("scale", EPHEMERAL):
+            admit = admission.admit_debug if subresource == EPHEMERAL else admission.admit_update
+            new = await admit(self.storage, resource, new, old)
         if not isinstance(new, Service) or subresource:
             return await self._store(resource, kv, new, old, dry_run)
         async with self._services:
@@ -244,6 +247,10 @@ def _merge(resource: registry.Resource, new: Object, old: Object, subresource: s
     if subresource == "status":
         managed = new.metadata.managed_fields
         return _with(_with_meta(old, managed_fields=managed), status=getattr(new, "status"))  # noqa: B009
+    if subresource == EPHEMERAL:
+        debuggers = cast(Pod, new).spec.ephemeral_containers
+        spec = structs.replace(cast(Pod, old).spec, ephemeral_containers=debuggers)
+        return _with(_with_meta(old, managed_fields=new.metadata.managed_fields), spec=spec)
     if subresource == "finalize":
         return _with(old, spec=getattr(new, "spec"))  # noqa: B009
     before = old.metadata

@@ -55,6 +55,7 @@ class ClusterConfig:
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
         publish: Ports of 127.0.0.1 that lead into the cluster, see publish.py; "" for none.
         dns_forward: Whether cluster DNS asks this machine's name servers for names outside the cluster.
+        audit_log: Whether the API server writes a line about each request into audit.log beside the other logs.
         store: Where objects are kept, with its TLS files; see StoreConfig.
         node_monitor_grace_seconds: After this silence a node is NotReady.
         fast_failure: Whether that, and what follows from it, comes in a tenth of the time.
@@ -77,6 +78,7 @@ class ClusterConfig:
     stand_in: bool = True
     publish: str = publish.DEFAULT
     dns_forward: bool = False
+    audit_log: bool = False
     allow_host_path: str = ""
     store: str = ""
     store_ca: str = ""

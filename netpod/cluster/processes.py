@@ -127,6 +127,7 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
         node_ports=range(first, last + 1),
         control_plane=ControlPlane(address=config.control_plane_ip, port=API_PORT),
         pki=config.paths.pki,
+        audit_log=config.paths.logs / "audit.log" if config.audit_log else None,
         toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
         dialer=Dialer(
             open_socket=lambda family: netns.socket_in(node, family.af, socket.SOCK_STREAM),
