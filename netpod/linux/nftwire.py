@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from netpod.errors import KernelError
 from netpod.linux import netns as namespaces
+from netpod.linux import nftchannel
 
 _REQUEST, _ACK, _CREATE, _APPEND = 0x1, 0x4, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END, _SUBSYSTEM = 16, 17, 10
@@ -129,18 +130,15 @@ def _send(netns: str, messages: list[bytes]) -> None:
             struct.pack_into("=H", piece, 6, struct.unpack_from("=H", piece, 6)[0] | _ACK)
         blob += piece
     blob += _header(_BATCH_END, _REQUEST, last + 1, _SUBSYSTEM, family=0)
-    with namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, 12) as channel:
-        channel.settimeout(30)
-        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
-        channel.bind((0, 0))
-        try:
+    try:
+        with nftchannel.opened(netns) as channel:
             channel.send(blob)
             failed = _answers(channel, last)
-        except OSError as error:
-            number = error.errno or 0
-            raise KernelError("cannot change nftables", errno=number, netns=netns) from error
-    if failed:
-        raise KernelError("cannot change nftables", errno=failed, netns=netns)
+            if failed:
+                raise KernelError("cannot change nftables", errno=failed, netns=netns)
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError("cannot change nftables", errno=number, netns=netns) from error
 
 
 def _answers(channel: socket.socket, last: int) -> int:

@@ -1,5 +1,6 @@
 """What is handed to the kernel without nft is, to nft, what nft itself would have handed over."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -111,3 +112,47 @@ def test_existence_is_asked_by_name(node: str) -> None:
     assert not nftwire.exists(node, "absent", "to")
     nft.apply(node, "flush ruleset\n")
     assert not nftwire.exists(node, "t")
+
+
+def test_transactions_of_ones_own_namespace_share_a_socket() -> None:
+    """A refused one leaves nothing for the next to read; a child of fork opens its own."""
+
+    def apply(text: str) -> None:
+        assert nftwire.apply("", text)
+
+    nft.apply("", "add table ip own\nadd set ip own s { type ipv4_addr ; }\n")
+    try:
+        apply("add element ip own s { 10.0.0.1 }\n")
+        before = _netlink_sockets()
+        apply("add element ip own s { 10.0.0.2 }\n")
+        assert _netlink_sockets() == before
+        with pytest.raises(KernelError):
+            apply("delete chain ip own no/1\ndelete chain ip own no/2\n")
+        apply("add element ip own s { 10.0.0.3 }\n")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                apply("add element ip own s { 10.0.0.4 }\n")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+        apply("add element ip own s { 10.0.0.5 }\n")
+        assert all(f"10.0.0.{n}" in nft.list_text("", "table", "ip", "own") for n in range(1, 6))
+    finally:
+        nft.apply("", "delete table ip own\n")
+
+
+def _netlink_sockets() -> set[str]:
+    return {
+        link
+        for fd in os.listdir("/proc/self/fd")
+        if (link := _target(f"/proc/self/fd/{fd}")).startswith("socket:")
+    }
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
