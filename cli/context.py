@@ -49,7 +49,10 @@ def api() -> BlockingClient:
     if not up and not place.state.exists():
         raise UsageError(f"no cluster {place.cluster} is up; start one with: sudo netpod up")
     if not up:
-        raise Unavailable(f"cannot reach cluster {place.cluster}: its API server is not running")
+        raise Unavailable(
+            f"cannot reach cluster {place.cluster}: its API server is not running; "
+            "start it with: sudo netpod start"
+        )
     return BlockingClient(place.api_socket)
 
 

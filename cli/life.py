@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netpod.errors import UsageError
 from netpod_cli import context, output
+
+if TYPE_CHECKING:
+    from netpod.cluster.config import ClusterConfig
+    from netpod.cluster.up import Started
 
 _FILE = click.Path(dir_okay=False, resolve_path=True)
 
@@ -142,7 +146,11 @@ def up_command(
         )
     finally:
         progress.clear()
-    nodes = ", ".join(node.name for node in config.nodes)
+    _say_started(config, started, wait)
+
+
+def _say_started(config: "ClusterConfig", started: "Started", wait: bool) -> None:
+    nodes = ", ".join(node.name for node in config.running)
     click.echo(f"cluster/{config.name} started in {started.seconds:.2f} s: {nodes}")
     if wait:
         click.echo(f"kubectl: export KUBECONFIG={started.kubeconfig}")
@@ -166,6 +174,35 @@ def down_command(everything: bool) -> None:
         click.echo(f"cluster/{name} deleted")
 
 
+@click.command("stop", help="End a cluster's processes; netpod start has it back, as it was.")
+def stop_command() -> None:
+    """Stop a cluster."""
+    from netpod.cluster import up
+
+    up.stop(_cluster())
+    click.echo(f"cluster/{_cluster()} stopped")
+
+
+@click.command("start", help="Start a cluster that was stopped, or that a reboot ended.")
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait until DNS, ingress and load balancer answer."
+)
+@click.option("--timeout", default="60s", help="How long to wait.", show_default=True)
+def start_command(wait: bool, timeout: str) -> None:
+    """Start a cluster again."""
+    from netpod.cluster import up
+    from netpod_cli import waiting
+
+    progress = Progress()
+    try:
+        config, started = up.start(
+            _cluster(), progress, wait=wait, timeout=waiting.seconds(timeout)
+        )
+    finally:
+        progress.clear()
+    _say_started(config, started, wait)
+
+
 @click.command("cleanup", help="Remove what a crash has left, of one cluster or of --all.")
 @click.option("--all", "everything", is_flag=True, help="Every cluster on this machine.")
 def cleanup_command(everything: bool) -> None:
@@ -186,6 +223,9 @@ def status_command(form: str) -> int:
     report = status.report(_cluster())
     if form == "json":
         click.echo(output.dump(report.as_json(), "json"))
+    elif report.stopped:
+        name = report.config.name
+        click.echo(f"cluster/{name} is stopped; netpod start starts it, netpod down removes it")
     else:
         rows = [("PROCESS", "STATE", "PID", "PSS"), *report.rows()]
         click.echo(output.columns(rows))

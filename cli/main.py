@@ -16,6 +16,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("life", "Say what runs and where it answers."),
     "demo": ("demo", "Start a cluster, apply the example and trace one request."),
     "doctor": ("life", "Check what this machine has and lacks."),
+    "stop": ("life", "Stop a cluster, to be started again as it was."),
+    "start": ("life", "Start a cluster that was stopped, or that a reboot ended."),
     "node": ("node", "Add, delete, stop, start and drain nodes."),
     "cleanup": ("life", "Remove what a crash has left."),
     "image": ("image", "Pull, load, list and remove images."),
@@ -46,7 +48,22 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "rules": ("rules", "Show live rules with counters and meaning; --diff, --watch."),
 }
 _SECTIONS = (
-    ("Life", ("up", "down", "node", "status", "demo", "doctor", "cleanup", "image", "kubeconfig")),
+    (
+        "Life",
+        (
+            "up",
+            "down",
+            "stop",
+            "start",
+            "node",
+            "status",
+            "demo",
+            "doctor",
+            "cleanup",
+            "image",
+            "kubeconfig",
+        ),
+    ),
     (
         "Objects",
         (

@@ -69,16 +69,25 @@ def cleanup(name: str) -> list[str]:
     found = remains(name)
     # Without its configuration nothing of the cluster starts again while it is being killed.
     (paths.state / "config.json").unlink(missing_ok=True)
+    halt(name)
+    _remove(paths.state)
+    return found
+
+
+def halt(name: str) -> None:
+    """End all processes of a cluster and remove its namespaces and what it keeps below /run; what is durable stays.
+
+    Its configuration is gone before, or says that it shall not run: nothing starts again meanwhile.
+
+    Raises:
+        NetpodError: something could not be removed; it says what.
+    """
     _kill_all(name)
     for item in namespaces(name):
         netns.delete_netns(item)
     cgroups.remove_cluster(name)
-    for path in (paths.run, paths.state):
-        _remove_tree(path)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
+    _remove(Paths(name).run)
     _leave_no_mount()
-    return found
 
 
 def processes(name: str, names: Iterable[str]) -> Iterator[int]:
@@ -131,6 +140,13 @@ def wait_all(fds: list[int], deadline: float) -> None:
             left.discard(fd)
     for fd in fds:
         os.close(fd)
+
+
+def _remove(path: Path) -> None:
+    """Remove a cluster's folder, and the one it is in when that is empty now."""
+    _remove_tree(path)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def _remove_tree(path: Path) -> None:

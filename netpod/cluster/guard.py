@@ -4,9 +4,10 @@ import asyncio
 import logging
 import os
 
+from netpod.cluster import config as configuration
 from netpod.cluster import launch, role
 from netpod.cluster.config import ClusterConfig
-from netpod.errors import NetpodError
+from netpod.errors import NetpodError, UsageError
 from netpod.linux import libc, process
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ _TURN_SECONDS = 0.5
 
 
 async def run(config: ClusterConfig, *, turn: int = 0, home: int = -1) -> None:
-    """Keep a supervisor alive, forever. A cluster whose configuration is gone is being taken down.
+    """Keep a supervisor alive, forever, unless the cluster is being taken down or stopped.
 
     Args:
         config: The cluster.
@@ -34,7 +35,10 @@ async def run(config: ClusterConfig, *, turn: int = 0, home: int = -1) -> None:
             finally:
                 os.close(pidfd)
         await asyncio.sleep(_PAUSE_SECONDS + turn * _TURN_SECONDS)
-        if not (config.paths.state / "config.json").exists():
+        try:
+            if configuration.load(config.name).stopped:
+                return
+        except UsageError:
             return
         if not role.holder(config.paths, role.SUPERVISOR):
             log.warning("the supervisor is gone; starting another")

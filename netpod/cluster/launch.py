@@ -30,28 +30,31 @@ def spawn(config: ClusterConfig) -> int:
         os.close(fd)
 
 
-def ensure_supervisor(config: ClusterConfig) -> bool:
-    """Start a supervisor if a cluster that shall run has none; return whether it was missing.
+def ensure_supervisor(config: ClusterConfig) -> int:
+    """Start a supervisor if a cluster that shall run has none; return its pid, 0 when none was started.
 
     The guards do that too, unless all of them were killed at once with the supervisor.
     """
     if config.stopped or role.holder(config.paths, role.SUPERVISOR):
-        return False
-    spawn(config)
-    return True
+        return 0
+    return spawn(config)
 
 
 @contextlib.contextmanager
-def making(config: ClusterConfig) -> Iterator[None]:
+def making(config: ClusterConfig, *, again: bool = False) -> Iterator[None]:
     """Make the cluster's folders and hold the lock that `wait_made` waits for.
+
+    Args:
+        config: What is being made; saved.
+        again: Whether the cluster was there before, so that its durable folder is there too.
 
     Raises:
         NetpodError: a folder is there already or cannot be made.
     """
     paths = config.paths
     try:
-        for folder in (paths.run, paths.state):
-            folder.mkdir(mode=0o700, parents=True)
+        paths.run.mkdir(mode=0o700, parents=True)
+        paths.state.mkdir(mode=0o700, parents=True, exist_ok=again)
     except OSError as error:
         raise NetpodError(f"cannot make {error.filename}: {error.strerror}") from error
     fd = os.open(_lock(config), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -146,7 +146,7 @@ def _change(
     prepare: bool = False,
 ) -> tuple[ClusterConfig, ClusterConfig]:
     """Change which machines a cluster has; return its configuration before and after."""
-    with _locked(name):
+    with locked(name):
         old = configuration.load(name)
         if old.stopped:
             raise UsageError(
@@ -168,8 +168,8 @@ def _change(
 
 
 @contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """One change at a time. The lock dies with its holder."""
+def locked(name: str) -> Iterator[None]:
+    """One change of a cluster's configuration at a time. The lock dies with its holder."""
     folder = configuration.load(name).paths.state
     fd = os.open(folder / "config.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

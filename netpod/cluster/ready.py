@@ -98,7 +98,7 @@ def _vip(client: BlockingClient) -> Address | None:
 
 def _dns_answers(config: ClusterConfig) -> bool:
     """Ask the cluster's DNS Service for kubernetes.default from a node."""
-    node = config.paths.netns_node(config.nodes[-1].name)
+    node = config.paths.netns_node(config.running[-1].name)
     family = config.families[0]
     kind = b"\x00\x1c" if family is Family.IPV6 else b"\x00\x01"  # AAAA, A
     name = b"".join(

@@ -42,6 +42,11 @@ class Report:
         return up and self.api_ready and self.nodes_ready == len(self.config.running)
 
     @property
+    def stopped(self) -> bool:
+        """Whether nothing of the cluster runs, so that it can be started."""
+        return self.config.stopped or not any(process.pid for process in self.processes)
+
+    @property
     def nodes_off(self) -> tuple[str, ...]:
         """The nodes that were stopped."""
         return tuple(it.name for it in self.config.nodes if it not in self.config.running)
@@ -72,6 +77,7 @@ class Report:
         return {
             "cluster": self.config.name,
             "healthy": self.healthy,
+            "stopped": self.stopped,
             "processes": [
                 {"role": str(item.role), "pid": item.pid, "pssBytes": item.pss}
                 for item in self.processes

@@ -170,7 +170,7 @@ def main(argv: list[str]) -> int:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     config = configuration.load(argv[1])
-    if not role.claim(config.paths, role.SUPERVISOR):
+    if config.stopped or not role.claim(config.paths, role.SUPERVISOR):
         return 0
     # No file system is kept busy by a cluster that was started from it.
     os.chdir("/")

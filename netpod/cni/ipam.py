@@ -9,7 +9,7 @@ Source: CNI host-local, plugins/ipam/host-local/backend/allocator/allocator.go a
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -76,6 +76,21 @@ def allocate(directory: Path, pod_cidrs: Sequence[Network], owner: str) -> Reser
                 address = ip_address(name)
             found.append(interface_of(address, pod_cidr.prefixlen))
     return Reservation(pod_ips=tuple(found), fresh=bool(made))
+
+
+def reserve(directory: Path, owner: str, addresses: Iterable[str]) -> bool:
+    """Reserve these very addresses for an owner who has none; return whether he has one of them now.
+
+    One that somebody else has stays his.
+    """
+    with _locked(directory):
+        taken = _names(directory)
+        if _held(directory, taken, owner):
+            return False
+        fresh = [name for name in addresses if name not in taken]
+        for name in fresh:
+            os.symlink(owner, f"{directory}/{name}")
+    return bool(fresh)
 
 
 def release(directory: Path, owner: str) -> None:

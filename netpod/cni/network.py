@@ -124,6 +124,20 @@ def add(config: NetworkConfig, pod: PodNetwork) -> Result:
     return Result(pod_ips=wire.pod_ips, gateways=wire.gateways, mac=wire.mac, link=pod.link)
 
 
+def promise(config: NetworkConfig, pod: PodNetwork, pod_ips: Iterable[str]) -> bool:
+    """Keep addresses for a pod that had them before all reservations were lost; `add` gives them, `release` does not.
+
+    Returns:
+        Whether there is a promise now that only `add` or `release` ends; not when the pod has its address already.
+    """
+    return ipam.reserve(config.reservations, pod.owner, pod_ips)
+
+
+def release(config: NetworkConfig, pod: PodNetwork) -> None:
+    """Give the addresses of a pod back that was never added."""
+    ipam.release(config.reservations, pod.owner)
+
+
 def delete(config: NetworkConfig, pod: PodNetwork) -> None:
     """Take a pod's wire and address away; what is absent already is well. The namespace is its maker's to delete."""
     delete_all(config, [pod])

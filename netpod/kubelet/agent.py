@@ -122,6 +122,8 @@ class Agent:
             tasks.create_task(self._route_nodes(), name="routes")
             await self._pods.wait_synced()
             await self._runtime.connected.wait()
+            pods = self._pods.values()
+            await self._sandboxes.in_worker(lambda: self._sandboxes.keep_addresses(pods))
             self._pods.subscribe(self._pod_changed)
             self._remove_orphans()
 

@@ -9,13 +9,13 @@ import ipaddress
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
 from netpod.api.cri import Container, Sandbox, SandboxConfig
-from netpod.api.meta import Key
+from netpod.api.meta import Key, key_of
 from netpod.api.pod import Pod
 from netpod.cni import network, portmap
 from netpod.cni.network import NetworkConfig, PodNetwork
@@ -49,6 +49,7 @@ class Sandboxes:
         self._leaving: list[tuple[PodNetwork, asyncio.Future[None]]] = []
         self._disconnecting = asyncio.Lock()
         self._mappings: dict[str, list[PortMapping]] = {}
+        self._promised: dict[str, PodNetwork] = {}
 
     def use(self, network_config: NetworkConfig) -> None:
         """From now on pods can have a network."""
@@ -58,6 +59,20 @@ class Sandboxes:
     def networked(self) -> bool:
         """Whether pods can have a network."""
         return self._network is not None
+
+    def keep_addresses(self, pods: Iterable[Pod]) -> None:
+        """Keep for every pod the address the API server says it has, before anybody else is given one.
+
+        After a reboot of the machine the reservations are gone; the pods are to be what they were.
+        """
+        for pod in pods:
+            about, had = pod.metadata, [it.ip for it in pod.status.pod_ips]
+            if pod.spec.host_network or not had or pod.status.phase in ("Succeeded", "Failed"):
+                continue
+            netns = self._config.paths.netns_pod(self._config.node, about.namespace, about.name)
+            mine = PodNetwork(key=key_of(pod), uid=about.uid, netns=netns)
+            if network.promise(self._config_of(), mine, had):
+                self._promised[about.uid] = mine
 
     async def create(self, pod: Pod, attempt: int) -> Sandbox:
         """Make the namespaces, without network."""
@@ -100,6 +115,7 @@ class Sandboxes:
             return self._config.host_ips
         assert self._network is not None, "pods wait until the node has a network"
         result = await self.in_worker(lambda: network.add(self._config_of(), _network_of(sandbox)))
+        self._promised.pop(pod.metadata.uid, None)
         pod_ips = tuple(str(it.ip) for it in result.pod_ips)
         text = resolvconf.hosts(pod, pod_ips, self._config.cluster_domain)
         _write(self._etc(pod.metadata.uid) / "hosts", text)
@@ -148,6 +164,8 @@ class Sandboxes:
 
     def forget(self, pod: Key, uid: str) -> None:
         """Remove the pod's files, its logs too."""
+        if (promised := self._promised.pop(uid, None)) is not None:
+            network.release(self._config_of(), promised)
         logs = self._config.paths.pod_logs(pod.namespace, pod.name, uid)
         shutil.rmtree(logs, ignore_errors=True)
         shutil.rmtree(self._etc(uid), ignore_errors=True)
