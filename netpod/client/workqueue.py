@@ -28,13 +28,14 @@ class WorkQueue(Generic[K]):
         self._dirty: set[K] = set()
         self._active: set[K] = set()
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        # When each is due, beside its timer: one so short that uvloop makes no timer of it cannot say.
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
 
     def add(self, key: K) -> None:
         """Work on `key` as soon as a worker is free."""
         timer = self._timers.pop(key, None)
         if timer is not None:
-            timer.cancel()
+            timer[1].cancel()
         if key in self._dirty:
             return
         self._dirty.add(key)
@@ -47,12 +48,13 @@ class WorkQueue(Generic[K]):
             self.add(key)
             return
         loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
         pending = self._timers.get(key)
         if pending is not None:
-            if pending.when() <= loop.time() + seconds:
+            if pending[0] <= due:
                 return
-            pending.cancel()
-        self._timers[key] = loop.call_later(seconds, self.add, key)
+            pending[1].cancel()
+        self._timers[key] = (due, loop.call_later(seconds, self.add, key))
 
     def __len__(self) -> int:
         return len(self._dirty) + len(self._active - self._dirty)

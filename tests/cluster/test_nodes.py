@@ -67,7 +67,7 @@ def _pin(cluster: Cluster, name: str, where: str, **spec: Any) -> Any:
 
 def test_a_node_that_was_added_takes_pods_and_leaves_nothing_when_deleted(fleet: Cluster) -> None:
     """The next address, the next /24, routes on every node; afterwards no process, namespace, file or object."""
-    before = host.snapshot(but="netpod")
+    before = host.processes(of=fleet.name)
     assert fleet.ok("node", "add").stdout == "node/worker3 added\n"
     made = _node(fleet, "worker3")
     assert made["status"]["addresses"][0]["address"] == "172.18.0.5"
@@ -83,7 +83,7 @@ def test_a_node_that_was_added_takes_pods_and_leaves_nothing_when_deleted(fleet:
     assert not (fleet.paths.node("worker3")).exists()
     assert not any("worker3" in it for it in os.listdir(fleet.paths.pki))
     assert not netns.list_netns(fleet.paths.netns_node("worker3"))
-    assert clusters.settled("netpod", before) == before
+    wait.until(lambda: host.processes(of=fleet.name).keys() == before.keys(), "no process is left")
 
 
 def test_a_power_cut(fleet: Cluster) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 from netpod.client.workqueue import WorkQueue
 from netpod.errors import Conflict, NotFound
@@ -99,3 +100,27 @@ def test_the_earlier_of_two_delays_wins() -> None:
 
     asyncio.run(body())
     assert runs == ["a"]
+
+
+def test_a_key_may_be_due_in_no_time_at_all_twice() -> None:
+    """uvloop makes no timer of a delay below a millisecond; the queue must not need one."""
+
+    async def body() -> list[str]:
+        queue: WorkQueue[str] = WorkQueue("test")
+        seen: list[str] = []
+
+        async def one(key: str) -> None:
+            seen.append(key)
+
+        queue.add_after("a", 0.0001)
+        queue.add_after("a", 0.0001)
+        queue.add_after("a", 0.00001)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(queue.run(one))
+            while not seen:
+                await asyncio.sleep(0.001)
+            running.cancel()
+        return seen
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(body()) == ["a"]

@@ -105,6 +105,8 @@ def test_a_pod_of_two_families_gets_both_addresses_or_none(tmp_path: Path) -> No
     with pytest.raises(Exhausted, match="no free address in fd00:10:244:2::/126"):
         ipam.allocate(tmp_path, (CIDR, full), "other")
     assert sorted(ipam.observe(tmp_path).values()) == ["last", "pod", "pod"]
+
+
 def test_an_address_that_was_somebodys_is_his_again(tmp_path: Path) -> None:
     """Reserved before anything is given out, it is what `allocate` finds; what others have stays theirs."""
     assert ipam.reserve(tmp_path, "a", ["10.244.1.2"])
