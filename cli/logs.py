@@ -85,7 +85,8 @@ def _seconds(text: str) -> int:
 
 def _containers(pod: dict[str, Any]) -> list[str]:
     spec = pod["spec"]
-    return [str(c["name"]) for c in (*(spec.get("initContainers") or ()), *spec["containers"])]
+    kinds = ("initContainers", "containers", "ephemeralContainers")
+    return [str(container["name"]) for kind in kinds for container in spec.get(kind) or ()]
 
 
 def pod_of(api: Any, word: str, namespace: str) -> dict[str, Any]:

@@ -171,6 +171,7 @@ class ContainerConfig(Struct):
         program: Runs instead of a built-in one, through an OCI runtime.
         hash: Of the container's spec; another spec is another container.
         log: Path of the log file.
+        target: Id of the container whose processes a `program` sees; "" for its own or the pod's.
     """
 
     id: str = ""
@@ -187,6 +188,7 @@ class ContainerConfig(Struct):
     log: str = ""
     program: Program | None = None
     resources: Resources | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

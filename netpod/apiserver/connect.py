@@ -149,8 +149,9 @@ def _container(pod: Pod, name: str) -> str:
     """The container meant. Source: pkg/registry/core/pod/strategy.go validateContainer."""
     containers = [item.name for item in pod.spec.containers]
     first = [item.name for item in pod.spec.init_containers]
+    debuggers = [item.name for item in pod.spec.ephemeral_containers]
     pod_name = pod.metadata.name
-    if name in (*containers, *first) and name:
+    if name in (*containers, *first, *debuggers) and name:
         return name
     if name:
         raise errors.BadRequest(f"container {name} is not valid for pod {pod_name}")
@@ -159,6 +160,8 @@ def _container(pod: Pod, name: str) -> str:
     hint = f", choose one of: [{' '.join(containers)}]"
     if first:
         hint += f" or one of the init containers: [{' '.join(first)}]"
+    if debuggers:
+        hint += f" or one of the ephemeral containers: [{' '.join(debuggers)}]"
     raise errors.BadRequest(f"a container name must be specified for pod {pod_name}{hint}")
 
 

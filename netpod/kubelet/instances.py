@@ -105,6 +105,12 @@ class Instances:
         elif unit.seen is None or await self._may_restart(item, unit, unit.seen):
             await self._start(item, unit)
 
+    async def ensure_once(self, item: Container, unit: Unit) -> None:
+        """Start an ephemeral container that never ran; nothing starts it again."""
+        ran = self._next_attempt(item, unit) > 0
+        if unit.seen is None and not ran:
+            await self._start(item, unit)
+
     async def _keep(self, item: Container, unit: Unit, seen: Seen) -> None:
         """A running container: end it if it must be another one, or fails its probes."""
         why = ""
@@ -183,9 +189,8 @@ class Instances:
             self._cannot(item, unit, error)
             return
         if program.stands_in:
-            message = (
-                f'Image "{item.image}" is not on this machine: the built-in stand-in runs instead'
-            )
+            what = "the built-in stand-in" if program.app else "a shell of this machine"
+            message = f'Image "{item.image}" is not on this machine: {what} runs instead'
             self._worker.event("Normal", "StandIn", message)
         else:
             message = f'Container image "{item.image}" already present on machine'
@@ -272,7 +277,11 @@ class Instances:
         if unit.seen is not None:
             return unit.seen.config.attempt + 1
         old = self._worker.pod.status
-        for known in (*old.container_statuses, *old.init_container_statuses):
+        for known in (
+            *old.container_statuses,
+            *old.init_container_statuses,
+            *old.ephemeral_container_statuses,
+        ):
             if known.name == item.name and known.container_id:
                 return known.restart_count + 1
         return 0

@@ -139,7 +139,8 @@ class PodWorker:
 
     def specs(self) -> list[Container]:
         """Return all containers of the pod, init containers first."""
-        return [*self.pod.spec.init_containers, *self.pod.spec.containers]
+        spec = self.pod.spec
+        return [*spec.init_containers, *spec.containers, *spec.ephemeral_containers]
 
     async def delete_sandbox(self, sandbox: Sandbox) -> None:
         """Take a sandbox away; how its containers ended is kept for the status."""
@@ -188,6 +189,9 @@ class PodWorker:
             return False
         # One that runs already, and that this kubelet took over, keeps its address whatever its volumes lack now.
         await self._ensure_sandbox()
+        if complete:
+            for debugger in self.pod.spec.ephemeral_containers:
+                await self._instances.ensure_once(debugger, self.units[debugger.name])
         if complete and await self._initialize():
             for item in self.pod.spec.containers:
                 await self._instances.ensure(item, self.units[item.name])

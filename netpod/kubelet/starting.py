@@ -1,10 +1,11 @@
 """From a container of a pod to what the shim is asked to start: image, environment, volumes, limits."""
 
+import dataclasses
 import secrets
 from typing import TYPE_CHECKING
 
 from netpod.api.cri import ContainerConfig
-from netpod.api.pod import Container, Pod
+from netpod.api.pod import Container, EphemeralContainer, Pod
 from netpod.kubelet import container as containers
 from netpod.kubelet import env as environments
 from netpod.kubelet import images, programs, sources, status
@@ -15,6 +16,9 @@ from netpod.kubelet.volumes import Volumes
 if TYPE_CHECKING:
     from netpod.kubelet.podworker import Node, PodWorker
 
+SHELL = ("sh",)
+"""What runs in a debugging container that names no command."""
+
 
 async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Image | None]:
     """Decide what runs for a container, and pull its image if that is what its policy wants.
@@ -22,6 +26,7 @@ async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Imag
     Raises:
         CannotStart: nothing can.
     """
+    debugs = isinstance(item, EphemeralContainer)
     if containers.built_in(item.image):
         return containers.choose(item, stand_in=False, completes=False), None
     if containers.repository(item.image) != containers.HOST:
@@ -31,13 +36,19 @@ async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Imag
             image = await images.pull(node.images, item)
         if image is not None:
             return Program("", stands_in=False), image
+    if debugs and (node.config.stand_in or containers.repository(item.image) == containers.HOST):
+        # Who debugs wants tools: the machine's, where the image that was to bring them is not here.
+        return Program("", stands_in=containers.repository(item.image) != containers.HOST), None
     initializes = item in pod.spec.init_containers and not status.is_sidecar(item)
     return containers.choose(item, stand_in=node.config.stand_in, completes=initializes), None
 
 
 def only_stand_ins(node: "Node", pod: Pod) -> bool:
     """Whether nothing in the pod reads its volumes."""
-    everything = (*pod.spec.init_containers, *pod.spec.containers)
+    spec = pod.spec
+    if spec.ephemeral_containers:
+        return False
+    everything = (*spec.init_containers, *spec.containers)
     return all(
         containers.repository(item.image) != containers.HOST
         and node.images.find(item.image) is None
@@ -73,6 +84,12 @@ async def compile(
     assert worker.sandbox is not None, "a pod's containers start in its sandbox"
     node, pod = worker.node, worker.pod
     program, image = await choose(node, pod, item)
+    asked, target = item, ""
+    if isinstance(item, EphemeralContainer):
+        if image is None and not program.app and not (item.command or item.args):
+            item = dataclasses.replace(item, command=SHELL)
+        unit = worker.units.get(item.target_container_name)
+        target = unit.seen.config.id if unit is not None and unit.seen is not None else ""
     env = await environments.compile(
         node.client,
         node.services,
@@ -89,7 +106,7 @@ async def compile(
         attempt=attempt,
         image=item.image,
         app=program.app,
-        hash=containers.spec_hash(item),
+        hash=containers.spec_hash(asked),
         args=tuple(environments.expand(arg, env) for arg in item.args),
         env={**(image.env if image is not None else {}), **env},
         ports=containers.ports(item, program),
@@ -97,5 +114,6 @@ async def compile(
         log=str(logs / item.name / f"{attempt}.log"),
         program=None if program.app else programs.compile(pod, item, env, worker.volumes, image),
         resources=containers.resources(item),
+        target=target,
     )
     return config, program

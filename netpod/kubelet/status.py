@@ -88,6 +88,9 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         kept.get(item.name) or _container(item, facts, initialized=initialized)
         for item in spec.containers
     )
+    debuggers = tuple(
+        kept.get(item.name) or _container(item, facts) for item in spec.ephemeral_containers
+    )
     pod_phase = "Failed" if facts.failed[0] else phase(pod, init, main)
     old = pod.status
     return replace(
@@ -104,6 +107,9 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         start_time=old.start_time or facts.started_at,
         init_container_statuses=init,
         container_statuses=main,
+        ephemeral_container_statuses=tuple(
+            replace(debugger, ready=False, started=None) for debugger in debuggers
+        ),
     )
 
 
@@ -158,7 +164,11 @@ def _kept(pod: Pod, facts: PodFacts) -> Mapping[str, ContainerStatus]:
     old = pod.status
     if old.phase not in ("Succeeded", "Failed"):
         return {}
-    everything = (*old.init_container_statuses, *old.container_statuses)
+    everything = (
+        *old.init_container_statuses,
+        *old.container_statuses,
+        *old.ephemeral_container_statuses,
+    )
     known = {name for name, item in facts.containers.items() if item.seen is not None}
     return {status.name: status for status in everything if status.name not in known}
 

@@ -44,6 +44,7 @@ def start(
     shm: Path,
     group: str,
     outputs: tuple[int, int],
+    target: int = 0,
 ) -> int:
     """Fork a launcher and return its pid. It exits with 0 once the container runs.
 
@@ -55,6 +56,7 @@ def start(
         shm: Directory that the pod's containers share as /dev/shm.
         group: The pod's cgroup, see cgroups.py.
         outputs: Where the container's stdout and stderr go.
+        target: Number of the process whose PID namespace it joins; 0 for the pod's or its own.
     """
     program = config.program
     assert program is not None, "a built-in container needs no OCI runtime"
@@ -66,7 +68,7 @@ def start(
         child.reset_signals()
         child.standard_streams(stdin, *outputs)
         try:
-            _launch(config, sandbox, program, directory, pause, shm, group)
+            _launch(config, sandbox, program, directory, (pause, target), shm, group)
         except (NetpodError, OSError) as error:
             records.write(directory / "failure", str(error).encode())
             return 1
@@ -100,7 +102,7 @@ def _launch(
     sandbox: SandboxConfig,
     program: Program,
     directory: Path,
-    pause: int,
+    joined: tuple[int, int],
     shm: Path,
     group: str,
 ) -> None:
@@ -123,7 +125,8 @@ def _launch(
     bundle = oci.compile(
         config,
         sandbox,
-        pause=pause,
+        pause=joined[0],
+        target=joined[1],
         rootfs=rootfs,
         directory=directory,
         submounts=submounts,

@@ -43,6 +43,7 @@ def compile(
     submounts: Sequence[str] = (),
     shm: Path | None = None,
     etc: Sequence[str] = (),
+    target: int = 0,
 ) -> dict[str, Any]:
     """Return the configuration of a container.
 
@@ -55,6 +56,7 @@ def compile(
         submounts: The machine's file systems below /, sorted, which a program of the machine sees read-only.
         shm: What containers of the pod share as /dev/shm.
         etc: Which of ETC the pod has.
+        target: Number of the process whose PID namespace it joins, 0 for the pod's or its own.
     """
     program = config.program
     assert program is not None, "a built-in container needs no OCI runtime"
@@ -74,7 +76,7 @@ def compile(
         "root": {"path": str(rootfs), "readonly": program.read_only},
         "mounts": mounts,
         "linux": {
-            "namespaces": _namespaces(sandbox, pause),
+            "namespaces": _namespaces(sandbox, pause, target),
             "maskedPaths": [*_MASKED, *hidden],
             "readonlyPaths": list(_READ_ONLY),
             "seccomp": _seccomp(),
@@ -104,11 +106,13 @@ def _process(program: Program, env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _namespaces(sandbox: SandboxConfig, pause: int) -> list[dict[str, str]]:
-    def joined(kind: str, name: str) -> dict[str, str]:
-        return {"type": kind, "path": f"/proc/{pause}/ns/{name}"}
+def _namespaces(sandbox: SandboxConfig, pause: int, target: int) -> list[dict[str, str]]:
+    def joined(kind: str, name: str, of: int = pause) -> dict[str, str]:
+        return {"type": kind, "path": f"/proc/{of}/ns/{name}"}
 
-    pid = joined("pid", "pid") if sandbox.share_pid else {"type": "pid"}
+    pid = {"type": "pid"}
+    if sandbox.share_pid or target:
+        pid = joined("pid", "pid", target if not sandbox.share_pid else pause)
     shared = [joined("network", "net"), joined("ipc", "ipc"), joined("uts", "uts")]
     return [{"type": "mount"}, *shared, pid]
 

@@ -268,6 +268,9 @@ class Shim:
         outputs: tuple[int, int],
     ) -> None:
         found = self._table.sandboxes[seen.config.sandbox_id]
+        target = self._table.containers.get(seen.config.target)
+        # A built-in container has no processes of its own to show, only the machine's.
+        shows = target is not None and target.config.program is not None
         launcher = launch.start(
             replace(seen.config, env=self._environment(seen.config.env)),
             found.config,
@@ -276,6 +279,7 @@ class Shim:
             group=f"{self._config.cluster}/{found.config.uid}",
             shm=records.sandboxes(self._config.state) / found.config.id / "shm",
             outputs=outputs,
+            target=target.pid if shows and target is not None else 0,
         )
         self._table.add_launch(seen, launcher, process.pidfd_open(launcher), readers)
 

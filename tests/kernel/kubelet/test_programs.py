@@ -363,31 +363,3 @@ def test_a_program_and_its_volumes_survive_the_kubelet(lab: Lab) -> None:
             assert after.status.pod_ip == before.status.pod_ip
 
     asyncio.run(main())
-
-
-def test_a_container_that_fails_its_probe_ends_as_its_author_said(lab: Lab) -> None:
-    """preStop, then SIGTERM; the probe's own grace period, not the pod's; the command's words in the event."""
-
-    async def main() -> None:
-        async with lab.running():
-            check = {"exec": {"command": ["sh", "-c", "echo no table; exit 1"]}}
-            check |= {"periodSeconds": 1, "failureThreshold": 1, "terminationGracePeriodSeconds": 1}
-            goodbye = ["sh", "-c", "echo hook > /tmp/said"]
-            item = host(
-                "trap 'cat /tmp/said; echo term' TERM; while :; do sleep 0.1; done",
-                livenessProbe=check,
-                lifecycle={"preStop": {"exec": {"command": goodbye}}},
-            )
-            await lab.create("p", containers=[item], terminationGracePeriodSeconds=600)
-            pod = await lab.wait("p", lambda it: first(it).restart_count > 0)
-            assert said(pod).split() == ["hook", "term"]
-            end = ended(pod)
-            assert end is not None
-            assert (end.exit_code, end.reason) == (137, "Error")
-            events = (await lab.client.list(Event, "default")).items
-            words = {it.message.strip() for it in events}
-            assert "Liveness probe failed: no table" in words
-            assert "Container c failed liveness probe, will be restarted" in words
-            await lab.client.delete(Pod, "p", "default", grace_period_seconds=0)
-
-    asyncio.run(main())
