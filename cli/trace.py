@@ -1,5 +1,6 @@
 """netpod trace."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -125,8 +126,22 @@ def _print(followed: "Followed", form: str, wire: bool, all_packets: bool, verbo
     if form in makers:
         click.echo(makers[form](trace))
     else:
-        colour = sys.stdout.isatty()
-        click.echo(render.to_text(trace, colour=colour, verbose=verbose, all_packets=all_packets))
+        click.echo(
+            render.to_text(
+                trace,
+                colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+                verbose=verbose,
+                all_packets=all_packets,
+                width=_width(),
+            )
+        )
+
+
+def _width() -> int:
+    """Columns of the terminal; 0 in a pipe, where lines stay whole, unless COLUMNS says otherwise."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size((100, 24)).columns
+    return 0
 
 
 def _write(file: str, data: bytes) -> None:
@@ -150,6 +165,6 @@ def _live(only: str, namespace: str, count: int, dropped: bool, seconds: float) 
     )
     for trace in found:
         seen += 1
-        click.echo(render.to_text(trace, colour=sys.stdout.isatty()))
+        click.echo(render.to_text(trace, colour=sys.stdout.isatty(), width=_width()))
         click.echo("")
     return 0 if seen else 3

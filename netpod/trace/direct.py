@@ -10,7 +10,7 @@ from netpod.api.service import Service
 from netpod.trace.findings import Findings
 from netpod.trace.model import Confidence, Evidence, Hop, Role, Source, Step, Verdict
 from netpod.trace.request import Kind
-from netpod.trace.steps import load_balancer, step_of, stuck, with_evidence
+from netpod.trace.steps import external_policy, load_balancer, step_of, stuck, with_evidence
 
 
 def steps(found: Findings) -> tuple[Step, ...]:
@@ -87,13 +87,24 @@ def _service(found: Findings, service: Service) -> Step:
     ):
         if value and value != usual:
             facts[name] = value
-            sentence += f"; {name} {value}" if value != "Cluster" else ""
+            sentence += f"; {_WORDS[(name, value)]}" if (name, value) in _WORDS else ""
     evidence = Evidence(
         source=Source.OBJECTS,
         confidence=Confidence.DECLARED,
         reference=f"Service {key.namespace}/{key.name}",
     )
     return with_evidence(step_of(0, "Service", sentence, (), facts), (evidence,))
+
+
+_WORDS = {
+    ("externalTrafficPolicy", "Local"): "from outside only endpoints on the node itself are chosen"
+    " (externalTrafficPolicy Local)",
+    ("internalTrafficPolicy", "Local"): "only endpoints on the client's own node are chosen"
+    " (internalTrafficPolicy Local)",
+    ("sessionAffinity", "ClientIP"): "a client that comes again gets the same endpoint"
+    " (sessionAffinity ClientIP)",
+}
+"""What a field of the Service means for this request."""
 
 
 def _proxied(found: Findings, hop: Hop) -> bool:
@@ -115,12 +126,34 @@ def _kube_proxy(found: Findings, hops: tuple[Hop, ...], index: int) -> Step:
     pod = found.world.name_of(hop.after.destination.ip)
     proven = hop.nat.conntrack is not None
     sentence = f"{found.name(hop)} turns {hop.before.destination} into {hop.after.destination}"
-    sentence += f" ({pod})" if pod else ""
+    sentence += (
+        f" ({pod}" + (f" on {away}" if (away := _away(found, hop)) else "") + ")" if pod else ""
+    )
     if hop.before.source != hop.after.source:
-        sentence += f", and hides the client's address behind {hop.after.source.ip} (masquerade)"
+        sentence += f", and hides the client's address behind {hop.after.source.ip} (masquerade"
+        sentence += f": {why})" if (why := _why_hidden(found, hop)) else ")"
+    elif external_policy(found) == "Local" and found.role(hops[0]) is Role.OUTSIDE:
+        sentence += "; the client's address stays (externalTrafficPolicy Local)"
     sentence += "" if proven else "; no conntrack entry explains it"
     verdict = Verdict.DELIVERED if proven else Verdict.INCONCLUSIVE
     return step_of(0, "kube-proxy", sentence, (hop,), {}, verdict=verdict)
+
+
+def _away(found: Findings, hop: Hop) -> str:
+    """The node of the chosen endpoint, when it is another than the one that chose."""
+    pod = found.world.objects.pod_by_ip(hop.after.destination.ip)
+    here = found.world.place(hop.netns).node
+    return pod.spec.node_name if pod is not None and pod.spec.node_name != here else ""
+
+
+def _why_hidden(found: Findings, hop: Hop) -> str:
+    if hop.before.source.ip == hop.after.destination.ip:
+        return "the pod reaches itself, a hairpin"
+    cluster_ip = found.world.objects.service_by_cluster_ip(hop.before.destination.ip)
+    if cluster_ip is not None:
+        return "the client is no pod"
+    policy = external_policy(found)
+    return f"externalTrafficPolicy {policy}" if policy else ""
 
 
 def _lost_before_proxy(found: Findings, hops: tuple[Hop, ...]) -> Step:

@@ -5,6 +5,7 @@ evidence: who saw it, how sure it is, and what to look for to see it again.
 """
 
 import json
+from collections.abc import Mapping
 
 from netpod.trace.model import (
     CtEntry,
@@ -22,6 +23,7 @@ from netpod.trace.model import (
     Walk,
 )
 from netpod.trace.packet import flag_names, label
+from netpod.trace.place import Place
 
 VERSION = 1
 Json = dict[str, object]
@@ -34,6 +36,7 @@ def to_json(trace: Trace) -> str:
 
 def to_dict(trace: Trace) -> Json:
     """Return the trace as plain values."""
+    names = {netns: str(place) for netns, place in trace.places.items()}
     return {
         "kind": "Trace",
         "version": VERSION,
@@ -43,7 +46,8 @@ def to_dict(trace: Trace) -> Json:
         "duration_ns": trace.duration_ns,
         "verdict": trace.verdict,
         "sentence": trace.sentence,
-        "steps": [_step(step) for step in trace.steps],
+        "places": [_place(place) for place in trace.places.values()],
+        "steps": [_step(step, names) for step in trace.steps],
         "answer": {
             "status": trace.answer.status,
             "reason": trace.answer.reason,
@@ -59,7 +63,17 @@ def to_dict(trace: Trace) -> Json:
     }
 
 
-def _step(step: Step) -> Json:
+def _place(place: Place) -> Json:
+    return {
+        "netns": place.netns,
+        "name": str(place),
+        "role": place.role,
+        "node": place.node,
+        "pod": "" if place.pod is None else f"{place.pod.namespace}/{place.pod.name}",
+    }
+
+
+def _step(step: Step, names: Mapping[str, str]) -> Json:
     return {
         "number": step.number,
         "name": step.name,
@@ -67,14 +81,15 @@ def _step(step: Step) -> Json:
         "sentence": step.sentence,
         "time_ns": step.time_ns,
         "facts": dict(step.facts),
-        "hops": [_hop(hop) for hop in step.hops],
+        "hops": [_hop(hop, names.get(hop.netns, hop.netns)) for hop in step.hops],
         "evidence": [_evidence(e) for e in step.evidence],
     }
 
 
-def _hop(hop: Hop) -> Json:
+def _hop(hop: Hop, place: str) -> Json:
     return {
         "netns": hop.netns,
+        "place": place,
         "in": list(hop.inward),
         "out": list(hop.outward),
         "start_ns": hop.start_ns,

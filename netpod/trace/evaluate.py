@@ -107,6 +107,10 @@ def evaluate(
         verdict=verdict,
         sentence=sentence + (f" ({', '.join(lost)})" if lost else ""),
         answer=record.answer,
+        places={
+            name: world.place(name)
+            for name in sorted({s.tap.netns for g in mine for w in g.walks for s in w.sightings})
+        },
         timing_ns=record.timing | {"correlate": time.monotonic_ns() - clock},
     )
 

@@ -5,11 +5,14 @@ a `None` time means that the source carries no clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 from typing import NamedTuple
+
+from netpod.trace.place import Place
+from netpod.trace.place import Role as Role
 
 
 class Confidence(StrEnum):
@@ -53,17 +56,6 @@ class Direction(StrEnum):
 
     IN = "in"
     OUT = "out"
-
-
-class Role(StrEnum):
-    """What a network namespace is in a cluster (design.md section 2)."""
-
-    OUTSIDE = "outside"
-    EDGE = "edge"
-    UNDERLAY = "underlay"
-    NODE = "node"
-    POD = "pod"
-    UNKNOWN = "unknown"
 
 
 class Address(NamedTuple):
@@ -346,6 +338,7 @@ class Trace:
         started_at_ns: Start of the request, nanoseconds since the Unix epoch.
         duration_ns: From start to the answer's last byte or the error.
         timing_ns: What tracing itself took, by act: arm, request, drain, disarm, rules, correlate.
+        places: What each namespace crossed is.
     """
 
     id: str
@@ -362,6 +355,7 @@ class Trace:
     sentence: str
     answer: Answer
     timing_ns: Mapping[str, int]
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def hops(self) -> tuple[Hop, ...]:

@@ -82,6 +82,7 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
         node = reached.facts.get("node", "")
         sentence += f" on {node}" if node else ""
         sentence += "" if answer.status else f": {got}"
+        sentence += _journey(found, walked)
         if lacking:
             sentence += "; evidence is missing for step " + ", ".join(
                 str(s.number) for s in lacking
@@ -95,6 +96,31 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
         f"{what}: the evidence ends at step {first.number} ({first.name}): {first.sentence};"
         f" the client got: {got}"
     )
+
+
+def _journey(found: Findings, walked: tuple[Step, ...]) -> str:
+    """Who decided on the way, in the order of the way: "; the load balancer chose ..., ..."."""
+    by_name = {step.name: step for step in walked}
+    parts: list[str] = []
+    edge, ingress = by_name.get("load balancer"), by_name.get("ingress")
+    if edge is not None and edge.hops and edge.hops[-1].nat is not None:
+        chosen = found.world.name_of(edge.hops[-1].after.destination.ip)
+        parts.append(
+            f"the load balancer chose {chosen}" if chosen else "the load balancer passed it on"
+        )
+    if ingress is not None and ingress.hops and found.access is not None and found.access.rule:
+        parts.append(
+            f"the ingress matched rule {found.access.rule} of Ingress {found.access.ingress}"
+        )
+    proxy = by_name.get("kube-proxy")
+    service = by_name["Service"].facts if "Service" in by_name else {}
+    if proxy is not None and proxy.hops and proxy.hops[-1].nat is not None:
+        ready = [e for e in service.get("endpoints", "").split(", ") if e and e != "none"]
+        of = f"1 of {len(ready)} endpoints" if len(ready) > 1 else "the endpoint"
+        parts.append(
+            f"kube-proxy on {found.name(proxy.hops[-1])} chose {of} of Service {service.get('Service', '?')}"
+        )
+    return f"; {', '.join(parts)}" if parts else ""
 
 
 def _goes_on(later: tuple[Step, ...]) -> bool:

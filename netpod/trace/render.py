@@ -1,30 +1,34 @@
-"""A trace as text: the eight steps as a tree, the verdict, one sentence, and the answer's body.
+"""A trace as text: the steps as a tree, the verdict, one sentence, and the answer's body.
 
-Plain text is complete; colour only repeats what the words say.
+Plain text is complete; colour only repeats what the words say. A hop shows its addresses where they change and where
+a step begins; between, the packet is the same.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+import textwrap
+from collections.abc import Iterator
 
 from netpod.trace.encode import to_json
-from netpod.trace.model import Hop, RuleHit, Source, Step, Trace, Verdict
+from netpod.trace.model import Flow, Hop, RuleHit, Source, Step, Trace, Verdict
 from netpod.trace.packet import label
+from netpod.trace.paint import Paint, printable
 
 __all__ = ["to_json", "to_text"]
 
-_RESET = "\x1b[0m"
-_BOLD, _DIM = "\x1b[1m", "\x1b[2m"
-_COLOURS = {
-    Verdict.DELIVERED: "\x1b[32m",
-    Verdict.REFUSED: "\x1b[31m",
-    Verdict.DROPPED: "\x1b[31m",
-    Verdict.INCONCLUSIVE: "\x1b[33m",
-    Verdict.NOT_REACHED: _DIM,
-}
 _WAY_BACK = "the way back"
+_CHAIN = re.compile(r"^-A \S+ ")
+_COMMENT = re.compile(r'-m comment --comment (?:"[^"]*"|\S+) ?| ?\bcomment "[^"]*"')
+_LEAST = 40
+"""Columns below which nothing is wrapped any more."""
 
 
 def to_text(
-    trace: Trace, *, colour: bool = False, verbose: bool = False, all_packets: bool = False
+    trace: Trace,
+    *,
+    colour: bool = False,
+    verbose: bool = False,
+    all_packets: bool = False,
+    width: int = 0,
 ) -> str:
     """Return the trace for people.
 
@@ -33,133 +37,188 @@ def to_text(
         colour: Use terminal colours; never in a pipe.
         verbose: Show every rule of every hop, not only those that decided where the packet goes.
         all_packets: Show every packet's way, not only that of the first.
+        width: Columns to fit into; 0 leaves lines as long as they are, as a pipe wants them.
     """
-    paint = _Paint(colour)
-    lines = [f"{paint.bold(trace.what)}   {paint.dim(f'trace {trace.id}')}"]
-    for step in trace.steps:
-        lines += _step(step, paint, verbose=verbose)
-    if all_packets:
-        lines += _packets(trace, paint)
-    lines.append("")
-    lines.append(
-        f"{paint.verdict(trace.verdict)} in {_ms(trace.duration_ns)}: {trace.sentence}"
-        if trace.verdict is Verdict.DELIVERED
-        else f"{paint.verdict(trace.verdict)} after {_ms(trace.duration_ns)}: {trace.sentence}"
-    )
-    lines += [f"evidence: {note}" for note in _losses(trace)]
-    if trace.answer.body:
-        lines += ["", trace.answer.body.decode(errors="replace").rstrip("\n")]
-    return "\n".join(map(_printable, lines))
+    return "\n".join(map(printable, _Tree(trace, Paint(colour), verbose, width).lines(all_packets)))
 
 
-def _packets(trace: Trace, paint: "_Paint") -> Iterator[str]:
-    """One line per packet and namespace."""
-    number = 0
-    for leg in trace.legs:
+class _Tree:
+    """One trace on its way to text."""
+
+    def __init__(self, trace: Trace, paint: Paint, verbose: bool, width: int) -> None:
+        self._trace, self._paint, self._verbose, self._width = trace, paint, verbose, width
+
+    def lines(self, all_packets: bool) -> Iterator[str]:
+        trace, paint = self._trace, self._paint
+        yield f"{paint.bold(trace.what)}   {paint.dim(f'trace {trace.id}')}"
+        for step in trace.steps:
+            yield from self._step(step)
+        if all_packets:
+            yield from self._packets()
         yield ""
-        yield paint.bold(f"packets of the {leg.name} connection")
-        for walk in leg.walks:
-            number += 1
-            way = "→" if leg.forward(walk) else "←"
-            yield f"  {number:>3} {way} +{_ms(walk.sightings[0].time_ns)}  {label(walk.packet)}"
-            before = None
-            for sighting in walk.path():
-                flow = sighting.packet.flow
-                note = "" if flow == before else f"  {flow}"
-                if before not in (None, flow):
-                    note += "  NAT by conntrack entry"
-                before = flow
-                yield paint.dim(f"        {sighting.tap}{note}")
+        word = "in" if trace.verdict is Verdict.DELIVERED else "after"
+        yield from self._wrap(
+            f"{trace.verdict} {word} {_ms(trace.duration_ns)}: {trace.sentence}",
+            first=str(trace.verdict),
+            painted=paint.verdict(trace.verdict),
+        )
+        for note in _losses(trace):
+            yield from self._wrap(f"evidence: {note}")
+        if trace.answer.body:
+            yield ""
+            yield trace.answer.body.decode(errors="replace").rstrip("\n")
 
+    def _step(self, step: Step) -> Iterator[str]:
+        paint = self._paint
+        when = "" if step.time_ns is None else f"  +{_ms(step.time_ns)}"
+        mark = "" if step.verdict is Verdict.DELIVERED else f"  {paint.verdict(step.verdict)}"
+        yield ""
+        yield f"{paint.bold(f'{step.number} {step.name}')}{paint.dim(when)}{mark}"
+        yield from self._wrap(step.sentence, "  ")
+        details: list[list[str]] = []
+        if step.hops:
+            before: Flow | None = None
+            for hop in step.hops:
+                details.append(list(self._hop(hop, before, back=step.name == _WAY_BACK)))
+                before = hop.after
+        elif step.verdict is not Verdict.NOT_REACHED:
+            details += [
+                list(self._wrap(f"{name}: {value}", hang="  ", room=5))
+                for name, value in step.facts.items()
+            ]
+            details += [
+                [f"{e.confidence} by the ingress proxy's access line"]
+                for e in step.evidence
+                if e.source is Source.PROXY_LOG
+            ]
+        yield from self._branches(details)
 
-class _Paint:
-    """Terminal colours, or none."""
+    def _branches(self, branches: list[list[str]]) -> Iterator[str]:
+        for index, (first, *rest) in enumerate(branches):
+            last = index == len(branches) - 1
+            yield self._paint.dim("  └─ " if last else "  ├─ ") + first
+            for line in rest:
+                yield self._paint.dim("     " if last else "  │  ") + line
 
-    def __init__(self, colour: bool) -> None:
-        self._colour = colour
+    def _hop(self, hop: Hop, before: Flow | None, *, back: bool) -> Iterator[str]:
+        paint = self._paint
+        place = self._trace.places.get(hop.netns)
+        name = hop.netns if place is None else str(place)
+        yield f"{paint.place(name)}  {_ways(hop)}  {paint.dim(f'+{_ms(hop.start_ns)}')}"
+        if hop.nat is not None:
+            yield f"  {hop.before}"
+            yield from self._rewritten(hop, back=back)
+        elif hop.before != before:
+            yield f"  {hop.before}"
+        if not back or self._verbose:
+            yield from self._rules(hop)
+        if hop.conntrack is not None and (self._verbose or (hop.nat is not None and not back)):
+            entry = hop.conntrack
+            words = f"conntrack {entry.id:#x}: original {entry.original}, reply {entry.reply}"
+            yield from map(paint.dim, self._wrap(words, "  ", hang="  ", room=5))
 
-    def bold(self, text: str) -> str:
-        return self._wrap(_BOLD, text)
-
-    def dim(self, text: str) -> str:
-        return self._wrap(_DIM, text)
-
-    def verdict(self, verdict: Verdict) -> str:
-        return self._wrap(_COLOURS[verdict], verdict)
-
-    def _wrap(self, code: str, text: str) -> str:
-        return f"{code}{text}{_RESET}" if self._colour else str(text)
-
-
-def _step(step: Step, paint: _Paint, *, verbose: bool) -> Iterator[str]:
-    when = "" if step.time_ns is None else f"  +{_ms(step.time_ns)}"
-    mark = "" if step.verdict is Verdict.DELIVERED else f"  {paint.verdict(step.verdict)}"
-    yield ""
-    yield f"{paint.bold(f'{step.number} {step.name}')}{paint.dim(when)}{mark}"
-    yield f"  {step.sentence}"
-    details: list[list[str]] = []
-    if step.hops:
-        back = step.name == _WAY_BACK
-        details = [list(_hop(hop, step, paint, verbose=verbose, back=back)) for hop in step.hops]
-    else:
-        details += [[f"{name}: {value}"] for name, value in step.facts.items()]
-        details += [
-            [f"{e.confidence} by the ingress proxy's access line"]
-            for e in step.evidence
-            if e.source is Source.PROXY_LOG
+    def _rewritten(self, hop: Hop, *, back: bool) -> Iterator[str]:
+        """The addresses after NAT, those that changed highlighted, under those before."""
+        assert hop.nat is not None, "only a hop with NAT has a rewrite"
+        pairs = zip(hop.before, hop.after, strict=True)
+        widths = (max(len(str(hop.before.source)), len(str(hop.after.source))), 0)
+        texts = [
+            (self._paint.changed(str(new)) if old != new else str(new))
+            + " " * (width - len(str(new)))
+            for (old, new), width in zip(pairs, widths, strict=True)
         ]
-    yield from _tree(details, paint)
-
-
-def _tree(branches: list[list[str]], paint: _Paint) -> Iterator[str]:
-    for index, (first, *rest) in enumerate(branches):
-        last = index == len(branches) - 1
-        yield paint.dim("  └─ " if last else "  ├─ ") + first
-        for line in rest:
-            yield paint.dim("     " if last else "  │  ") + line
-
-
-def _hop(hop: Hop, step: Step, paint: _Paint, *, verbose: bool, back: bool) -> Iterator[str]:
-    ways = [f"in {name}" for name in hop.inward] + [f"out {name}" for name in hop.outward]
-    since = hop.start_ns - (step.time_ns or 0)
-    yield f"{hop.netns}  {', '.join(ways)}  {paint.dim(f'+{since / 1000:.0f} µs')}"
-    if hop.nat is None:
-        yield f"  {hop.before}"
-    else:
-        yield f"  before  {hop.before}"
-        yield f"  after   {hop.after}   {_rewrite(hop, back=back)}"
-    if not back or verbose:
-        yield from _rules(hop.rules, paint, verbose=verbose)
-    if hop.conntrack is not None:
-        entry = hop.conntrack
-        yield f"  conntrack {entry.id:#x}  original {entry.original}  reply {entry.reply}"
-
-
-def _rewrite(hop: Hop, *, back: bool) -> str:
-    assert hop.nat is not None, "only a hop with NAT has a rewrite"
-    if hop.nat.conntrack is None:
-        return f"{hop.nat.kind}, no conntrack entry explains it"
-    return "NAT undone by conntrack" if back else hop.nat.kind
-
-
-def _rules(rules: Iterable[RuleHit], paint: _Paint, *, verbose: bool) -> Iterator[str]:
-    """Rules of nat in full, one per line; those of other tables in one line unless they stopped the packet."""
-    passed: list[str] = []
-    for rule in rules:
-        if verbose or rule.verdict == "drop" or _decides(rule):
-            words = rule.text or f"handle {rule.handle} (its text is not known)"
-            prefix = "" if words.startswith("-A ") else f"{rule.chain}: "
-            yield f"  {rule.table:<6} {prefix}{words}"
-            if rule.meaning:
-                yield paint.dim(f"         = {rule.meaning}")
+        entry = hop.nat.conntrack
+        if entry is None:
+            why = f"{hop.nat.kind}, no conntrack entry explains it"
+        elif back:
+            why = f"NAT undone by conntrack entry {entry.id:#x}"
         else:
-            passed.append(f"{rule.table} {rule.chain} {rule.verdict}")
-    if passed:
-        yield paint.dim(f"  passed {', '.join(dict.fromkeys(passed))}")
+            why = hop.nat.kind
+        yield f"  {' → '.join(texts)}   {self._paint.changed('◀')} {why}"
+
+    def _rules(self, hop: Hop) -> Iterator[str]:
+        """Rules that decide: chain and meaning, then the text; the others in one line."""
+        passed: list[str] = []
+        for rule in hop.rules:
+            stopped = rule.verdict == "drop"
+            if self._verbose or stopped or (hop.nat is not None and _decides(rule)):
+                said = f"  {rule.meaning}" if rule.meaning else ""
+                head = f"  {rule.table} {rule.chain}"
+                yield from self._wrap(
+                    f"{head}{said}", hang="    ", room=5, first=head,
+                    painted=f"  {self._paint.dim(rule.table)} {self._paint.rule(rule.chain, rule.verdict)}",
+                )  # fmt: skip
+                words = rule.text or f"handle {rule.handle} (its text is not known)"
+                if not self._verbose and not stopped and rule.meaning:
+                    words = _brief(words)
+                yield from map(self._paint.dim, self._wrap(words, "      ", hang="  ", room=5))
+            else:
+                passed.append(f"{rule.table} {rule.chain}")
+        if passed:
+            words = f"passed {', '.join(dict.fromkeys(passed))}"
+            yield from map(self._paint.dim, self._wrap(words, "  ", hang="  ", room=5))
+
+    def _packets(self) -> Iterator[str]:
+        """One line per packet and namespace."""
+        number, paint = 0, self._paint
+        for leg in self._trace.legs:
+            yield ""
+            yield paint.bold(f"packets of the {leg.name} connection")
+            for walk in leg.walks:
+                number += 1
+                way = "→" if leg.forward(walk) else "←"
+                yield f"  {number:>3} {way} +{_ms(walk.sightings[0].time_ns)}  {label(walk.packet)}"
+                before = None
+                for sighting in walk.path():
+                    flow = sighting.packet.flow
+                    note = "" if flow == before else f"  {flow}"
+                    if before not in (None, flow):
+                        note += "  NAT by conntrack entry"
+                    before = flow
+                    place = self._trace.places.get(sighting.tap.netns, sighting.tap.netns)
+                    yield paint.dim(
+                        f"        {place}/{sighting.tap.interface} {sighting.tap.direction}{note}"
+                    )
+
+    def _wrap(
+        self,
+        text: str,
+        indent: str = "",
+        *,
+        hang: str = "",
+        room: int = 0,
+        first: str = "",
+        painted: str = "",
+    ) -> Iterator[str]:
+        """Break a line that is too long; `first`, at its beginning, is replaced by `painted` afterwards."""
+        width = self._width - room
+        lines = [indent + text]
+        if self._width and width >= _LEAST and len(lines[0]) > width:
+            lines = textwrap.wrap(
+                text, width, initial_indent=indent, subsequent_indent=indent + hang,
+                break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
+            )  # fmt: skip
+        for line in lines:
+            if first and line.startswith(first):
+                line, first = painted + line[len(first) :], ""
+            yield line
+
+
+def _ways(hop: Hop) -> str:
+    """By which links it came and went, e.g. "eth0 → cni0, veth12"."""
+    into, out = ", ".join(hop.inward), ", ".join(hop.outward)
+    return (
+        f"{into} → {out}" if into and out else f"in {into}" if into else f"out {out}" if out else ""
+    )
 
 
 def _decides(rule: RuleHit) -> bool:
-    return rule.table != "filter" and rule.chain not in ("OUTPUT", "POSTROUTING")
+    return rule.table != "filter" and rule.chain not in ("PREROUTING", "OUTPUT", "POSTROUTING")
+
+
+def _brief(text: str) -> str:
+    """A rule's text without its chain, which stands above it, and the comment, which its meaning has said."""
+    return _CHAIN.sub("", _COMMENT.sub("", text)).strip()
 
 
 def _losses(trace: Trace) -> Iterator[str]:
@@ -172,15 +231,3 @@ def _losses(trace: Trace) -> Iterator[str]:
 
 def _ms(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:.2f} ms"
-
-
-def _printable(line: str) -> str:
-    """Keep what a server answered from steering the terminal: our own colour codes are the only escapes."""
-    if "\x1b" not in line and line.isprintable():
-        return line
-    kept = line
-    for code in {_RESET, _BOLD, _DIM, *_COLOURS.values()}:
-        kept = kept.replace(code, "")
-    if kept.replace("\n", "").replace("\t", "").isprintable():
-        return line
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in kept)

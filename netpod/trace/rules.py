@@ -166,9 +166,17 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
     to, port = _TO.search(text), _PORT.search(text)
     choosing = (names.Prefix.SERVICE, names.Prefix.LOCAL)
     if chain.startswith(choosing) and target.startswith(names.Prefix.ENDPOINT):
+        if "--rcheck" in text:
+            service, _, endpoint = comment.partition(" -> ")
+            return (
+                f"endpoint {endpoint} of {service}: this client was there before (sessionAffinity)"
+            )
         return _choice(book, chain, target, comment)
     if chain.startswith(names.Prefix.ENDPOINT) and to is not None:
-        return f"send to endpoint {to[1]}" + (f" of {comment}" if comment else "")
+        kept = ", and remember the client (sessionAffinity)" if "-m recent" in text else ""
+        return f"send to endpoint {to[1]}" + (f" of {comment}" if comment else "") + kept
+    if chain.startswith(names.Prefix.ENDPOINT) and target == names.Chain.MARK_MASQ:
+        return "the endpoint reaches itself: mark for masquerading (hairpin)"
     if target == names.Chain.MARK_MASQ:
         return comment or "mark the packet for masquerading"
     if chain == names.Chain.NODEPORTS and target:
@@ -197,6 +205,8 @@ _WORDS = (
     (names.Chain.FORWARD, "RELATED,ESTABLISHED", "accept: belongs to a connection already known"),
     (names.Chain.FORWARD, "-j DROP", "drop: conntrack calls it invalid"),
     (names.Chain.MARK_MASQ, "-j MARK", "mark the packet for masquerading"),
+    ("FLANNEL-POSTRTG", "-j RETURN", "between pods: the source stays"),
+    ("FLANNEL-POSTRTG", "-j MASQUERADE", "masquerade: a pod's address means nothing outside"),
 )
 """Chain, part of the rule, and what it means."""
 

@@ -84,7 +84,14 @@ def ingress(found: Findings) -> Step:
     via = next((found.name(h) for h in beyond if found.role(h) is Role.NODE), "")
     sentence = f"{via} sends {beyond[0].before.destination} to {found.name(pods[-1])}"
     sentence += f" ({pods[-1].after.destination})"
-    sentence += f", as {pods[-1].after.source} (masqueraded)" if masquerade else ""
+    policy = external_policy(found)
+    if masquerade:
+        sentence += f"; the client's address is hidden behind {pods[-1].after.source.ip}"
+        sentence += (
+            f" (masqueraded: externalTrafficPolicy {policy})" if policy else " (masqueraded)"
+        )
+    elif policy == "Local":
+        sentence += "; the client's address stays (externalTrafficPolicy Local)"
     sentence += "; no conntrack entry explains the rewrite" if unproven else ""
     return step_of(
         3,
@@ -94,6 +101,12 @@ def ingress(found: Findings) -> Step:
         {},
         verdict=Verdict.INCONCLUSIVE if unproven else Verdict.DELIVERED,
     )
+
+
+def external_policy(found: Findings) -> str:
+    """The externalTrafficPolicy of the Service that the request goes to, "" when there is no Service."""
+    service = found.world.objects.service_at(found.request.connect)
+    return (service.spec.external_traffic_policy or "Cluster") if service is not None else ""
 
 
 def rule(found: Findings) -> Step:

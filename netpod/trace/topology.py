@@ -8,25 +8,7 @@ from pathlib import Path
 from netpod.api.meta import Key
 from netpod.trace.model import Address, Role
 from netpod.trace.objects import ClusterObjects
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """One network namespace of a cluster. `node` and `pod` are set where they apply."""
-
-    netns: str
-    role: Role
-    node: str = ""
-    pod: Key | None = None
-
-    def __str__(self) -> str:
-        if self.role is Role.POD and self.pod is not None:
-            return f"pod {self.pod.namespace}/{self.pod.name}"
-        if self.role is Role.NODE:
-            return f"node {self.node}"
-        return {Role.OUTSIDE: "client outside", Role.EDGE: "edge", Role.UNDERLAY: "underlay"}.get(
-            self.role, self.netns
-        )
+from netpod.trace.place import Place as Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

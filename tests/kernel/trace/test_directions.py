@@ -1,6 +1,7 @@
 """From anywhere to anything: what is sent, what arrives, and that the trace says which."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -192,6 +193,23 @@ def test_other_forms_say_the_same(lab: Lab) -> None:
     assert not any(word in page for word in ("src=", "href=", "@import", "url(", "fetch("))
     everything = render.to_text(found, all_packets=True)
     assert "NAT by conntrack entry" in everything
+
+
+def test_text_fits_a_terminal(lab: Lab) -> None:
+    """Broken at words to 80 and 120 columns, with nothing lost; a changed address is highlighted by colour alone."""
+    found = ask(lab, "svc/example-service", "node/worker")
+    whole = render.to_text(found)
+    for width in (80, 120):
+        lines = render.to_text(found, width=width).split("\n\n{")[0].splitlines()
+        assert max(map(len, lines[:-1])) <= width
+        assert "".join(whole.split()).replace("│", "") == "".join(
+            render.to_text(found, width=width).split()
+        ).replace("│", "")
+    coloured = render.to_text(found, colour=True)
+    hop = found.hop(chain="KUBE-SVC-*")
+    assert hop is not None
+    assert f"\x1b[1;33m{hop.after.destination}\x1b[0m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == whole
 
 
 def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:

@@ -80,5 +80,5 @@ def test_answer_cannot_steer_the_terminal() -> None:
     assert "\x07" not in text
     assert "hello" in text
     coloured = to_text(trace, colour=True)
-    assert "\x1b[33mINCONCLUSIVE\x1b[0m" in coloured
+    assert "\x1b[1;33mINCONCLUSIVE\x1b[0m" in coloured
     assert "\x1b[2J" not in coloured
