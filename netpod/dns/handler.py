@@ -1,7 +1,8 @@
 """A query's bytes -> the response's bytes: who may answer, and the cache of compiled answers.
 
-The same question bytes get the same answer until the view changes, so an answer is compiled once and then sent
-with only the id exchanged. Of an answer with several addresses all rotations are kept and sent in turn.
+The same question bytes get the same answer until what it is about changes, so an answer is compiled once and then sent
+with only the id exchanged; a change of one Service leaves the answers about all others. Of an answer with several
+addresses all rotations are kept and sent in turn.
 """
 
 import ipaddress
@@ -10,12 +11,15 @@ from dataclasses import dataclass, replace
 from netpod.dns import wire
 from netpod.dns.forward import Rules
 from netpod.dns.records import Answer, Rcode, Record, Zone
+from netpod.dns.view import Subject
 from netpod.dns.wire import Question
 
 CACHED = 4096
 ROTATIONS = 8
 """At most so many orders of one answer are kept."""
 CNAME_HOPS = 8
+_Asked = tuple[bytes, bool]
+"""A query without its id, and whether it came over TCP."""
 _SERVFAIL = Answer(rcode=Rcode.SERVFAIL, authoritative=False)
 _NXDOMAIN = Answer(rcode=Rcode.NXDOMAIN, authoritative=False)
 
@@ -40,16 +44,15 @@ class Handler:
         self._zone = zone
         self.rules = Rules()
         self.synced = False
-        self._cache: dict[tuple[bytes, bool], list[bytes]] = {}
-        self._revision: tuple[int, int] = (-1, 0)
+        self._cache: dict[_Asked, list[bytes]] = {}
+        self._about: dict[Subject, set[_Asked]] = {}
+        self._cached_rules = self.rules
         self._turn = 0
 
     def respond(self, data: bytes, *, tcp: bool) -> bytes | Elsewhere:
         """Return the response to a query, nothing when it deserves none, or that somebody else answers it."""
-        revision = (self._zone.view.revision, id(self.rules))
-        if revision != self._revision:
-            self._cache.clear()
-            self._revision = revision
+        if self._zone.view.changed or self.rules is not self._cached_rules:
+            self._forget()
         key = (data[2:], tcp)
         responses = self._cache.get(key)
         if responses is None:
@@ -60,16 +63,37 @@ class Handler:
             if self._forwarded(question):
                 failed = wire.write(question, _SERVFAIL, tcp=tcp)
                 return Elsewhere(name=question.name, failed=failed)
-            responses = [
-                wire.write(question, answer, tcp=tcp)[2:]
-                for answer in _rotations(self.answer(question))
-            ]
+            answer = self.answer(question)
+            responses = [wire.write(question, turned, tcp=tcp)[2:] for turned in _rotations(answer)]
             if self.synced:
-                if len(self._cache) >= CACHED:
-                    self._cache.clear()
-                self._cache[key] = responses
+                self._keep(key, responses, question, answer)
         self._turn += 1
         return data[:2] + responses[self._turn % len(responses)]
+
+    def _keep(
+        self, key: _Asked, responses: list[bytes], question: Question, answer: Answer
+    ) -> None:
+        if len(self._cache) >= CACHED:
+            self._cache.clear()
+            self._about.clear()
+        self._cache[key] = responses
+        # An alias's answer is also about what it stands for.
+        followed = [r.data.rstrip(".").lower() for r in answer.records if r.type == "CNAME"]
+        for name in (question.name, *followed):
+            subject = self._zone.subject(name)
+            if subject is not None:
+                self._about.setdefault(subject, set()).add(key)
+
+    def _forget(self) -> None:
+        """Drop answers about what has changed; all of them when the rules have."""
+        if self.rules is not self._cached_rules:
+            self._cache.clear()
+            self._about.clear()
+            self._cached_rules = self.rules
+        for subject in self._zone.view.changed:
+            for key in self._about.pop(subject, ()):
+                self._cache.pop(key, None)
+        self._zone.view.changed.clear()
 
     def answer(self, question: Question) -> Answer:
         """Answer one question from the zone and the hosts of the rules; all other names do not exist."""

@@ -27,7 +27,15 @@ from netpod.dns.parse import (
     ServiceName,
     Version,
 )
-from netpod.dns.view import EndpointEntry, Port, ServiceEntry, View, is_headless
+from netpod.dns.view import (
+    EndpointEntry,
+    Port,
+    ServiceEntry,
+    Subject,
+    View,
+    is_headless,
+    namespace_subject,
+)
 
 TTL = 30
 """Seconds, as in kubeadm's Corefile."""
@@ -113,6 +121,19 @@ class Zone:
             case ServiceName():
                 return self._service(qname, qtype, name)
         return self._missing()
+
+    def subject(self, qname: str) -> Subject | None:
+        """Say what an answer about a name depends on; None is nothing that changes."""
+        match parse.parse(qname, self.name):
+            case ServiceName(namespace=namespace, service=service):
+                return Key(namespace, service)
+            case Branch(namespace=namespace) | PodName(namespace=namespace):
+                return namespace_subject(namespace)
+            case Reverse(address=address):
+                return str(address)
+            case Apex() | NameServer():
+                return DNS_SERVICE
+        return None
 
     def _service(self, qname: str, qtype: str, name: ServiceName) -> Answer:
         service = self.view.service(name.namespace, name.service)

@@ -42,11 +42,21 @@ class EndpointEntry:
     ports: tuple[Port, ...] = ()
 
 
+Subject = Key | str
+"""What an answer is about: a Service, an address, or `namespace/NAME`."""
+
+
 class View:
-    """The cluster as last seen. `revision` grows with every change that an answer could show."""
+    """The cluster as last seen.
+
+    Attributes:
+        revision: Grows with every change that an answer could show.
+        changed: What such changes were about, until whoever keeps answers has taken it.
+    """
 
     def __init__(self) -> None:
         self.revision = 0
+        self.changed: set[Subject] = set()
         self.namespaces: set[str] = set()
         self._services: dict[Key, ServiceEntry] = {}
         self._slices: dict[Key, dict[str, tuple[EndpointEntry, ...]]] = {}
@@ -86,7 +96,7 @@ class View:
         """Note that a namespace exists, or no longer."""
         if exists != (name in self.namespaces):
             (self.namespaces.add if exists else self.namespaces.discard)(name)
-            self.revision += 1
+            self._note(namespace_subject(name))
 
     def set_service(self, key: Key, service: Service | None) -> None:
         """Take in a Service, or that it is gone."""
@@ -103,23 +113,27 @@ class View:
             self._services[key] = new
             for address in new.addresses:
                 self._service_by_address[address] = key
-        self.revision += 1
+        addresses = {a for entry in (old, new) if entry is not None for a in entry.addresses}
+        # Whether they have names depends on the Service being headless.
+        behind = {e.address for slices in self._slices.get(key, {}).values() for e in slices}
+        self._note(key, *addresses, *behind)
 
     def set_slice(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         """Take in a changed EndpointSlice; a slice may change the Service it belongs to."""
-        changed = False
         if old is not None and (new is None or _owner(old) != _owner(new)):
-            changed |= self._replace(_owner(old), old.metadata.name, ())
+            self._replace(_owner(old), old.metadata.name, ())
         if new is not None:
-            changed |= self._replace(_owner(new), new.metadata.name, _ready(new))
-        if changed:
-            self.revision += 1
+            self._replace(_owner(new), new.metadata.name, _ready(new))
 
-    def _replace(self, service: Key, name: str, entries: tuple[EndpointEntry, ...]) -> bool:
+    def _note(self, *subjects: Subject) -> None:
+        self.revision += 1
+        self.changed.update(subjects)
+
+    def _replace(self, service: Key, name: str, entries: tuple[EndpointEntry, ...]) -> None:
         slices = self._slices.get(service, {})
         before = slices.get(name, ())
         if before == entries:
-            return False
+            return
         for entry in before:
             labels = self._endpoints_by_address.get(entry.address, {})
             labels.pop((service, name), None)
@@ -134,7 +148,12 @@ class View:
             slices.pop(name, None)
             if not slices:
                 self._slices.pop(service, None)
-        return True
+        self._note(service, *(entry.address for entry in (*before, *entries)))
+
+
+def namespace_subject(name: str) -> Subject:
+    """Return what answers about a namespace itself are about."""
+    return f"namespace/{name}"
 
 
 def is_headless(entry: ServiceEntry) -> bool:
