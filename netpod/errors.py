@@ -192,20 +192,19 @@ class Timeout(ApiError):
     retryable = True
 
 
-class InsufficientStorage(ApiError):
-    """The disk under the store is full; nothing was written, reads go on. Retry when there is room."""
-
-    code = 507
-    reason = "InsufficientStorage"
-    retryable = True
-
-
 class Unavailable(ApiError):
     """The API server is down, starting, or failed inside; retry."""
 
     code = 503
     reason = "ServiceUnavailable"
     retryable = True
+
+
+class InsufficientStorage(Unavailable):
+    """The disk under the store is full; nothing was written, reads go on. Retry when there is room."""
+
+    code = 507
+    reason = "InsufficientStorage"
 
 
 class KernelError(NetpodError):

@@ -22,6 +22,8 @@ _CLASSES: tuple[type[ApiError], ...] = (
     errors.UnsupportedMediaType,
     errors.Invalid,
     errors.TooManyRequests,
+    errors.Timeout,
+    errors.InsufficientStorage,
     errors.Unavailable,
 )
 _BY_REASON = {cls.reason: cls for cls in _CLASSES}

@@ -5,6 +5,7 @@ is anybody's; it needs no event loop.
 """
 
 import asyncio
+import fcntl
 import os
 import socket
 import time
@@ -277,6 +278,8 @@ def shutdown(shim_socket: Path, seconds: float = ANSWER_SECONDS) -> None:
 def _exec_quietly(path: Path, config: ExecConfig, seconds: float) -> tuple[int, str]:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     output = os.memfd_create("output", os.MFD_CLOEXEC)
+    # The kernel does not lock a memfd's position: of two who write at once one would overwrite the other.
+    fcntl.fcntl(output, fcntl.F_SETFL, os.O_APPEND)
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(path))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from netpod import errors
 from netpod.store import gateway, receipts
-from netpod.store.broadcast import Broadcast, Watcher
+from netpod.store.broadcast import LIMIT, Broadcast, Watcher
 from netpod.store.gateway import Gateway, LeaseGone, Lost, Message, Target, Unreachable
 from netpod.store.receipts import Receipt, Receipts
 from netpod.store.store import EMPTY, Event, EventType, KeyValue, Page, Revision
@@ -31,12 +31,12 @@ _CATCH_UP_SECONDS = 10.0
 class EtcdStore:
     """`Store` in an etcd cluster of one or more members. Open it with `EtcdStore.open`."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, lag: int) -> None:
         self._name = ",".join(target.endpoints)
         self._etcd = Gateway(target)
         self._receipts = Receipts(self._etcd)
         self._turn = asyncio.Semaphore(IN_FLIGHT)
-        self._broadcast = Broadcast()
+        self._broadcast = Broadcast(limit=lag)
         self._progress = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._background: list[asyncio.Task[None]] = []
@@ -44,14 +44,14 @@ class EtcdStore:
         self._closing = False
 
     @classmethod
-    async def open(cls, target: Target) -> "EtcdStore":
-        """Connect; `close` must be awaited afterwards by the same task.
+    async def open(cls, target: Target, *, lag: int = LIMIT) -> "EtcdStore":
+        """Connect; `close` must be awaited afterwards by the same task. A watcher may be `lag` events behind.
 
         Raises:
             Unavailable: no member answers, or they have no quorum.
             NetpodError: a certificate cannot be read.
         """
-        store = cls(target)
+        store = cls(target, lag)
         try:
             store._broadcast.revision = max(await store._head(), EMPTY)
         except BaseException:

@@ -126,7 +126,8 @@ class Log:
         """Write rows in one durable transaction: all or none.
 
         Raises:
-            Unavailable: the disk is full or failed; nothing was written.
+            InsufficientStorage: the disk is full; nothing was written.
+            Unavailable: it failed; nothing was written.
         """
         db = self._db
         try:
@@ -139,7 +140,9 @@ class Log:
         except Exception as error:  # the thread must live on, whatever one write was
             if db.in_transaction:
                 db.execute("ROLLBACK")
-            raise errors.Unavailable(f"cannot write store {self._path}: {error}") from error
+            full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+            kind = errors.InsufficientStorage if full else errors.Unavailable
+            raise kind(f"cannot write store {self._path}: {error}") from error
 
     def listing(
         self, prefix: str, revision: Revision, limit: int, after: str

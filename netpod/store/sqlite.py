@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from netpod import errors
-from netpod.store.broadcast import Broadcast, Watcher
+from netpod.store.broadcast import LIMIT, Broadcast, Watcher
 from netpod.store.log import Log, Row, end_of
 from netpod.store.store import Event, EventType, KeyValue, Page, Revision
 
@@ -50,7 +50,7 @@ _Undo = list[tuple[str, KeyValue | None]]
 class SqliteStore:
     """`Store` in one SQLite file. Open it with `SqliteStore.open`, within the loop that uses it."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, lag: int) -> None:
         self._loop = loop
         self._path = path
         self._queue: queue.SimpleQueue[_Writes | Callable[[Log], None] | None] = queue.SimpleQueue()
@@ -60,20 +60,20 @@ class SqliteStore:
         self._heads: dict[str, KeyValue] = {}  # the writer's view: also what is not committed yet
         self._head = Revision(0)
         self._compacted = Revision(0)
-        self._broadcast = Broadcast()
+        self._broadcast = Broadcast(limit=lag)
         self._closing = False
         self._opened: asyncio.Future[None] = loop.create_future()
         self._stopped: asyncio.Future[None] = loop.create_future()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
     @classmethod
-    async def open(cls, path: Path) -> "SqliteStore":
-        """Open or make the store at `path`; its folder must exist.
+    async def open(cls, path: Path, *, lag: int = LIMIT) -> "SqliteStore":
+        """Open or make the store at `path`; its folder must exist. A watcher may be `lag` events behind.
 
         Raises:
             NetpodError: the file is damaged, not a store, of a newer netpod, or in use by another process.
         """
-        store = cls(path, asyncio.get_running_loop())
+        store = cls(path, asyncio.get_running_loop(), lag)
         sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
         store._thread.start()
         await store._opened

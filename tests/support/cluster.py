@@ -1,5 +1,6 @@
 """A cluster as its user has it: started, asked and taken down by the command line."""
 
+import fcntl
 import os
 import signal
 import sys
@@ -50,6 +51,10 @@ def call(
 ) -> Result:
     """Run a program to its end; an exit code other than 0 is a result like another."""
     files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
+    for fd in files[1:]:
+        # The kernel does not lock a memfd's position: of several programs that write at once one would
+        # overwrite what another wrote.
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     try:
         os.pwrite(files[0], stdin.encode(), 0)
         pid = process.spawn(

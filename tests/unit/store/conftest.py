@@ -17,13 +17,16 @@ from tests.unit.store.members import Members
 
 Opener = Callable[[], AbstractAsyncContextManager[Store]]
 SECONDS = {"sqlite": 10, "etcd": 60}
-"""How long one test may take; ten thousand writes go through etcd one by one."""
+"""How long one test may take."""
+
+LAG = 1000
+"""Events a watcher may be behind, fewer than usual: each write goes through etcd one by one."""
 
 
 @contextlib.asynccontextmanager
 async def sqlite(path: Path) -> AsyncIterator[Store]:
     """An open SQLite store, closed afterwards."""
-    store = await SqliteStore.open(path)
+    store = await SqliteStore.open(path, lag=LAG)
     try:
         yield store
     finally:
@@ -33,7 +36,7 @@ async def sqlite(path: Path) -> AsyncIterator[Store]:
 @contextlib.asynccontextmanager
 async def etcd(target: Target) -> AsyncIterator[Store]:
     """An open etcd store, closed afterwards."""
-    store = await EtcdStore.open(target)
+    store = await EtcdStore.open(target, lag=LAG)
     try:
         yield store
     finally:
