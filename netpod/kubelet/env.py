@@ -73,6 +73,7 @@ async def compile(
     pod: Pod,
     container: Container,
     *,
+    hostname: str,
     pod_ips: Addresses,
     host_ips: Addresses,
 ) -> dict[str, str]:
@@ -81,7 +82,7 @@ async def compile(
     Raises:
         CannotStart: a source is missing and not optional.
     """
-    env: dict[str, str] = {"HOSTNAME": pod.spec.hostname or pod.metadata.name}
+    env: dict[str, str] = {"HOSTNAME": hostname}
     linked = service_variables(await _linked(services, pod))
     for source in container.env_from:
         env |= await _whole_source(client, pod.metadata.namespace, source or {})

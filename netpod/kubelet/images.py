@@ -25,6 +25,7 @@ import orjson
 from netpod.api.pod import Container
 from netpod.errors import CommandFailed, NetpodError, NotFound, UsageError
 from netpod.kubelet import image as image_values
+from netpod.kubelet import image_names
 from netpod.kubelet.image import Image
 from netpod.kubelet.refusal import CannotStart
 from netpod.linux import process
@@ -44,20 +45,6 @@ class Entry:
     size: int
 
 
-def normalize(reference: str) -> str:
-    """Return a reference with its registry, repository and tag as Docker means them.
-
-    Source: distribution/reference normalize.go: nginx is docker.io/library/nginx:latest.
-    """
-    name, at, digest = reference.partition("@")
-    head, slash, rest = name.partition("/")
-    if not slash or not ("." in head or ":" in head or head == "localhost"):
-        head, rest = "docker.io", name if slash else f"library/{name}"
-    if at:
-        return f"{head}/{rest.partition(':')[0]}@{digest}"
-    return f"{head}/{rest}" if ":" in rest else f"{head}/{rest}:latest"
-
-
 class Images:
     """The local store below a directory; may be used by several processes at once."""
 
@@ -69,7 +56,7 @@ class Images:
         """Return an image by reference; None when it is not here."""
         if not reference:
             return None
-        known = self._index().get(normalize(reference))
+        known = self._index().get(image_names.normalize(reference))
         return self._image(known) if known is not None else None
 
     def entries(self) -> list[Entry]:
@@ -88,7 +75,7 @@ class Images:
             CommandFailed: the registry has it not, or cannot be reached.
             Unsupported: skopeo or umoci is not installed.
         """
-        name = normalize(reference)
+        name = image_names.normalize(reference)
         own = name.startswith(("localhost:", "localhost/", "127."))
         return self._take(f"docker://{name}", name, tls_verify and not own)
 
@@ -107,7 +94,10 @@ class Images:
         names = [name] if name else _names(source)
         if not names:
             raise UsageError(f"cannot load image {source}: it carries no name; give one")
-        return [self._take(_select(source, it), normalize(it), tls_verify=True) for it in names]
+        return [
+            self._take(_select(source, it), image_names.normalize(it), tls_verify=True)
+            for it in names
+        ]
 
     def remove(self, reference: str) -> None:
         """Forget an image; its files go when no other reference has them.
@@ -115,7 +105,7 @@ class Images:
         Raises:
             NotFound: it is not here.
         """
-        key = normalize(reference)
+        key = image_names.normalize(reference)
         with self._locked():
             index = dict(self._index())
             if key not in index:
@@ -189,7 +179,7 @@ async def pull(images: Images, container: Container) -> Image:
     """
     if container.image_pull_policy == "Never":
         message = f'Container image "{container.image}" is not present with pull policy of Never'
-        raise CannotStart("ErrImageNeverPull", message)
+        raise CannotStart("ErrImageNeverPull", message, event="ErrImageNeverPull")
     try:
         return await asyncio.get_running_loop().run_in_executor(None, images.pull, container.image)
     except CommandFailed as error:

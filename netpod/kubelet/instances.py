@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from netpod.kubelet.podworker import PodWorker
 
 RISE_SECONDS = 0.5
+IMAGE_PROBLEMS = ("ErrImagePull", "ErrImageNeverPull", "InvalidImageName")
 FIRST_PULL_DELAY, LONGEST_PULL_DELAY = 10.0, 300.0
 PULL_SHOWN_SECONDS = 1.0
 """How long ErrImagePull is shown before it is ImagePullBackOff."""
@@ -184,6 +185,7 @@ class Instances:
             return
         try:
             attempt = self._next_attempt(item, unit)
+            pulled = await starting.fetch(self._worker, item)
             config, program = await starting.compile(self._worker, item, attempt)
         except CannotStart as error:
             self._cannot(item, unit, error)
@@ -192,7 +194,7 @@ class Instances:
             what = "the built-in stand-in" if program.app else "a shell of this machine"
             message = f'Image "{item.image}" is not on this machine: {what} runs instead'
             self._worker.event("Normal", "StandIn", message)
-        else:
+        elif not pulled:
             message = f'Container image "{item.image}" already present on machine'
             self._worker.event("Normal", "Pulled", message)
         try:
@@ -244,10 +246,12 @@ class Instances:
             unit.pull_at = time.monotonic() + unit.pull_delay
             seconds = PULL_SHOWN_SECONDS
         if unit.waiting != (error.reason, str(error)):
-            about = str(error) if pulled else f"Error: {error}"
-            self._worker.event("Warning", error.event, about)
-            if pulled:
-                self._worker.event("Warning", error.event, "Error: ErrImagePull")
+            of_image = error.reason in IMAGE_PROBLEMS
+            self._worker.event(
+                "Warning", error.event, str(error) if of_image else f"Error: {error}"
+            )
+            if of_image:
+                self._worker.event("Warning", "Failed", f"Error: {error.reason}")
         unit.waiting = (error.reason, str(error))
         self._worker.wake_in(seconds)
 

@@ -13,10 +13,10 @@ class CannotStart(NetpodError):
 
     retryable = True
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, event: str = "Failed") -> None:
         super().__init__(message)
         self.reason = reason
-        self.event = "Failed"
+        self.event = event
 
 
 def misconfigured(message: str) -> CannotStart:

@@ -12,6 +12,8 @@ NAMESERVERS = 3
 SEARCHES = 32
 SEARCH_CHARACTERS = 2048
 _DEFAULT_OPTIONS = ("ndots:5",)
+KERNEL_NAME = 64
+"""Longest name of a host, in characters. Source: sethostname(2), __NEW_UTS_LEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,7 @@ def hosts(pod: Pod, pod_ips: Sequence[str], domain: str) -> str:
     name = hostname(pod)
     names = [name]
     if pod.spec.subdomain:
-        zone = f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
-        names.insert(0, f"{name}.{zone}")
+        names.insert(0, full_name(pod, domain))
     lines = [
         "# Kubernetes-managed hosts file.",
         "127.0.0.1\tlocalhost",
@@ -100,14 +101,51 @@ def hosts(pod: Pod, pod_ips: Sequence[str], domain: str) -> str:
         "fe00::2\tip6-allrouters",
         *("\t".join([pod_ip, *names]) for pod_ip in pod_ips),
     ]
-    aliases = [
+    return "\n".join([*lines, *_aliases(pod)]) + "\n"
+
+
+def node_hosts(pod: Pod, node: str) -> str:
+    """Text of /etc/hosts of a pod on the host network: the node's own, and the pod's aliases."""
+    head = "# Kubernetes-managed hosts file (host network)."
+    return "\n".join([head, node.rstrip("\n"), *_aliases(pod)]) + "\n"
+
+
+def _aliases(pod: Pod) -> list[str]:
+    found = [
         "\t".join([alias.ip, *alias.hostnames])
         for alias in pod.spec.host_aliases
         if alias.hostnames
     ]
-    if aliases:
-        lines += ["", "# Entries added by HostAliases.", *aliases]
-    return "\n".join(lines) + "\n"
+    return ["", "# Entries added by HostAliases.", *found] if found else []
+
+
+def full_name(pod: Pod, domain: str) -> str:
+    """The pod's name below its subdomain; without one, its host name."""
+    name = hostname(pod)
+    if not pod.spec.subdomain:
+        return name
+    return f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+
+
+def kernel_name(pod: Pod, domain: str, node: str) -> str:
+    """What the kernel calls the pod: its host name, the full one if it asks for that, the node's on its network.
+
+    Raises:
+        ValueError: the kernel takes no name so long.
+
+    Source: kubernetes pkg/kubelet/util GetNodenameForKernel.
+    """
+    if pod.spec.host_network:
+        return node
+    if not pod.spec.set_hostname_as_fqdn:
+        return hostname(pod)
+    name = full_name(pod, domain)
+    if len(name) > KERNEL_NAME:
+        raise ValueError(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long "
+            f"({KERNEL_NAME} characters is the max, {len(name)} characters requested)"
+        )
+    return name
 
 
 def hostname(pod: Pod) -> str:

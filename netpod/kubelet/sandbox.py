@@ -29,7 +29,7 @@ from netpod.linux import netns as namespaces
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-NODE_RESOLV_CONF = Path("/etc/resolv.conf")
+NODE_RESOLV_CONF, NODE_HOSTS = Path("/etc/resolv.conf"), Path("/etc/hosts")
 
 
 class Sandboxes:
@@ -88,7 +88,13 @@ class Sandboxes:
         dns = [str(address) for address in self._config.cluster_dns]
         text = resolvconf.resolv_conf(pod, dns, self._config.cluster_domain, node)
         _write(etc / "resolv.conf", text)
-        _write(etc / "hostname", f"{resolvconf.hostname(pod)}\n")
+        try:
+            name = resolvconf.kernel_name(pod, self._config.cluster_domain, self._config.node)
+        except ValueError as error:
+            raise KernelError(str(error)) from error
+        _write(etc / "hostname", f"{name}\n")
+        if pod.spec.host_network:
+            _write(etc / "hosts", resolvconf.node_hosts(pod, _read(NODE_HOSTS)))
         return await self._runtime.run_sandbox(
             SandboxConfig(
                 id=secrets.token_hex(32),
@@ -96,7 +102,7 @@ class Sandboxes:
                 name=meta.name,
                 uid=meta.uid,
                 attempt=attempt,
-                hostname=resolvconf.hostname(pod),
+                hostname=name,
                 netns=netns,
                 host_network=pod.spec.host_network,
                 share_pid=bool(pod.spec.share_process_namespace),

@@ -2,15 +2,17 @@
 
 import dataclasses
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from netpod.api.cri import ContainerConfig
 from netpod.api.pod import Container, EphemeralContainer, Pod
 from netpod.kubelet import container as containers
 from netpod.kubelet import env as environments
-from netpod.kubelet import images, programs, sources, status
+from netpod.kubelet import image_names, images, programs, sources, status
 from netpod.kubelet.container import Program
 from netpod.kubelet.image import Image
+from netpod.kubelet.refusal import CannotStart
 from netpod.kubelet.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -20,8 +22,34 @@ SHELL = ("sh",)
 """What runs in a debugging container that names no command."""
 
 
-async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Image | None]:
-    """Decide what runs for a container, and pull its image if that is what its policy wants.
+async def fetch(worker: "PodWorker", item: Container) -> bool:
+    """Pull a container's image if that is what its policy wants; True when it was.
+
+    Raises:
+        CannotStart: the image cannot be had.
+    """
+    node = worker.node
+    if containers.built_in(item.image) or containers.repository(item.image) == containers.HOST:
+        return False
+    wrong = image_names.problem(item.image)
+    if wrong:
+        raise CannotStart("InvalidImageName", wrong, event="InspectFailed")
+    if node.config.stand_in:
+        return False
+    if node.images.find(item.image) is not None and item.image_pull_policy != "Always":
+        return False
+    began = time.monotonic()
+    if item.image_pull_policy != "Never":
+        worker.event("Normal", "Pulling", f'Pulling image "{item.image}"')
+    await images.pull(node.images, item)
+    took = f"{round((time.monotonic() - began) * 1000)}ms"
+    message = f'Successfully pulled image "{item.image}" in {took} ({took} including waiting)'
+    worker.event("Normal", "Pulled", message)
+    return True
+
+
+def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Image | None]:
+    """Decide what runs for a container, whose image was pulled if it was to be.
 
     Raises:
         CannotStart: nothing can.
@@ -31,9 +59,6 @@ async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Imag
         return containers.choose(item, stand_in=False, completes=False), None
     if containers.repository(item.image) != containers.HOST:
         image = node.images.find(item.image)
-        always = item.image_pull_policy == "Always" and not node.config.stand_in
-        if (image is None and not node.config.stand_in) or always:
-            image = await images.pull(node.images, item)
         if image is not None:
             return Program("", stands_in=False), image
     if debugs and (node.config.stand_in or containers.repository(item.image) == containers.HOST):
@@ -46,7 +71,7 @@ async def choose(node: "Node", pod: Pod, item: Container) -> tuple[Program, Imag
 def only_stand_ins(node: "Node", pod: Pod) -> bool:
     """Whether nothing in the pod reads its volumes."""
     spec = pod.spec
-    if spec.ephemeral_containers:
+    if spec.ephemeral_containers or not node.config.stand_in:
         return False
     everything = (*spec.init_containers, *spec.containers)
     return all(
@@ -83,7 +108,7 @@ async def compile(
     """
     assert worker.sandbox is not None, "a pod's containers start in its sandbox"
     node, pod = worker.node, worker.pod
-    program, image = await choose(node, pod, item)
+    program, image = choose(node, pod, item)
     asked, target = item, ""
     if isinstance(item, EphemeralContainer):
         if image is None and not program.app and not (item.command or item.args):
@@ -95,6 +120,7 @@ async def compile(
         node.services,
         pod,
         item,
+        hostname=worker.sandbox.config.hostname,
         pod_ips=worker.pod_ips,
         host_ips=node.config.host_ips,
     )

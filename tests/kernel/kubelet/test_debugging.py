@@ -93,3 +93,53 @@ def over(pod: Pod, number: int) -> bool:
     """Whether an ephemeral container has ended."""
     found = pod.status.ephemeral_container_statuses
     return len(found) > number and found[number].state.terminated is not None
+
+
+def test_a_name_that_is_none_of_an_image_is_said(lab: Lab) -> None:
+    """InvalidImageName, though everything else would be stood in for; the words are the kubelet's."""
+
+    async def main() -> None:
+        async with lab.running():
+            await lab.create("p", containers=[{"name": "c", "image": "Shop/Web:1"}])
+            pod = await lab.wait("p", lambda it: first(it).state.waiting is not None)
+            pod = await lab.wait("p", lambda it: "Invalid" in str(first(it).state.waiting))
+            waiting = first(pod).state.waiting
+            assert waiting is not None
+            assert (waiting.reason, waiting.message) == (
+                "InvalidImageName",
+                'Failed to apply default image tag "Shop/Web:1": couldn\'t parse image name '
+                '"Shop/Web:1": invalid reference format: repository name must be lowercase',
+            )
+            await lab.until(lambda: _reasons(lab, {"InspectFailed", "Failed"}))
+
+    asyncio.run(main())
+
+
+async def _reasons(lab: Lab, wanted: set[str]) -> bool:
+    return wanted <= {it.reason for it in (await lab.client.list(Event, "default")).items}
+
+
+def test_what_the_kernel_calls_a_pod(lab: Lab) -> None:
+    """Its full name if it asks for that; the node's on the host's network, with the node's hosts and its aliases."""
+
+    async def main() -> None:
+        async with lab.running():
+            script = "hostname; echo $HOSTNAME; cat /etc/hosts"
+            more: dict[str, Any] = {"restartPolicy": "Never", "containers": [host(script)]}
+            full = {"hostname": "db", "subdomain": "sub", "setHostnameAsFQDN": True}
+            await lab.create("full", **full, **more)
+            aliases = [{"ip": "192.0.2.9", "hostnames": ["other"]}]
+            await lab.create("node", hostNetwork=True, hostAliases=aliases, **more)
+            pod = await lab.wait("full", lambda it: it.status.phase == "Succeeded")
+            name = "db.sub.default.svc.cluster.local"
+            lines = said(pod).splitlines()
+            assert lines[:2] == [name, name]
+            assert f"{pod.status.pod_ip}\t{name}\tdb" in lines
+            pod = await lab.wait("node", lambda it: it.status.phase == "Succeeded")
+            lines = said(pod).splitlines()
+            assert lines[:3] == [labs.NODE] * 2 + [
+                "# Kubernetes-managed hosts file (host network)."
+            ]
+            assert lines[-1] == "192.0.2.9\tother"
+
+    asyncio.run(main())

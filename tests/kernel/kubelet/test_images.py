@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netpod.errors import CommandFailed, NotFound, UsageError
-from netpod.kubelet import images as stores
+from netpod.kubelet import image_names
 from netpod.kubelet.images import Images
 from tests.kernel.kubelet.lab import Lab
 from tests.kernel.kubelet.test_pods import first
@@ -89,7 +89,7 @@ def test_what_is_no_image_is_said_so(tmp_path: Path) -> None:
 )
 def test_references_mean_what_they_mean_to_docker(short: str, long: str) -> None:
     """Registry, repository and tag are filled in."""
-    assert stores.normalize(short) == long
+    assert image_names.normalize(short) == long
 
 
 def test_a_container_of_an_image(lab: Lab, layout: Path) -> None:
