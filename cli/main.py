@@ -13,6 +13,7 @@ from netpod.errors import NetpodError, Unsupported
 _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("life", "Start a cluster on this machine."),
     "down": ("life", "Take a cluster down and leave nothing behind."),
+    "dashboard": ("dashboard", "Print the address of the dashboard; --open opens it."),
     "status": ("life", "Say what runs and where it answers."),
     "demo": ("demo", "Start a cluster, apply the example and trace one request."),
     "doctor": ("life", "Check what this machine has and lacks."),
@@ -57,6 +58,7 @@ _SECTIONS = (
             "start",
             "node",
             "status",
+            "dashboard",
             "demo",
             "doctor",
             "cleanup",

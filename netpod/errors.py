@@ -232,10 +232,18 @@ class CommandFailed(KernelError):
         argv: The command, pasteable through `shlex.join`.
         status: Its exit status (negative: the signal that ended it).
         stderr: What it said, whole.
+        stdout: What it wrote before, where that is kept.
     """
 
     def __init__(
-        self, argv: Sequence[str], status: int, stderr: str, *, errno: int = 0, netns: str = ""
+        self,
+        argv: Sequence[str],
+        status: int,
+        stderr: str,
+        *,
+        errno: int = 0,
+        netns: str = "",
+        stdout: bytes = b"",
     ) -> None:
         said = stderr.strip().splitlines()
         super().__init__(
@@ -246,6 +254,7 @@ class CommandFailed(KernelError):
         self.argv = tuple(argv)
         self.status = status
         self.stderr = stderr
+        self.stdout = stdout
         self.errno = errno
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from netpod.client.blocking import BlockingClient
 from netpod.paths import Paths
-from netpod.trace import awaitable, live, run, session
+from netpod.trace import archive, awaitable, live, run, session
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.run import Question
@@ -19,8 +19,10 @@ def trace_url(paths: Paths, api: BlockingClient, url: str, *, timeout: float) ->
 def follow(
     paths: Paths, api: BlockingClient, question: Question, *, timing: bool = False
 ) -> Followed:
-    """Send what was asked for and follow it; see trace.run.follow."""
-    return run.follow(paths, question, objects(api), timing=timing)
+    """Send what was asked for, follow it, and keep the trace for the dashboard; see trace.run.follow."""
+    followed = run.follow(paths, question, objects(api), timing=timing)
+    archive.keep(paths, followed)
+    return followed
 
 
 def live_traces(

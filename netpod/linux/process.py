@@ -169,7 +169,9 @@ class _Running:
                 ) from error
         if process.returncode != 0:
             text = stderr.decode(errors="replace")
-            raise CommandFailed(self._argv, process.returncode, text, netns=self._netns)
+            raise CommandFailed(
+                self._argv, process.returncode, text, netns=self._netns, stdout=stdout
+            )
         return Completed(stdout, stderr)
 
     def _start(

@@ -1,0 +1,55 @@
+"""The dashboard in the control plane process: a socket that listens, and everything else when somebody comes."""
+
+import logging
+import os
+
+from netpod.cluster.config import ClusterConfig
+from netpod.dashboard import links
+from netpod.kubelet import fdio
+
+log = logging.getLogger(__name__)
+
+
+async def run(config: ClusterConfig) -> None:
+    """Serve until cancelled."""
+    try:
+        listening = links.listen()
+    except OSError as error:
+        log.warning(
+            "no dashboard: cannot listen on %s: %s", links.ADDRESS, os.strerror(error.errno or 0)
+        )
+        return
+    link = links.save(config.paths, listening.getsockname()[1])
+    await fdio.readable(listening.fileno())
+    # Now somebody has come; what the page needs is in memory from here on.
+    from netpod.dashboard.server import Dashboard
+
+    await Dashboard(
+        config.paths, link, lambda namespace, name: rules(config, namespace, name)
+    ).serve(listening)
+
+
+def rules(config: ClusterConfig, namespace: str, name: str) -> list[dict[str, object]]:
+    """The live rules of a Service, node by node."""
+    from netpod.cluster import rules as live
+    from netpod.proxy.config import Variant
+
+    variant = Variant(config.iptables_variant)
+    found: list[dict[str, object]] = []
+    for node in config.nodes:
+        netns = config.paths.netns_node(node.name)
+        chains = live.of_service(netns, namespace, name, variant=variant)
+        shown = [
+            {
+                "table": chain.table,
+                "name": chain.name,
+                "purpose": chain.purpose,
+                "rules": [
+                    {"rule": r.rule, "packets": r.packets, "bytes": r.bytes, "meaning": r.meaning}
+                    for r in chain.rules
+                ],
+            }
+            for chain in chains
+        ]
+        found.append({"node": node.name, "chains": shown})
+    return found
