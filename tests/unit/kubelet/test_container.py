@@ -110,7 +110,7 @@ def test_environment_from_fields() -> None:
             NoServices(client),
             pod,
             container,
-            hostname="web",
+            hostname="p",
             pod_ips=["10.1.1.1"],
             host_ips=["172.18.0.3"],
         )
