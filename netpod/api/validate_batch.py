@@ -46,12 +46,29 @@ def _spec(errors: Errors, spec: JobSpec, path: str) -> None:
     if spec.completion_mode == "Indexed" and spec.completions is None:
         detail = f"when completion mode is {spec.completion_mode}"
         errors.required(f"{path}.completions", detail)
+    _per_index(errors, spec, path)
     at = f"{path}.template"
     validate_meta.template_metadata(errors, spec.template.metadata, f"{at}.metadata")
     validate_pod.pod_spec(errors, spec.template.spec, f"{at}.spec")
     policy = spec.template.spec.restart_policy
     if policy == "Always":
         errors.refuse(f"{at}.spec.restartPolicy", policy, ("OnFailure", "Never"))
+
+
+def _per_index(errors: Errors, spec: JobSpec, path: str) -> None:
+    """What only means something when each completion has a number."""
+    for name, value in (
+        ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+        ("maxFailedIndexes", spec.max_failed_indexes),
+        ("successPolicy", spec.success_policy),
+    ):
+        if value is not None and spec.completion_mode != "Indexed":
+            errors.invalid(f"{path}.{name}", value, "requires indexed completion mode")
+    if spec.max_failed_indexes is not None and spec.backoff_limit_per_index is None:
+        errors.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+    if spec.success_policy is not None and not spec.success_policy.get("rules"):
+        detail = "at least one rules must be specified when the successPolicy is specified"
+        errors.required(f"{path}.successPolicy.rules", detail)
 
 
 def job_update(errors: Errors, new: Job, old: Job) -> None:

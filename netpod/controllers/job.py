@@ -5,13 +5,22 @@ Source: kubernetes pkg/controller/job/job_controller.go syncJob, manageJob, trac
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netpod.api import meta, selectors
 from netpod.api.batch import Job, JobStatus
-from netpod.api.meta import Condition, Key
+from netpod.api.meta import EMPTY, Condition, Key
 from netpod.api.pod import Container, EnvVar, Pod, PodSpec
-from netpod.controllers import adoption, controller, indexes, jobs, podcontrol, pods, replicas
+from netpod.controllers import (
+    adoption,
+    controller,
+    indexes,
+    jobpolicy,
+    jobs,
+    podcontrol,
+    pods,
+    replicas,
+)
 from netpod.controllers.controller import Context, Controller
 from netpod.controllers.jobs import End, Tally
 from netpod.controllers.podcontrol import PodControl
@@ -93,6 +102,8 @@ class JobController:
         with controller.reading(job):
             count = jobs.tally(job, owned, leaving)
         over = jobs.end(job, count, now)
+        if over is not None and jobpolicy.counts_per_index(job):
+            count = jobs.tally(job, owned, leaving, over=True)
         if over is None:
             due = jobs.deadline(job)
             if due is not None:
@@ -121,7 +132,7 @@ class JobController:
         if refused is not None:
             raise refused
 
-    async def _manage(self, job: Job, owned: Iterable[Pod], count: Tally) -> list[Pod]:
+    async def _manage(self, job: Job, owned: list[Pod], count: Tally) -> list[Pod]:
         """Make or end pods; return those that are active then."""
         number = jobs.wanted(job, count)
         doomed = jobs.surplus(job, count, number)
@@ -131,11 +142,21 @@ class JobController:
         missing = min(number - len(count.active), replicas.BURST)
         if missing <= 0:
             return list(count.active)
-        wait = jobs.backoff(owned, self._backoff, self._context.clock())
-        if wait > 0:
+        now = self._context.clock()
+        if jobpolicy.counts_per_index(job):
+            open_ = jobs.next_indexes(job, count, job.spec.completions or 0)
+            free, wait = jobs.index_backoff(job, owned, open_, self._backoff, now)
+            if wait > 0:
+                self._loop.enqueue_after(meta.key_of(job), wait)
+            last = jobpolicy.latest_failed(job, owned)
+            new = [
+                _new_pod(job, index, jobpolicy.marks(job, last.get(index)))
+                for index in free[:missing]
+            ]
+        elif (wait := jobs.backoff(owned, self._backoff, now)) > 0:
             self._loop.enqueue_after(meta.key_of(job), wait)
             return list(count.active)
-        if jobs.is_indexed(job):
+        elif jobs.is_indexed(job):
             new = [_new_pod(job, index) for index in jobs.next_indexes(job, count, missing)]
         else:
             new = [_new_pod(job, None)] * missing
@@ -195,9 +216,12 @@ class JobController:
         """Write how the Job is over once all is counted; until then keep why it fails."""
         now = meta.timestamp(self._context.clock())
         conditions = status.conditions
-        if over.reason == "PodFailurePolicy":
-            target = _condition("FailureTarget", "True", over.reason, over.message, now)
-            conditions = pods.set_condition(conditions, target)
+        interim = {"PodFailurePolicy": "FailureTarget", "SuccessPolicy": "SuccessCriteriaMet"}
+        if over.reason in interim:
+            known = meta.condition(conditions, interim[over.reason])
+            if known is None or known.status != "True":
+                target = _condition(interim[over.reason], "True", over.reason, over.message, now)
+                conditions = pods.set_condition(conditions, target)
         if final:
             new = _condition(over.type, "True", over.reason, over.message, now)
             conditions = pods.set_condition(conditions, new)
@@ -233,7 +257,7 @@ def _condition(type_: str, status: str, reason: str, message: str, now: str) -> 
     )
 
 
-def _new_pod(job: Job, index: int | None) -> Pod:
+def _new_pod(job: Job, index: int | None, marks: Mapping[str, str] = EMPTY) -> Pod:
     template = job.spec.template
     name = f"{job.metadata.name}-"
     if index is None:
@@ -250,7 +274,7 @@ def _new_pod(job: Job, index: int | None) -> Pod:
         template,
         generate_name=f"{name}{index}-",
         labels=mark,
-        annotations=mark,
+        annotations={**mark, **marks},
         finalizers=(jobs.FINALIZER,),
         spec=spec,
     )

@@ -15,7 +15,7 @@ from netpod.api import meta
 from netpod.api.batch import Job, JobStatus
 from netpod.api.meta import Condition
 from netpod.api.pod import Pod
-from netpod.controllers import indexes, podfailure, pods
+from netpod.controllers import indexes, jobpolicy, podfailure, pods
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 BACKOFF_FIRST, BACKOFF_MAX = 10.0, 600.0
@@ -33,6 +33,7 @@ class Tally:
         uncounted: uids that are to stand in uncountedTerminatedPods, of pods that succeeded and that failed.
         release: Pods whose finalizer may go once the uids are written.
         completed: Indexes that succeeded.
+        given_up: Indexes that failed for good.
         terminating: Pods that are leaving and have not ended yet.
         fail: Why the pod failure policy ends the Job, or "".
     """
@@ -44,6 +45,7 @@ class Tally:
     counted: tuple[int, int]
     release: tuple[Pod, ...]
     completed: frozenset[int]
+    given_up: frozenset[int]
     terminating: int
     fail: str
 
@@ -71,13 +73,16 @@ def finished(job: Job) -> Condition | None:
     return None
 
 
-def tally(job: Job, owned: Sequence[Pod], leaving: Iterable[str] = ()) -> Tally:
+def tally(
+    job: Job, owned: Sequence[Pod], leaving: Iterable[str] = (), *, over: bool = False
+) -> Tally:
     """Sort a Job's pods.
 
     Args:
         job: Gives what was counted before.
         owned: Its pods.
         leaving: uids of pods we have deleted ourselves.
+        over: The Job ends: no failed pod is kept for the sake of its successor.
     """
     gone = set(leaving)
     before = job.status.uncounted_terminated_pods or {}
@@ -120,14 +125,17 @@ def tally(job: Job, owned: Sequence[Pod], leaving: Iterable[str] = ()) -> Tally:
             active.append(pod)
     if is_indexed(job):
         counted[0] = len(completed)
+    given_up = jobpolicy.failed_indexes(job, owned, completed)
+    kept = set() if over else jobpolicy.kept(job, owned, active, {*completed, *given_up})
     return Tally(
         active=tuple(active),
         succeeded=counted[0] + len(waiting[0]),
         failed=counted[1] + len(waiting[1]),
         uncounted=(tuple(waiting[0]), tuple(waiting[1])),
         counted=(counted[0], counted[1]),
-        release=tuple(release),
+        release=tuple(pod for pod in release if pod.metadata.uid not in kept),
         completed=frozenset(completed),
+        given_up=frozenset(given_up),
         terminating=terminating,
         fail=fail,
     )
@@ -141,11 +149,22 @@ def _has_failed(pod: Pod, *, only_failed: bool) -> bool:
 
 def end(job: Job, count: Tally, now: datetime) -> End | None:
     """Return how the Job is over, None while it is not."""
+    met = meta.condition(job.status.conditions, "SuccessCriteriaMet")
+    if met is not None and met.status == "True":
+        return End(type="Complete", reason=met.reason, message=met.message)
     target = meta.condition(job.status.conditions, "FailureTarget")
     if target is not None and target.status == "True":
         return End(type="Failed", reason=target.reason, message=target.message)
     if count.fail:
         return End(type="Failed", reason="PodFailurePolicy", message=count.fail)
+    rule = jobpolicy.success_rule(job, count.completed)
+    if rule is not None:
+        message = f"Matched rules at index {rule}"
+        return End(type="Complete", reason="SuccessPolicy", message=message)
+    most = job.spec.max_failed_indexes
+    if most is not None and len(count.given_up) > most:
+        message = "Job has exceeded the specified maximal number of failed indexes"
+        return End(type="Failed", reason="MaxFailedIndexesExceeded", message=message)
     limit = job.spec.backoff_limit if job.spec.backoff_limit is not None else 6
     if count.failed > limit or _restarts_too_often(job, count.active, limit):
         message = "Job has reached the specified backoff limit"
@@ -156,6 +175,8 @@ def end(job: Job, count: Tally, now: datetime) -> End | None:
         return End(type="Failed", reason="DeadlineExceeded", message=message)
     if job.spec.completions is None:
         complete = count.succeeded > 0 and not count.active
+    elif count.given_up and len(count.given_up) + count.succeeded >= job.spec.completions:
+        return End(type="Failed", reason="FailedIndexes", message="Job has failed indexes")
     else:
         complete = count.succeeded >= job.spec.completions
     return End(type="Complete") if complete else None
@@ -196,6 +217,28 @@ def backoff(owned: Iterable[Pod], first: float, now: datetime) -> float:
     return max(0.0, (max(failures) + timedelta(seconds=pause) - now).total_seconds())
 
 
+def index_backoff(
+    job: Job, owned: Sequence[Pod], wanted: Iterable[int], first: float, now: datetime
+) -> tuple[list[int], float]:
+    """Return the indexes that may have a pod now, and the seconds until the next of the others may."""
+    last = jobpolicy.latest_failed(job, owned)
+    free: list[int] = []
+    waits: list[float] = []
+    for index in wanted:
+        pod = last.get(index)
+        ended = _ended_at(pod) if pod is not None else None
+        if pod is None or ended is None:
+            free.append(index)
+            continue
+        pause = min(first * 2 ** min(jobpolicy.failures_of(pod), 20), BACKOFF_MAX)
+        left = (ended + timedelta(seconds=pause) - now).total_seconds()
+        if left > 0:
+            waits.append(left)
+        else:
+            free.append(index)
+    return free, min(waits, default=0.0)
+
+
 def _ended_at(pod: Pod) -> datetime | None:
     ends = [
         when
@@ -217,7 +260,7 @@ def wanted(job: Job, count: Tally) -> int:
     if job.spec.completions is None:
         number = parallelism if count.succeeded == 0 else len(count.active)
     else:
-        number = job.spec.completions - count.succeeded
+        number = job.spec.completions - count.succeeded - len(count.given_up)
     number = max(0, min(number, parallelism))
     if job.spec.pod_replacement_policy == "Failed":
         number = max(0, number - count.terminating)
@@ -225,8 +268,8 @@ def wanted(job: Job, count: Tally) -> int:
 
 
 def next_indexes(job: Job, count: Tally, number: int) -> list[int]:
-    """Return the lowest indexes that have neither succeeded nor a pod."""
-    busy = {indexes.of(pod) for pod in count.active} | set(count.completed)
+    """Return the lowest indexes that have neither ended for good nor a pod."""
+    busy = {indexes.of(pod) for pod in count.active} | count.completed | count.given_up
     return [i for i in range(job.spec.completions or 0) if i not in busy][:number]
 
 
@@ -266,5 +309,6 @@ def status(job: Job, count: Tally, active: int, ready: int, now: datetime) -> Jo
         failed=count.counted[1],
         uncounted_terminated_pods=uncounted,
         completed_indexes=indexes.text(count.completed),
+        failed_indexes=indexes.text(count.given_up) if jobpolicy.counts_per_index(job) else None,
         start_time=start,
     )
