@@ -1,5 +1,6 @@
 """netpod up, down, status, doctor, cleanup, kubeconfig."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,11 @@ def _cluster() -> str:
     "--iptables-variant",
     default=None,
     help="Which iptables: nft or legacy, through libiptc.  [default: nft]",
+)
+@click.option(
+    "--pod-network",
+    default=None,
+    help="How nodes reach each other's pods: host-gw or vxlan.  [default: host-gw]",
 )
 @click.option("--pod-cidr", default=None, help="Network of the pods.  [default: 10.244.0.0/16]")
 @click.option(
@@ -237,9 +243,12 @@ def status_command(form: str) -> int:
 @click.command("doctor", help="Check what this machine has and lacks.")
 def doctor_command() -> int:
     """Check the machine."""
-    from netpod.cluster import doctor
+
+    from netpod.cluster import doctor, mtu
 
     checks = doctor.examine()
+    if os.geteuid() == 0:
+        checks += mtu.examine()
     for check in checks:
         mark = "ok  " if check.ok else ("FAIL" if check.essential else "none")
         advice = "" if check.ok else f"; {check.advice}"

@@ -14,6 +14,8 @@ from netpod.api import codec
 from netpod.apiserver.storeconfig import StoreConfig
 from netpod.cluster import machine, networks, publish
 from netpod.cluster.machine import Machine, Power
+from netpod.cni import flannel
+from netpod.cni.flannel import Backend
 from netpod.errors import BadRequest, UsageError
 from netpod.ip import Address, Family, Interface, Network, by_family, family_of, interface_of
 from netpod.paths import Paths, is_cluster_name
@@ -51,6 +53,7 @@ class ClusterConfig:
         api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
         proxy_mode: How Services become rules: iptables or nftables; ConfigMap kube-system/kube-proxy may change it.
         iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy mode iptables.
+        pod_network: How nodes reach each other's pods: host-gw, by routes, or vxlan, by an overlay.
         stand_in: Whether an image that is not on this machine is stood in for.
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
         publish: Ports of 127.0.0.1 that lead into the cluster, see publish.py; "" for none.
@@ -75,6 +78,7 @@ class ClusterConfig:
     api_port: int = 0
     proxy_mode: str = Mode.IPTABLES.value
     iptables_variant: str = Variant.NFT.value
+    pod_network: str = Backend.HOST_GW.value
     stand_in: bool = True
     publish: str = publish.DEFAULT
     dns_forward: bool = False
@@ -141,6 +145,11 @@ class ClusterConfig:
     def running(self) -> tuple[NodeConfig, ...]:
         """The nodes that shall run now."""
         return tuple(node for node in self.nodes if node.power is Power.ON)
+
+    @property
+    def mtu(self) -> int:
+        """MTU of pods, in bytes."""
+        return flannel.mtu(Backend(self.pod_network), self.families)
 
     @property
     def patience(self) -> float:
@@ -225,6 +234,10 @@ class ClusterConfig:
                 f"cannot use nodePortRange {self.node_port_range!r}: write FIRST-LAST within 1-65535"
             )
         check_proxy_mode(self.proxy_mode)
+        if self.pod_network not in list(Backend):
+            raise UsageError(
+                f"cannot use pod network {self.pod_network!r} (--pod-network): there are {', '.join(Backend)}"
+            )
         self.store_config.endpoints()
         publish.parse(self.publish)
         if self.iptables_variant not in list(Variant):

@@ -6,9 +6,10 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from netpod.errors import KernelError, Unsupported
-from netpod.linux import iptables, link, netns, nft, process
+from netpod.linux import iptables, link, netns, nft, process, vxlan
 from netpod.linux.link import End
 
 SCRATCH = "netpod-doctor"
@@ -138,6 +139,11 @@ def _nft() -> None:
     )
 
 
+def _vxlan() -> None:
+    local, mac = IPv4Address("192.0.2.1"), "02:00:00:00:00:01"
+    vxlan.ensure(SCRATCH, "v", vni=1, local=local, dev="lo", port=8472, mac=mac, mtu=1450)
+
+
 def _bridge_netfilter() -> None:
     key = "/proc/sys/net/bridge/bridge-nf-call-iptables"
     if not netns.call_in(SCRATCH, os.path.exists, key):
@@ -177,6 +183,7 @@ _FEATURES: tuple[tuple[str, Callable[[], None], str, bool], ...] = (
     ),
     ("nftables", _nft, "modprobe nf_tables", True),
     ("packet sockets", _packet_socket, "modprobe af_packet", True),
+    ("vxlan", _vxlan, "modprobe vxlan; only --pod-network vxlan needs it", False),
     ("ipvs", _ipvs, "modprobe ip_vs; only --proxy-mode ipvs needs it", False),
 )
 

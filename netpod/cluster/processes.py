@@ -30,6 +30,7 @@ from netpod.cluster import addons, dashboard, forwarder, guard, keys, launch, pr
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.networks import NODE_PREFIX
 from netpod.cluster.role import Role
+from netpod.cni.flannel import Backend
 from netpod.controllers import nodelifecycle
 from netpod.controllers import run as controllers
 from netpod.controllers.run import ControllersConfig
@@ -281,6 +282,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         stand_in=config.stand_in,
         allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
         pod_cidrs=config.pod_networks,
+        backend=Backend(config.pod_network),
         tls=lambda: keys.kubelet_context(config, node.name),
         isolate=policies.isolate,
     )

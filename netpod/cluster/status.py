@@ -59,6 +59,7 @@ class Report:
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield (name, value) of what is not a process."""
+        yield "pod network", f"{self.config.pod_network}, MTU {self.config.mtu}"
         yield "API server", "ready" if self.api_ready else "does not answer"
         yield (
             "nodes ready",
@@ -83,6 +84,8 @@ class Report:
                 for item in self.processes
             ],
             "totalPssBytes": self.total_pss,
+            "podNetwork": self.config.pod_network,
+            "mtu": self.config.mtu,
             "apiReady": self.api_ready,
             "nodesReady": self.nodes_ready,
             "nodesOff": list(self.nodes_off),

@@ -5,7 +5,7 @@ Runs in the node's root network namespace. Start reading here, then podworker.py
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 
@@ -17,10 +17,11 @@ from netpod.client.events import EventRecorder
 from netpod.client.informer import Informer, Informers
 from netpod.client.lease import Heartbeat
 from netpod.client.rest import Client
-from netpod.cni import hostgw, masquerade, network
+from netpod.cni import backend, flannel, masquerade, network
+from netpod.cni.flannel import Backend, Peer
 from netpod.cni.network import NetworkConfig
 from netpod.errors import ApiError, KernelError, NetpodError
-from netpod.ip import Address, Network, address_of, by_family, family_of
+from netpod.ip import Network, address_of, by_family, family_of
 from netpod.kubelet import node as nodes
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.env import Services
@@ -169,11 +170,12 @@ class Agent:
         config = NetworkConfig(
             pod_cidrs=pod_cidrs,
             state=self._config.paths.node(self._config.node),
-            mtu=self._config.mtu,
+            mtu=flannel.mtu(self._config.backend, self._config.families),
         )
         while True:
             try:
                 await self._sandboxes.in_worker(lambda: network.prepare(config))
+                await self._sandboxes.in_worker(lambda: self._prepare_backend(pod_cidrs))
                 await self._sandboxes.in_worker(lambda: self._masquerade(pod_cidrs))
                 break
             except KernelError as error:
@@ -188,8 +190,11 @@ class Agent:
         for pod_cidr in pod_cidrs:
             masquerade.apply("", pod_cidr, everything[family_of(pod_cidr)])
 
-    def _sync_routes(self, routes: Mapping[Network, Address]) -> None:
-        hostgw.sync("", routes, families=self._config.families)
+    def _prepare_backend(self, pod_cidrs: tuple[Network, ...]) -> None:
+        backend.prepare(self._config.backend, "", self._config.node_ips, pod_cidrs)
+
+    def _sync_peers(self, peers: Sequence[Peer]) -> None:
+        backend.sync(self._config.backend, "", peers, families=self._config.families)
 
     async def _pod_cidrs(self) -> tuple[Network, ...]:
         """Wait for this node's pod CIDRs; those of a family that the cluster has not are of no use."""
@@ -208,26 +213,35 @@ class Agent:
         self._route.set()
 
     async def _route_nodes(self) -> None:
-        """Keep the routes to the other nodes' pods."""
+        """Keep the ways to the other nodes' pods."""
         while True:
             await self._route.wait()
             self._route.clear()
-            routes = {
-                network: address
+            peers = [
+                peer
                 for other in self._nodes.values()
                 if other.metadata.name != self._config.node
-                for network in map(ip_network, node_cidrs(other))
-                if (node_ip := internal_ip(other, family_of(network)))
-                and (address := address_of(node_ip, family_of(network)))
-            }
+                for peer in self._peers(other)
+            ]
             try:
                 await self._sandboxes.in_worker(
-                    lambda routes=routes: self._sync_routes(routes)  # type: ignore[misc]
+                    lambda peers=peers: self._sync_peers(peers)  # type: ignore[misc]
                 )
             except KernelError as error:
                 log.warning("cannot route to the other nodes: %s", error)
                 self._route.set()
                 await asyncio.sleep(1.0)
+
+    def _peers(self, other: Node) -> list[Peer]:
+        """What is known of another node: by its addresses, or for the overlay by what it says of its end."""
+        if self._config.backend is Backend.VXLAN:
+            return list(flannel.peers(other.metadata.annotations, node_cidrs(other)))
+        return [
+            Peer(pod_cidr=pod_cidr, node_ip=address)
+            for pod_cidr in map(ip_network, node_cidrs(other))
+            if (node_ip := internal_ip(other, family_of(pod_cidr)))
+            and (address := address_of(node_ip, family_of(pod_cidr)))
+        ]
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netpod.api.pod import Pod
+from netpod.cni.flannel import Backend
 from netpod.ip import Address, Family, Network, family_of
 from netpod.paths import Paths
 
@@ -31,7 +32,7 @@ class KubeletConfig:
         dedicated: Keep ordinary pods and load balancer traffic off a control plane node.
         stand_in: Run the stand-in for images that are not on this machine; else they are ErrImagePull.
         pod_cidrs: All pods' addresses of each family, of which each node has a share.
-        mtu: Of the pod network, in bytes.
+        backend: How the nodes reach each other's pods.
         lease_seconds: For how long a heartbeat counts; a quarter of it lies between two.
         max_pods: How many pods the node takes; a /24 has 253 addresses for them.
         tls: For the kubelet's own API; None serves none.
@@ -51,7 +52,7 @@ class KubeletConfig:
     dedicated: bool = True
     stand_in: bool = True
     pod_cidrs: tuple[Network, ...] = POD_CIDRS
-    mtu: int = 1500
+    backend: Backend = Backend.HOST_GW
     lease_seconds: int = 40
     max_pods: int = 250
     tls: Callable[[], ssl.SSLContext] | None = None

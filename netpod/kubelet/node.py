@@ -13,6 +13,7 @@ from netpod.api import codec, meta
 from netpod.api.meta import Condition, ObjectMeta
 from netpod.api.node import Node, NodeAddress, NodeSpec, NodeStatus, NodeSystemInfo, Taint
 from netpod.client.rest import Client
+from netpod.cni import backend
 from netpod.errors import AlreadyExists, NotFound
 from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
 
@@ -48,7 +49,11 @@ def compile(config: KubeletConfig) -> Node:
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
         taints = (Taint(key=CONTROL_PLANE, effect="NoSchedule"),)
     return Node(
-        metadata=ObjectMeta(name=config.node, labels=labels),
+        metadata=ObjectMeta(
+            name=config.node,
+            labels=labels,
+            annotations=backend.annotations(config.backend, config.node_ips),
+        ),
         spec=NodeSpec(taints=taints),
     )
 
@@ -99,16 +104,22 @@ def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: 
 
 
 async def register(client: Client, config: KubeletConfig) -> Node:
-    """Create the Node, or give the one of that name back the labels that are ours."""
+    """Create the Node, or give the one of that name back the labels and annotations that are ours."""
     wanted = compile(config)
     try:
         return await client.create(wanted)
     except AlreadyExists:
         node = await client.get(Node, config.node)
-    missing = {k: v for k, v in wanted.metadata.labels.items() if node.metadata.labels.get(k) != v}
-    if not missing:
+    ours, theirs = wanted.metadata, node.metadata
+    missing = {
+        "labels": {k: v for k, v in ours.labels.items() if theirs.labels.get(k) != v},
+        "annotations": {
+            k: v for k, v in ours.annotations.items() if theirs.annotations.get(k) != v
+        },
+    }
+    if not any(missing.values()):
         return node
-    return await client.patch(Node, config.node, "", {"metadata": {"labels": missing}})
+    return await client.patch(Node, config.node, "", {"metadata": missing})
 
 
 async def report(client: Client, config: KubeletConfig, *, ready: bool) -> Node:

@@ -27,6 +27,7 @@ _MAIN = 254
 _UNSPECIFIED, _UNICAST = 0, 1
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
 _NUD_PERMANENT = 0x80
+_RTNH_F_ONLINK = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +64,18 @@ def route_message(
     via: Address | None = None,
     index: int = 0,
     protocol: int = PROTOCOL_BOOT,
+    onlink: bool = False,
 ) -> netlink.Message:
-    """Make the route to a network this one, whatever it was: by a gateway, by a link, or both."""
+    """Make the route to a network this one, whatever it was: by a gateway, by a link, or both.
+
+    With `onlink` the gateway is taken to be on the link, whatever the link's addresses are.
+    """
     assert via is not None or index, "a route needs a gateway or a link"
     message = _route(destination, via, index)
     message["proto"] = protocol
     message["type"] = _UNICAST
     message["scope"] = _SCOPE_LINK if via is None else _SCOPE_UNIVERSE
+    message["flags"] = _RTNH_F_ONLINK if onlink else 0
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     what = f"replace route {_name(destination)}" + (f" via {via}" if via else "")
     return netlink.encode(message, RTM_NEWROUTE, flags, what)
@@ -143,19 +149,27 @@ def observe(netns: str, *, protocol: int = 0, family: Family = Family.IPV4) -> l
 
 def replace_neighbour(netns: str, dev: str, address: Address, mac: str) -> None:
     """Say for good who has an address on a link, so that nobody asks."""
-    message = _neighbour(link.index(netns, dev), address)
-    message["state"] = _NUD_PERMANENT
-    message["attrs"].append(("NDA_LLADDR", mac))
-    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
-    what = f"replace neighbour {address}"
-    netlink.send(netns, [netlink.encode(message, RTM_NEWNEIGH, flags, what)])
+    netlink.send(netns, [neighbour_message(link.index(netns, dev), address, mac)])
 
 
 def delete_neighbour(netns: str, dev: str, address: Address) -> None:
     """Forget who has an address on a link; absent: nothing to do."""
-    message = _neighbour(link.index(netns, dev), address)
-    what = f"delete neighbour {address}"
-    netlink.send(netns, [netlink.encode(message, RTM_DELNEIGH, 0, what, [errno.ENOENT])])
+    netlink.send(netns, [delete_neighbour_message(link.index(netns, dev), address)])
+
+
+def neighbour_message(index: int, address: Address, mac: str) -> netlink.Message:
+    """Say for good who has an address on a link."""
+    message = _neighbour(index, address)
+    message["state"] = _NUD_PERMANENT
+    message["attrs"].append(("NDA_LLADDR", mac))
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    return netlink.encode(message, RTM_NEWNEIGH, flags, f"replace neighbour {address}")
+
+
+def delete_neighbour_message(index: int, address: Address) -> netlink.Message:
+    """Forget who has an address on a link. Absent is well."""
+    message = _neighbour(index, address)
+    return netlink.encode(message, RTM_DELNEIGH, 0, f"delete neighbour {address}", [errno.ENOENT])
 
 
 def observe_neighbours(netns: str, *, family: Family = Family.IPV4) -> list[Neighbour]:
