@@ -134,7 +134,13 @@ class _Tree:
             why = f"NAT undone by conntrack entry {entry.id:#x}"
         else:
             why = hop.nat.kind
-        yield f"  {' → '.join(texts)}   {self._paint.changed('◀')} {why}"
+        line, mark = f"  {' → '.join(texts)}", f"{self._paint.changed('◀')} {why}"
+        length = 2 + widths[0] + 3 + len(str(hop.after.destination)) + 5 + len(why)
+        if self._width and length > self._width - 5:
+            yield line
+            yield f"      {mark}"
+        else:
+            yield f"{line}   {mark}"
 
     def _rules(self, hop: Hop) -> Iterator[str]:
         """Rules that decide: chain and meaning, then the text; the others in one line."""
