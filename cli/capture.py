@@ -20,9 +20,17 @@ from netpod_cli import context
 @click.argument("expression", nargs=-1, metavar="[FILTER]")
 @click.option("-w", "file", default="-", help="File, or - for standard output.", show_default=True)
 @click.option("-c", "--count", default=0, help="Stop after so many frames.")
+@click.option(
+    "--high-rate", is_flag=True, help="Up to 100,000 packets a second; takes 128 MB of memory."
+)
 @context.namespace_options
 def capture_command(
-    target: str, expression: tuple[str, ...], file: str, count: int, namespace: str
+    target: str,
+    expression: tuple[str, ...],
+    file: str,
+    count: int,
+    high_rate: bool,
+    namespace: str,
 ) -> int:
     """Capture until interrupted."""
     from netpod.cluster import tracing
@@ -39,7 +47,8 @@ def capture_command(
         signal.signal(number, lambda n, _: ended.append(n))
     click.echo(f"capturing in {', '.join(map(str, found))}; Ctrl-C ends it", err=True)
     with _opened(file) as out:
-        written, lost = listen.capture(
+        capture = listen.capture_fast if high_rate else listen.capture
+        written, lost = capture(
             found,
             observe_world(paths, objects),
             out,

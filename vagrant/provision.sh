@@ -17,7 +17,7 @@ die() { printf 'provision: %s\n' "$*" >&2; exit "${2:-1}"; }
 # Program (or file), and the package it comes from. A result is looked for, not an action repeated.
 readonly -a runtime=(
   ip:iproute2 iptables-restore:iptables nft:nftables haproxy:haproxy catatonit:catatonit conntrack:conntrack
-  crun:crun unshare:util-linux setpriv:util-linux modprobe:kmod ping:iputils-ping curl:curl ps:procps
+  crun:crun unshare:util-linux setpriv:util-linux modprobe:kmod ping:iputils-ping curl:curl ps:procps tcpdump:tcpdump
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 # python-iptables compiles a C helper; the rest comes as wheels.

@@ -46,6 +46,7 @@ PACKAGES = {
     "iptables-save": "iptables",
     "nft": "nftables",
     "ping": "iputils-ping",
+    "tcpdump": "tcpdump",
     "runc": "runc",
     "skopeo": "skopeo",
     "tc": "iproute2",

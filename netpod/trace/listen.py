@@ -4,6 +4,7 @@ import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from ipaddress import AddressValueError, IPv4Address
+from operator import itemgetter
 from typing import BinaryIO
 
 from netpod.api.meta import Key
@@ -13,7 +14,7 @@ from netpod.paths import Paths
 from netpod.trace import where
 from netpod.trace.formats import pcapng
 from netpod.trace.objects import ClusterObjects
-from netpod.trace.sources import afpacket
+from netpod.trace.sources import afpacket, ring
 from netpod.trace.topology import Place, World
 from netpod.trace.world import observe_world
 
@@ -99,11 +100,7 @@ def capture(
             item = afpacket.Capture(place.netns, program)
             stack.callback(item.close)
             captures.append((place, item))
-        writer = pcapng.Writer(file, comment="netpod capture")
-        writer.names(
-            {ip: world.name_of(ip).replace(" ", "-") for ip in _known(world) if world.name_of(ip)}
-        )
-        file.flush()
+        writer = _writer(file, world)
         poll = select.poll()
         for _, item in captures:
             poll.register(item.fileno(), select.POLLIN)
@@ -123,6 +120,66 @@ def capture(
                     break
             file.flush()
         return written, sum(item.lost() for _, item in captures)
+
+
+MEMORY = 128
+"""Blocks of all rings together, 1 MB each: five seconds of 100,000 small frames a second."""
+
+
+def capture_fast(
+    found: Sequence[Place],
+    world: World,
+    file: BinaryIO,
+    *,
+    program: Sequence[afpacket.Instruction] = EVERYTHING,
+    stop: Callable[[], bool] = lambda: False,
+    count: int = 0,
+) -> tuple[int, int]:
+    """Write frames from memory shared with the kernel, up to 100,000 a second; arguments and result as of `capture`.
+
+    Frames of one namespace are in order; those of several are sorted within each turn only.
+    """
+    written = 0
+    with ExitStack() as stack:
+        rings: list[tuple[Place, ring.Ring]] = []
+        for place in found:
+            item = ring.Ring(place.netns, program, max(4, MEMORY // len(found)))
+            stack.callback(item.close)
+            rings.append((place, item))
+        writer = _writer(file, world)
+        poll = select.poll()
+        for _, item in rings:
+            poll.register(item.fileno(), select.POLLIN)
+        while not stop() and not (count and written >= count):
+            poll.poll(TURN * 1000)
+            batch: list[tuple[int, int, int, bytes, int]] = []
+            for place, item in rings:
+                numbers: dict[int, int] = {}
+                for time_ns, ifindex, kind, data, length in item.read():
+                    number = numbers.get(ifindex)
+                    if number is None:
+                        name = item.name(ifindex)
+                        number = writer.interface((place.netns, name), f"{place}, {name}")
+                        numbers[ifindex] = number
+                    way = pcapng.OUTBOUND if kind == afpacket.PACKET_OUTGOING else pcapng.INBOUND
+                    batch.append((number, time_ns, way, data, length))
+            if len(rings) > 1:
+                batch.sort(key=itemgetter(1))
+            if count:
+                batch = batch[: count - written]
+            writer.bare(batch)
+            written += len(batch)
+            file.flush()
+        return written, sum(item.lost() for _, item in rings)
+
+
+def _writer(file: BinaryIO, world: World) -> pcapng.Writer:
+    writer = pcapng.Writer(file, comment="netpod capture")
+    writer.names(
+        {ip: world.name_of(ip).replace(" ", "-") for ip in _known(world) if world.name_of(ip)}
+    )
+    file.flush()
+    return writer
 
 
 def _known(world: World) -> Iterator[IPv4Address]:

@@ -93,8 +93,8 @@ class Capture:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
             self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-            _attach(self.socket, program)
-            _bind_every_interface(self.socket)
+            attach(self.socket, program)
+            bind_every_interface(self.socket)
             self.socket.setblocking(False)
         except BaseException:
             self.socket.close()
@@ -143,14 +143,16 @@ class Capture:
         self.socket.close()
 
 
-def _attach(sock: socket.socket, program: Sequence[Instruction]) -> None:
+def attach(sock: socket.socket, program: Sequence[Instruction]) -> None:
+    """Let a socket receive only what a program accepts."""
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     pointer = struct.pack("HL", len(program), ctypes.addressof(buffer))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pointer)
 
 
-def _bind_every_interface(sock: socket.socket) -> None:
+def bind_every_interface(sock: socket.socket) -> None:
+    """Begin to receive, from all links of the socket's namespace."""
     # socket.bind() wants an interface name; index 0, which means all, has none.
     address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0, b"")
     libc = ctypes.CDLL(None, use_errno=True)
