@@ -1,14 +1,13 @@
 """Change the proxy mode of a running cluster, or of one node, and see that it happened."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable, Mapping
 
 from netpod.client.blocking import MERGE_PATCH, BlockingClient
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.ready import wait_a_little
 from netpod.errors import NetpodError, NotFound, Unsupported
-from netpod.ip import Family, Network, by_family
+from netpod.ip import Family, by_family, of_family
 from netpod.linux import nftwire
 from netpod.proxy import configmap, nftables_names, variants
 from netpod.proxy import iptables as iptables_mode
@@ -19,21 +18,22 @@ _PATH = f"{_COLLECTION}/{configmap.NAME}"
 
 
 def proxy_config(config: ClusterConfig, node: NodeConfig, netns: str = "") -> ProxyConfig:
-    """What a node's proxy is told at start."""
-    return ProxyConfig(
-        cluster=config.name,
-        node_name=node.name,
-        node_ip=IPv4Address(str(node.node_ips[0])),
-        cluster_cidr=_ipv4(config.pod_networks),
-        service_cidrs=(_ipv4(config.service_networks),),
-        mode=Mode(config.proxy_mode),
-        iptables_variant=Variant(config.iptables_variant),
-        netns=netns,
-    )
-
-
-def _ipv4(networks: Sequence[Network]) -> IPv4Network:
-    return IPv4Network(str(by_family(networks)[Family.IPV4]))
+    """What a node's proxy is told at start: the primary family's settings, with the other's in them."""
+    found: ProxyConfig | None = None
+    for family in reversed(config.families):
+        found = ProxyConfig(
+            cluster=config.name,
+            node_name=node.name,
+            node_ip=by_family(node.node_ips)[family],
+            cluster_cidr=by_family(config.pod_networks)[family],
+            service_cidrs=of_family(config.service_networks, family),
+            mode=Mode(config.proxy_mode),
+            iptables_variant=Variant(config.iptables_variant),
+            netns=netns,
+            secondary=found,
+        )
+    assert found is not None, "a cluster has an address family"
+    return found
 
 
 def choose(client: BlockingClient, mode: Mode, node: str = "") -> None:
@@ -84,19 +84,20 @@ def wait(config: ClusterConfig, nodes: Iterable[str], mode: Mode, *, timeout: fl
 
 
 def observe(config: ClusterConfig, node: str) -> set[Mode]:
-    """The modes that have rules in a node's kernel; two of them only while it changes."""
+    """The modes that have rules of any family in a node's kernel; two of them only while it changes."""
     netns = config.paths.netns_node(node)
     found = set()
-    if _has_iptables(netns, Variant(config.iptables_variant)):
-        found.add(Mode.IPTABLES)
-    if nftwire.exists(netns, nftables_names.NAME):
-        found.add(Mode.NFTABLES)
+    for family in config.families:
+        if _has_iptables(netns, Variant(config.iptables_variant), family):
+            found.add(Mode.IPTABLES)
+        if nftwire.exists(netns, nftables_names.NAME, family=family):
+            found.add(Mode.NFTABLES)
     return found
 
 
-def _has_iptables(netns: str, variant: Variant) -> bool:
+def _has_iptables(netns: str, variant: Variant, family: Family) -> bool:
     try:
-        observed = variants.observe(variant, netns)
+        observed = variants.observe(variant, netns, family=family)
     except Unsupported:
         return False  # the program is not installed, so it has no rules
     return any(iptables_mode.is_mine(chain) for chains in observed.values() for chain in chains)

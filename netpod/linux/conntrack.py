@@ -15,6 +15,7 @@ from typing import Any
 
 from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg
 
+from netpod.ip import Address, Family, family_of
 from netpod.linux import netlink
 
 NETLINK_NETFILTER = 12
@@ -33,7 +34,10 @@ PROTOCOLS = {
     socket.IPPROTO_TCP: "tcp",
     socket.IPPROTO_UDP: "udp",
     socket.IPPROTO_SCTP: "sctp",
+    socket.IPPROTO_ICMPV6: "icmpv6",
 }
+_ECHO = {socket.IPPROTO_ICMP: ("ICMP", 8), socket.IPPROTO_ICMPV6: ("ICMPV6", 128)}
+"""Name in attributes, and type of an echo request."""
 TCP_STATES = (
     "NONE",
     "SYN_SENT",
@@ -52,8 +56,8 @@ TCP_STATES = (
 class Tuple:
     """One direction of a flow; ports are 0 for a protocol without, `icmp_id` is 0 for all but ICMP."""
 
-    source: ipaddress.IPv4Address
-    destination: ipaddress.IPv4Address
+    source: Address
+    destination: Address
     source_port: int = 0
     destination_port: int = 0
     icmp_id: int = 0
@@ -64,7 +68,7 @@ class Flow:
     """One entry of the connection tracking table.
 
     Attributes:
-        protocol: "tcp", "udp", "icmp", "sctp", or the number as text.
+        protocol: "tcp", "udp", "icmp", "icmpv6", "sctp", or the number as text.
         original: The first packet, before NAT.
         reply: An answer, as it arrives.
         status: OR of STATUS_*.
@@ -84,13 +88,13 @@ class Flow:
     id: int
 
 
-def observe(netns: str, *, protocol: str = "") -> list[Flow]:
-    """IPv4 flows of a network namespace, of one protocol or all.
+def observe(netns: str, *, protocol: str = "", family: Family = Family.IPV4) -> list[Flow]:
+    """Flows of one address family in a network namespace, of one protocol or all.
 
     Raises:
         Unsupported: this kernel has no connection tracking.
     """
-    message = _message()
+    message = _message(family)
     if protocol:
         number = _number(protocol)
         # The kernel filters: user space need not look at a hundred thousand TCP flows to find ten UDP ones.
@@ -105,7 +109,13 @@ def observe(netns: str, *, protocol: str = "") -> list[Flow]:
         return [flow for flow in flows if not protocol or flow.protocol == protocol]
 
 
-def delete(netns: str, match: Callable[[Flow], bool], *, protocol: str = "") -> int:
+def delete(
+    netns: str,
+    match: Callable[[Flow], bool],
+    *,
+    protocol: str = "",
+    family: Family = Family.IPV4,
+) -> int:
     """Forget every flow that matches; one that is gone meanwhile counts too.
 
     The next packet of such a flow meets the rules as if it were the first.
@@ -114,11 +124,12 @@ def delete(netns: str, match: Callable[[Flow], bool], *, protocol: str = "") -> 
         netns: Where.
         match: Which flows.
         protocol: Look only at this protocol's.
+        family: Look only at this family's.
 
     Returns:
         How many.
     """
-    doomed = [flow for flow in observe(netns, protocol=protocol) if match(flow)]
+    doomed = [flow for flow in observe(netns, protocol=protocol, family=family) if match(flow)]
     with netlink.Socket(netns, NETLINK_NETFILTER) as channel:
         channel.send([_delete_message(flow) for flow in doomed])
     return len(doomed)
@@ -126,23 +137,25 @@ def delete(netns: str, match: Callable[[Flow], bool], *, protocol: str = "") -> 
 
 def _delete_message(flow: Flow) -> netlink.Message:
     number = _number(flow.protocol)
+    family = family_of(flow.original.source)
     address = [
-        ("CTA_IP_V4_SRC", str(flow.original.source)),
-        ("CTA_IP_V4_DST", str(flow.original.destination)),
+        (f"CTA_IP_V{family.version}_SRC", str(flow.original.source)),
+        (f"CTA_IP_V{family.version}_DST", str(flow.original.destination)),
     ]
-    if number == socket.IPPROTO_ICMP:
-        # An echo request; its answer's tuple would have type 0.
+    if number in _ECHO:
+        # An echo request; its answer's tuple would have another type.
+        kind, echo = _ECHO[number]
         numbers = [
-            ("CTA_PROTO_ICMP_ID", flow.original.icmp_id),
-            ("CTA_PROTO_ICMP_TYPE", 8),
-            ("CTA_PROTO_ICMP_CODE", 0),
+            (f"CTA_PROTO_{kind}_ID", flow.original.icmp_id),
+            (f"CTA_PROTO_{kind}_TYPE", echo),
+            (f"CTA_PROTO_{kind}_CODE", 0),
         ]
     else:
         numbers = [
             ("CTA_PROTO_SRC_PORT", flow.original.source_port),
             ("CTA_PROTO_DST_PORT", flow.original.destination_port),
         ]
-    message = _message()
+    message = _message(family)
     tuple_attributes = [
         ("CTA_TUPLE_IP", {"attrs": address}),
         _protocol_attribute(number, numbers),
@@ -152,9 +165,9 @@ def _delete_message(flow: Flow) -> netlink.Message:
     return netlink.encode(message, _CTNETLINK | _DELETE, 0, what, [errno.ENOENT])
 
 
-def _message() -> Any:
+def _message(family: Family) -> Any:
     message = nfct_msg()
-    message["nfgen_family"] = socket.AF_INET
+    message["nfgen_family"] = family.af
     message["version"] = 0
     return message
 
@@ -198,9 +211,16 @@ def _tuple(attribute: Any) -> tuple[int, Tuple]:
     address = attribute.get_attr("CTA_TUPLE_IP")
     numbers = attribute.get_attr("CTA_TUPLE_PROTO")
     return numbers.get_attr("CTA_PROTO_NUM"), Tuple(
-        source=ipaddress.IPv4Address(address.get_attr("CTA_IP_V4_SRC")),
-        destination=ipaddress.IPv4Address(address.get_attr("CTA_IP_V4_DST")),
+        source=_address(address, "SRC"),
+        destination=_address(address, "DST"),
         source_port=numbers.get_attr("CTA_PROTO_SRC_PORT") or 0,
         destination_port=numbers.get_attr("CTA_PROTO_DST_PORT") or 0,
-        icmp_id=numbers.get_attr("CTA_PROTO_ICMP_ID") or 0,
+        icmp_id=numbers.get_attr("CTA_PROTO_ICMP_ID")
+        or numbers.get_attr("CTA_PROTO_ICMPV6_ID")
+        or 0,
     )
+
+
+def _address(attribute: Any, end: str) -> Address:
+    text = attribute.get_attr(f"CTA_IP_V4_{end}") or attribute.get_attr(f"CTA_IP_V6_{end}")
+    return ipaddress.ip_address(text)

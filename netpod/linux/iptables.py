@@ -47,6 +47,7 @@ def restore(
     test: bool = False,
     timeout: float = 60,
     family: Family = Family.IPV4,
+    legacy: bool = False,
 ) -> None:
     """Hand rules over, each table in one transaction.
 
@@ -58,12 +59,17 @@ def restore(
         test: Only let the program and the kernel judge it.
         timeout: Seconds.
         family: Whose tables; IPv6's programs are called ip6tables.
+        legacy: Whether it is the other variant.
 
     Raises:
         CommandFailed: that table is as it was; stderr ends with the rule at fault.
         Unsupported: iptables is not installed.
     """
-    argv = [_program(family, "iptables-restore"), "-w", "5"]
+    argv = [
+        _program(family, "iptables-legacy-restore" if legacy else "iptables-restore"),
+        "-w",
+        "5",
+    ]
     argv += ["--noflush"] if noflush else []
     argv += ["--counters"] if counters else []
     argv += ["--test"] if test else []

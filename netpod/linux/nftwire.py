@@ -7,33 +7,44 @@ it hand nothing over and say so, and the caller asks nft.
 Sources: kernel uapi linux/netfilter/nf_tables.h, nfnetlink.h; `nft --debug=netlink` shows a rule's expressions.
 """
 
-import os
 import re
 import secrets
 import socket
 import struct
 from errno import EINTR, ENOBUFS, ENOENT
-from functools import lru_cache
 
 from netpod.errors import KernelError
+from netpod.ip import Family
 from netpod.linux import netns as namespaces
 from netpod.linux import nftchannel
+from netpod.linux.nftmessage import REQUEST, SUBSYSTEM
+from netpod.linux.nftmessage import attribute as _attribute
+from netpod.linux.nftmessage import header as _header
+from netpod.linux.nftmessage import message as _message
+from netpod.linux.nftmessage import nested as _nested
+from netpod.linux.nftmessage import number as _number
+from netpod.linux.nftmessage import text as _text
 
-_REQUEST, _ACK, _CREATE, _APPEND = 0x1, 0x4, 0x400, 0x800
-_BATCH_BEGIN, _BATCH_END, _SUBSYSTEM = 16, 17, 10
+_ACK, _CREATE, _APPEND = 0x4, 0x400, 0x800
+_BATCH_BEGIN, _BATCH_END = 16, 17
 _GETTABLE, _GETCHAIN, _ERROR = 1, 4, 2
 _NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE, _NEWSET, _DELSET = 3, 5, 6, 8, 9, 11
 _NEWSETELEM, _DELSETELEM = 12, 14
-_NESTED = 0x8000
 _VERDICTS = {"drop": 0, "jump": -3, "goto": -4, "return": -5}
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_FIELDS = {"saddr": 12, "daddr": 16}
+_FIELDS = {"ip": {"saddr": 12, "daddr": 16}, "ip6": {"saddr": 8, "daddr": 24}}
+_BYTES = {"ip": 4, "ip6": 16}
+_ADDRESS_TYPES = {"ipv4_addr": (7, 4), "ipv6_addr": (8, 16)}
+_FAMILY_AT = 16
+"""Where a message has its address family: behind the header of 16 bytes."""
 _VERDICT_TYPE = 0xFFFFFF00
 _RTN_LOCAL = 2
 _COMMAND = re.compile(
-    r"(add|delete|flush) (chain|rule|element|set) ip (\S+) (\S+)(?: \{ (.*) \}| (.*))?$"
+    r"(add|delete|flush) (chain|rule|element|set) (ip6?) (\S+) (\S+)(?: \{ (.*) \}| (.*))?$"
 )
-_AFFINITY = re.compile(r"type ipv4_addr ; size (\d+) ; flags dynamic,timeout ; timeout (\d+)s ;$")
+_AFFINITY = re.compile(
+    r"type (ipv[46]_addr) ; size (\d+) ; flags dynamic,timeout ; timeout (\d+)s ;$"
+)
 _ELEMENT = re.compile(r'(\S+(?: \. \S+)*)(?: comment "([^"]*)")?(?: : (.+))?$')
 _NUMGEN = re.compile(r"numgen random mod (\d+) vmap \{ (.*) \}$")
 _RECEIVE = 1 << 16
@@ -65,8 +76,8 @@ def apply(netns: str, text: str) -> bool:
     return True
 
 
-def exists(netns: str, table: str, chain: str = "") -> bool:
-    """Whether there is a table of family ip, or a chain in it; `nft list tables` would read every set to say so.
+def exists(netns: str, table: str, chain: str = "", family: Family = Family.IPV4) -> bool:
+    """Whether there is a table of a family, or a chain in it; `nft list tables` would read every set to say so.
 
     Raises:
         KernelError: the kernel cannot say.
@@ -77,7 +88,7 @@ def exists(netns: str, table: str, chain: str = "") -> bool:
     with namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, 12) as channel:
         channel.settimeout(30)
         try:
-            channel.send(_message(kind, _ACK, body))
+            channel.send(_of_family(_message(kind, _ACK, body), family))
             failed = _answers(channel, 0)
         except OSError as error:
             number = error.errno or 0
@@ -95,7 +106,8 @@ def encode(text: str) -> list[bytes]:
         match = _COMMAND.match(line)
         if match is None:
             raise _Unknown(line)
-        action, what, table, name, inside, rest = match.groups()
+        action, what, ip, table, name, inside, rest = match.groups()
+        before = len(messages)
         key = f"{action} {what}"
         head = _text(1, table)
         if key == "add rule" and rest:
@@ -117,19 +129,26 @@ def encode(text: str) -> list[bytes]:
             messages.append(_element(head, name, inside, add=action == "add"))
         else:
             raise _Unknown(line)
+        if ip == "ip6":
+            fresh = messages[before:]
+            messages[before:] = [_of_family(message, Family.IPV6) for message in fresh]
     return messages
+
+
+def _of_family(message: bytes, family: Family) -> bytes:
+    return message[:_FAMILY_AT] + bytes([family.af]) + message[_FAMILY_AT + 1 :]
 
 
 def _send(netns: str, messages: list[bytes]) -> None:
     last = len(messages)
-    blob = bytearray(_header(_BATCH_BEGIN, _REQUEST, 0, _SUBSYSTEM, family=0))
+    blob = bytearray(_header(_BATCH_BEGIN, REQUEST, 0, SUBSYSTEM, family=0))
     for number, message in enumerate(messages, 1):
         piece = bytearray(message)
         struct.pack_into("=I", piece, 8, number)
         if number == last:
             struct.pack_into("=H", piece, 6, struct.unpack_from("=H", piece, 6)[0] | _ACK)
         blob += piece
-    blob += _header(_BATCH_END, _REQUEST, last + 1, _SUBSYSTEM, family=0)
+    blob += _header(_BATCH_END, REQUEST, last + 1, SUBSYSTEM, family=0)
     try:
         with nftchannel.opened(netns) as channel:
             channel.send(blob)
@@ -181,12 +200,12 @@ def _expressions(words: list[str]) -> list[bytes]:
     out: list[bytes] = []
     while words:
         match words:
-            case ["ip", ("saddr" | "daddr") as field, "!=", value, *rest]:
-                out += _compare(field, value, 1)
-            case ["ip", "saddr", value, *rest] if value.startswith("@"):
-                out += [_load("saddr", 4), _lookup(value[1:])]
-            case ["ip", ("saddr" | "daddr") as field, value, *rest]:
-                out += _compare(field, value, 0)
+            case [("ip" | "ip6") as ip, ("saddr" | "daddr") as field, "!=", value, *rest]:
+                out += _compare(ip, field, value, 1)
+            case [("ip" | "ip6") as ip, "saddr", value, *rest] if value.startswith("@"):
+                out += [_load(ip, "saddr", _BYTES[ip]), _lookup(value[1:])]
+            case [("ip" | "ip6") as ip, ("saddr" | "daddr") as field, value, *rest]:
+                out += _compare(ip, field, value, 0)
             case [("jump" | "goto") as word, target, *rest]:
                 out.append(_immediate(0, _verdict(word, target)))
             case ["drop", *rest]:
@@ -194,9 +213,9 @@ def _expressions(words: list[str]) -> list[bytes]:
             case ["fib", "saddr", "type", "local", *rest]:
                 fib = _number(3, 1) + _number(2, 3) + _number(1, 1)
                 out += [_expression("fib", fib), _cmp(0, struct.pack("=I", _RTN_LOCAL))]
-            case ["update", name, "{", "ip", "saddr", "}", *rest] if name.startswith("@"):
+            case ["update", name, "{", ("ip" | "ip6") as ip, "saddr", "}", *rest] if name[0] == "@":
                 update = _number(4, 1) + _number(3, 1) + _text(1, name[1:])
-                out += [_load("saddr", 4), _expression("dynset", update)]
+                out += [_load(ip, "saddr", _BYTES[ip]), _expression("dynset", update)]
             case ["meta", "l4proto", protocol, "dnat", "to", target, *rest]:
                 out += _dnat(protocol, target)
             case _:
@@ -206,12 +225,14 @@ def _expressions(words: list[str]) -> list[bytes]:
 
 
 def _dnat(protocol: str, target: str) -> list[bytes]:
-    address, port = target.split(":")
-    nat = _number(1, 1) + _number(2, 2) + _number(3, 1) + _number(5, 2) + _number(7, 2)
+    address, _, port = target.rpartition(":")
+    data = _packed(address.strip("[]"))
+    family = socket.AF_INET if len(data) == 4 else socket.AF_INET6
+    nat = _number(1, 1) + _number(2, family) + _number(3, 1) + _number(5, 2) + _number(7, 2)
     return [
         _expression("meta", _number(2, 16) + _number(1, 1)),
         _cmp(0, bytes([_protocol(protocol)])),
-        _immediate(1, _attribute(1, socket.inet_aton(address))),
+        _immediate(1, _attribute(1, data)),
         _immediate(2, _attribute(1, struct.pack("!H", int(port)))),
         _expression("nat", nat),
     ]
@@ -256,13 +277,13 @@ def _affinity(head: bytes, name: str, definition: str) -> bytes:
     match = _AFFINITY.match(definition)
     if match is None:
         raise _Unknown(definition)
-    size, seconds = int(match[1]), int(match[2])
+    (type_, length), size, seconds = _ADDRESS_TYPES[match[1]], int(match[2]), int(match[3])
     body = (
         head
         + _text(2, name)
         + _number(3, 0x30)  # timeout, evaluated
-        + _number(4, 7)
-        + _number(5, 4)
+        + _number(4, type_)
+        + _number(5, length)
         + _number(10, 1)
         + _nested(9, _number(1, size))
         + _attribute(11, struct.pack("!Q", seconds * 1000))
@@ -292,27 +313,29 @@ def _part(word: str) -> bytes:
         return struct.pack("!H2x", int(word))
     if word in _PROTOCOLS:
         return bytes([_PROTOCOLS[word], 0, 0, 0])
+    return _packed(word)
+
+
+def _packed(address: str) -> bytes:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return socket.inet_aton(word)
+        return socket.inet_pton(family, address)
     except OSError:
-        raise _Unknown(word) from None
+        raise _Unknown(address) from None
 
 
-def _compare(field: str, value: str, operator: int) -> list[bytes]:
+def _compare(ip: str, field: str, value: str, operator: int) -> list[bytes]:
     address, _, prefix = value.partition("/")
-    bits = int(prefix or 32)
-    if bits % 8 or not bits:
+    data = _packed(address)
+    bits = int(prefix or len(data) * 8)
+    if bits % 8 or not bits or len(data) != _BYTES[ip]:
         raise _Unknown(value)
     size = bits // 8
-    try:
-        data = socket.inet_aton(address)[:size]
-    except OSError:
-        raise _Unknown(value) from None
-    return [_load(field, size), _cmp(operator, data)]
+    return [_load(ip, field, size), _cmp(operator, data[:size])]
 
 
-def _load(field: str, size: int) -> bytes:
-    offset = _FIELDS[field]
+def _load(ip: str, field: str, size: int) -> bytes:
+    offset = _FIELDS[ip][field]
     payload = _number(1, 1) + _number(2, 1) + _number(3, offset) + _number(4, size)
     return _expression("payload", payload)
 
@@ -352,32 +375,3 @@ def _userdata(kind: int, data: bytes) -> bytes:
 
 def _expression(name: str, data: bytes) -> bytes:
     return _nested(1, _text(1, name), _nested(2, data))
-
-
-@lru_cache(maxsize=1024)
-def _number(kind: int, value: int) -> bytes:
-    return struct.pack("=HH", 8, kind) + struct.pack("!I", value)
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, os.fsencode(value) + b"\0")
-
-
-def _nested(kind: int, *pieces: bytes) -> bytes:
-    return _attribute(kind | _NESTED, b"".join(pieces))
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    size = len(data) + 4
-    return struct.pack("=HH", size, kind) + data + b"\0" * (-size % 4)
-
-
-def _message(kind: int, flags: int, body: bytes) -> bytes:
-    header = _header(_SUBSYSTEM << 8 | kind, _REQUEST | flags, 0, 0, family=socket.AF_INET)
-    return struct.pack("=I", len(header) + len(body)) + header[4:] + body
-
-
-def _header(kind: int, flags: int, sequence: int, resource: int, *, family: int) -> bytes:
-    return struct.pack("=IHHII", 20, kind, flags, sequence, 0) + struct.pack(
-        "!BBH", family, 0, resource
-    )

@@ -9,15 +9,17 @@ Source: kubernetes pkg/proxy/servicechangetracker.go, endpointschangetracker.go.
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Key, key_of
 from netpod.api.service import Service
+from netpod.ip import Family
 from netpod.proxy import model
 from netpod.proxy.model import Endpoint, Model, ServicePort, ServicePortName
 
 
 class ChangeTracker:
-    """The model of the cluster as one node's proxy sees it, kept up to date by informer handlers."""
+    """The model of the cluster as one node's proxy sees it in one family, kept up to date by informer handlers."""
 
-    def __init__(self, node_name: str) -> None:
+    def __init__(self, node_name: str, family: Family = Family.IPV4) -> None:
         self._node_name = node_name
+        self._family = family
         self._services: dict[Key, Service] = {}
         self._slices: dict[Key, dict[str, EndpointSlice]] = {}
         self._ports: dict[ServicePortName, ServicePort] = {}
@@ -49,8 +51,8 @@ class ChangeTracker:
 
     def slice_changed(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         """Informer handler for EndpointSlices; a slice may move from one Service to another."""
-        before = model.service_of(old) if old is not None else None
-        after = model.service_of(new) if new is not None else None
+        before = model.service_of(old, self._family) if old is not None else None
+        after = model.service_of(new, self._family) if new is not None else None
         if before is not None and old is not None and before != after:
             pieces = self._slices.get(before, {})
             pieces.pop(old.metadata.name, None)
@@ -74,9 +76,9 @@ class ChangeTracker:
 
     def _update(self, key: Key) -> set[ServicePortName]:
         service = self._services.get(key)
-        ports = model.service_ports(service) if service is not None else ()
+        ports = model.service_ports(service, self._family) if service is not None else ()
         found = (
-            model.slice_endpoints(self._slices.get(key, {}).values(), self._node_name)
+            model.slice_endpoints(self._slices.get(key, {}).values(), self._node_name, self._family)
             if ports
             else {}
         )

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+
+from netpod.ip import Address, Family, Network, family_of
 
 
 class Mode(StrEnum):
@@ -21,12 +22,12 @@ class Variant(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
-    """Settings of one node's proxy, in the words of KubeProxyConfiguration.
+    """Settings of one node's proxy for one address family, in the words of KubeProxyConfiguration.
 
     Attributes:
         cluster: Name of the netpod cluster.
         node_name: Name of the Node object this proxy works for.
-        node_ip: Primary address of the node.
+        node_ip: The node's address of that family; all other addresses and networks are of it too.
         cluster_cidr: Addresses of all pods; whatever comes from elsewhere to a cluster IP is masqueraded
             (detectLocalMode ClusterCIDR). None: no such rule.
         mode: The mode until ConfigMap kube-system/kube-proxy names one.
@@ -45,20 +46,22 @@ class ProxyConfig:
         healthz_port: TCP port of the proxy's own /healthz; 0: none.
         metrics_port: TCP port on 127.0.0.1 of /metrics and /proxyMode; 0: none.
 
+        secondary: The same for the node's other address family; None when it has one alone.
+
     Source: kubernetes pkg/proxy/apis/config/types.go.
     """
 
     cluster: str
     node_name: str
-    node_ip: IPv4Address
-    cluster_cidr: IPv4Network | None = None
+    node_ip: Address
+    cluster_cidr: Network | None = None
     mode: Mode = Mode.IPTABLES
     iptables_variant: Variant = Variant.NFT
     netns: str = ""
     masquerade_all: bool = False
     masquerade_bit: int = 14
-    service_cidrs: tuple[IPv4Network, ...] = ()
-    nodeport_addresses: tuple[IPv4Network, ...] = ()
+    service_cidrs: tuple[Network, ...] = ()
+    nodeport_addresses: tuple[Network, ...] = ()
     localhost_node_ports: bool = True
     conntrack_tcp_be_liberal: bool = False
     min_sync_period: float = 0.01
@@ -66,3 +69,9 @@ class ProxyConfig:
     full_sync_period: float = 3600.0
     healthz_port: int = 10256
     metrics_port: int = 10249
+    secondary: "ProxyConfig | None" = None
+
+    @property
+    def family(self) -> Family:
+        """The address family of these rules."""
+        return family_of(self.node_ip)

@@ -11,8 +11,8 @@ services that lost their last endpoint or were deleted.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
+from netpod.ip import Address
 from netpod.linux import conntrack
 from netpod.linux.conntrack import Flow
 from netpod.proxy.config import ProxyConfig
@@ -20,15 +20,16 @@ from netpod.proxy.model import Model
 
 log = logging.getLogger(__name__)
 
-Address = tuple[IPv4Address, int]
+Place = tuple[Address, int]
+"""An address and a port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontends:
     """Where UDP service ports are reached, and which endpoints may answer there."""
 
-    addresses: Mapping[Address, frozenset[Address]] = field(default_factory=dict)
-    node_ports: Mapping[int, frozenset[Address]] = field(default_factory=dict)
+    addresses: Mapping[Place, frozenset[Place]] = field(default_factory=dict)
+    node_ports: Mapping[int, frozenset[Place]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.addresses or self.node_ports)
@@ -36,8 +37,8 @@ class Frontends:
 
 def frontends(model: Model) -> Frontends:
     """Every UDP frontend of a model."""
-    addresses: dict[Address, frozenset[Address]] = {}
-    node_ports: dict[int, frozenset[Address]] = {}
+    addresses: dict[Place, frozenset[Place]] = {}
+    node_ports: dict[int, frozenset[Place]] = {}
     for name, port in model.services.items():
         if name.protocol != "UDP":
             continue
@@ -49,7 +50,7 @@ def frontends(model: Model) -> Frontends:
     return Frontends(addresses=addresses, node_ports=node_ports)
 
 
-def is_stale(flow: Flow, now: Frontends, before: Frontends, node_ip: IPv4Address) -> bool:
+def is_stale(flow: Flow, now: Frontends, before: Frontends, node_ip: Address) -> bool:
     """Whether a UDP flow to a frontend, or to one that was there before, is answered by what does not serve it."""
     to = (flow.original.destination, flow.original.destination_port)
     answers = (flow.reply.source, flow.reply.source_port)
@@ -68,6 +69,7 @@ class Reconciler:
     def __init__(self, config: ProxyConfig) -> None:
         self._netns = config.netns
         self._node_ip = config.node_ip
+        self._family = config.family
         self._before = Frontends()
 
     def reconcile(self, now: Frontends) -> int:
@@ -79,6 +81,7 @@ class Reconciler:
                 self._netns,
                 lambda flow: is_stale(flow, now, before, self._node_ip),
                 protocol="udp",
+                family=self._family,
             )
         self._before = now
         if deleted:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from netpod.api import meta
 from netpod.api.meta import Key
+from netpod.ip import Family
 from netpod.linux import netns
 from netpod.proxy.metrics import CONTENT_TYPE, Metrics
 from netpod.proxy.model import Model
@@ -63,6 +64,7 @@ class HealthServers:
         healthy: Whether the proxy keeps up.
         eligible: Whether the node should get traffic at all.
         metrics: Where answers are counted, and when the last sync was.
+        family: Of the addresses to listen on.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class HealthServers:
         healthy: Callable[[], bool],
         eligible: Callable[[], bool] = lambda: True,
         metrics: Metrics | None = None,
+        family: Family = Family.IPV4,
     ) -> None:
         self._netns = namespace
         self._healthy = healthy
         self._eligible = eligible
         self._metrics = metrics or Metrics()
+        self._anywhere = "::" if family is Family.IPV6 else "0.0.0.0"
         self._answers: Mapping[int, ServiceHealth] = {}
         self._servers: dict[int, _Listening] = {}
 
@@ -92,7 +96,7 @@ class HealthServers:
 
     async def serve_healthz(self, number: int) -> None:
         """Answer /healthz and /livez on every address until cancelled."""
-        await self._serve("healthz", number, self._proxy, "0.0.0.0")
+        await self._serve("healthz", number, self._proxy)
 
     async def serve_metrics(self, number: int, mode: Callable[[], str], text: Text) -> None:
         """Answer /metrics, /proxyMode and /healthz on 127.0.0.1 until cancelled.
@@ -114,7 +118,7 @@ class HealthServers:
 
         await self._serve("metrics", number, answer, "127.0.0.1")
 
-    async def _serve(self, what: str, number: int, handler: Handler, address: str) -> None:
+    async def _serve(self, what: str, number: int, handler: Handler, address: str = "") -> None:
         """Serve until cancelled; a port that is taken is tried again every few seconds."""
         while True:
             try:
@@ -133,10 +137,10 @@ class HealthServers:
         while self._servers:
             await self._servers.popitem()[1].close()
 
-    async def _listen(
-        self, number: int, handler: Handler, address: str = "0.0.0.0"
-    ) -> "_Listening":
-        sock = await asyncio.to_thread(netns.call_in, self._netns, _bound, number, address)
+    async def _listen(self, number: int, handler: Handler, address: str = "") -> "_Listening":
+        sock = await asyncio.to_thread(
+            netns.call_in, self._netns, _bound, number, address or self._anywhere
+        )
         http = web.Server(handler)
         server = await asyncio.get_running_loop().create_server(http, sock=sock)
         return _Listening(server, http)
@@ -201,8 +205,12 @@ def _time(moment: datetime) -> str:
 
 
 def _bound(number: int, address: str) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if family == socket.AF_INET6:
+            # The other family's proxy listens on the same number.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
         sock.bind((address, number))

@@ -12,6 +12,7 @@ port can be compiled alone: iptables_port.py does that. Source: kubernetes pkg/p
 
 from collections.abc import Iterable
 
+from netpod.ip import Family
 from netpod.proxy import iptables_port, topology
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.iptables_port import PortRules
@@ -27,6 +28,7 @@ _PORTALS = '-m comment --comment "kubernetes service portals"'
 _EXTERNAL = '-m comment --comment "kubernetes externally-visible service portals"'
 _LOAD_BALANCER = '-m comment --comment "kubernetes load balancer firewall"'
 _HEALTH = '-m comment --comment "kubernetes health check service ports"'
+_LOOPBACK = {Family.IPV4: "127.0.0.0/8", Family.IPV6: "::1/128"}
 _NEW = "-m conntrack --ctstate NEW"
 _LAST = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
 _NODEPORTS_COMMENT = f'-m comment --comment "{_LAST}"'
@@ -118,7 +120,7 @@ def base(config: ProxyConfig) -> dict[str, dict[str, Rules]]:
         "mangle": {Chain.CANARY: ()},
         "filter": {
             Chain.CANARY: (),
-            Chain.FIREWALL: (localnet,) if config.localhost_node_ports else (),
+            Chain.FIREWALL: (localnet,) if localhost_node_ports(config) else (),
             Chain.FORWARD: (
                 *(() if config.conntrack_tcp_be_liberal else (invalid,)),
                 '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" '
@@ -141,6 +143,11 @@ def base(config: ProxyConfig) -> dict[str, dict[str, Rules]]:
     }
 
 
+def localhost_node_ports(config: ProxyConfig) -> bool:
+    """Whether node ports are open on the loopback address: the kernel routes nothing away from ::1."""
+    return config.localhost_node_ports and config.family is Family.IPV4
+
+
 def is_ours(table: str, chain: str) -> bool:
     """Whether an unwanted chain may be deleted: those that belong to one service port."""
     return table == "nat" and is_port_chain(chain)
@@ -153,11 +160,14 @@ def is_mine(chain: str) -> bool:
 
 def _last_of_services(config: ProxyConfig) -> Rules:
     if not config.nodeport_addresses:
-        loopback = "" if config.localhost_node_ports else "! -d 127.0.0.0/8 "
+        loopback = "" if localhost_node_ports(config) else f"! -d {_LOOPBACK[config.family]} "
         return (
             f"-A KUBE-SERVICES {loopback}{_NODEPORTS_COMMENT} "
             "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS",
         )
     if any(config.node_ip in network for network in config.nodeport_addresses):
-        return (f"-A KUBE-SERVICES -d {config.node_ip}/32 {_NODEPORTS_COMMENT} -j KUBE-NODEPORTS",)
+        return (
+            f"-A KUBE-SERVICES -d {config.node_ip}/{config.family.bits} {_NODEPORTS_COMMENT} "
+            "-j KUBE-NODEPORTS",
+        )
     return ()

@@ -6,8 +6,8 @@ Source: kubernetes pkg/proxy/iptables/proxier.go, syncProxyRules and writeServic
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network
 
+from netpod.ip import Family
 from netpod.proxy import names
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Endpoint, ServicePort
@@ -15,7 +15,12 @@ from netpod.proxy.names import Chain, Prefix
 from netpod.proxy.restore import Rules
 from netpod.proxy.topology import Categories
 
-_REJECT = "REJECT --reject-with icmp-port-unreachable"
+_REJECT = {
+    Family.IPV4: "REJECT --reject-with icmp-port-unreachable",
+    Family.IPV6: "REJECT --reject-with icmp6-port-unreachable",
+}
+_ONE = {Family.IPV4: "255.255.255.255", Family.IPV6: ":".join(["ffff"] * 8)}
+"""The mask of a single address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,7 @@ class _Port:
         self.usable = usable
         self.config = config
         self.large = large
+        self.family = config.family
         self.name = str(port.name)
         self.protocol = port.name.protocol.lower()
         key = names.service_hash(port.name)
@@ -184,7 +190,7 @@ class _Port:
         # Where a VIP is also a local address, this node's own packets to it carry it as their source.
         if any(self.config.node_ip in network for network in port.source_ranges):
             for ip in port.load_balancer_vips:
-                self._add(self.fw, f"-s {IPv4Network(ip)} {comment} -j {self.ext}")
+                self._add(self.fw, f"-s {self._host(ip)} {comment} -j {self.ext}")
         other = f"other traffic to {self.name} will be dropped by {Chain.PROXY_FIREWALL}"
         self._add(self.fw, f'-m comment --comment "{other}"')
 
@@ -196,7 +202,7 @@ class _Port:
                 self._add(
                     chain,
                     f"{comment}-m recent --rcheck --seconds {self.port.affinity_seconds} --reap "
-                    f"--name {sep} --mask 255.255.255.255 --rsource -j {sep}",
+                    f"--name {sep} --mask {_ONE[self.family]} --rsource -j {sep}",
                 )
         for index, (sep, comment) in enumerate(targets):
             left = len(targets) - index
@@ -209,12 +215,12 @@ class _Port:
         for endpoint in self.usable.reachable:
             sep = self._sep(endpoint)
             affinity = (
-                f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource "
+                f"-m recent --set --name {sep} --mask {_ONE[self.family]} --rsource "
                 if self.port.affinity_seconds
                 else ""
             )
             # A pod that reaches itself must see another source, or it answers itself without un-DNAT.
-            self._add(sep, f"-s {endpoint.ip}/32 {comment}-j {Chain.MARK_MASQ}")
+            self._add(sep, f"-s {self._host(endpoint.ip)} {comment}-j {Chain.MARK_MASQ}")
             self._add(
                 sep,
                 f"-p {self.protocol} {comment}{affinity}-m {self.protocol} "
@@ -231,13 +237,16 @@ class _Port:
         """Comment and target: refused at once when nobody serves, silently dropped when only other nodes do."""
         if local and self.usable.anywhere:
             return f"{self.name} has no local endpoints", "DROP"
-        return f"{self.name} has no endpoints", _REJECT
+        return f"{self.name} has no endpoints", _REJECT[self.family]
 
     def _match(self, ip: object, comment: str) -> str:
         return (
-            f'-d {ip}/32 -p {self.protocol} -m comment --comment "{comment}" '
+            f'-d {self._host(ip)} -p {self.protocol} -m comment --comment "{comment}" '
             f"-m {self.protocol} --dport {self.port.port}"
         )
+
+    def _host(self, ip: object) -> str:
+        return f"{ip}/{self.family.bits}"
 
     def _sep(self, endpoint: Endpoint) -> str:
         return names.endpoint_chain(self.port.name, endpoint.address)

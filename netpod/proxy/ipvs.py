@@ -11,9 +11,9 @@ dropped. Source: kubernetes pkg/proxy/ipvs/proxier.go, ipset.go, netlink_linux.g
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Address
 
 from netpod.errors import UsageError
+from netpod.ip import Address
 from netpod.proxy import ipvs_rules, topology
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.ipvs_rules import Set
@@ -55,7 +55,7 @@ class VirtualServer:
         hash_port: The source hash takes the port in too (flag sh-port, mh-port).
     """
 
-    address: IPv4Address
+    address: Address
     port: int
     protocol: str
     scheduler: Scheduler = Scheduler.RR
@@ -67,7 +67,7 @@ class VirtualServer:
 class RealServer:
     """An endpoint; forwarding is masquerading (NAT), always."""
 
-    address: IPv4Address
+    address: Address
     port: int
     weight: int = 1
 
@@ -84,7 +84,7 @@ class Ipvs:
     """
 
     servers: dict[VirtualServer, tuple[RealServer, ...]] = field(default_factory=dict)
-    addresses: set[IPv4Address] = field(default_factory=set)
+    addresses: set[Address] = field(default_factory=set)
     sets: dict[str, set[str]] = field(default_factory=dict)
     rules: Mapping[str, Mapping[str, Rules]] = field(default_factory=dict)
 
@@ -108,7 +108,7 @@ def compile(
     *,
     zone: str = "",
     scheduler: Scheduler = Scheduler.RR,
-    node_ips: Iterable[IPv4Address] = (),
+    node_ips: Iterable[Address] = (),
 ) -> Ipvs:
     """Everything this node should have.
 
@@ -121,7 +121,7 @@ def compile(
     """
     out = Ipvs(sets={name: set() for name in Set})
     nodes = tuple(node_ips) or (config.node_ip,)
-    taken: set[tuple[IPv4Address, int, str]] = set()
+    taken: set[tuple[Address, int, str]] = set()
     for name in sorted(model.services):
         port = model.services[name]
         _Port(out, port, model.endpoints.get(name, ()), config, zone, scheduler, nodes, taken).add()
@@ -164,8 +164,8 @@ class _Port:
         config: ProxyConfig,
         zone: str,
         scheduler: Scheduler,
-        nodes: tuple[IPv4Address, ...],
-        taken: set[tuple[IPv4Address, int, str]],
+        nodes: tuple[Address, ...],
+        taken: set[tuple[Address, int, str]],
     ) -> None:
         self.out = out
         self.taken = taken
@@ -202,7 +202,7 @@ class _Port:
         if port.health_check_node_port:
             self.out.sets[Set.HEALTH_CHECK_NODE_PORT].add(str(port.health_check_node_port))
 
-    def _load_balancer(self, ip: IPv4Address) -> None:
+    def _load_balancer(self, ip: Address) -> None:
         port = self.port
         self._bind(Set.LOAD_BALANCER, ip)
         if port.external_policy_local:
@@ -230,14 +230,14 @@ class _Port:
             for name in (every, here) if local else (every,):
                 self.out.sets[name].add(str(number))
 
-    def _bind(self, name: Set, ip: IPv4Address) -> None:
+    def _bind(self, name: Set, ip: Address) -> None:
         self.out.addresses.add(ip)
         self._member(name, ip, self.port.port)
 
-    def _member(self, name: Set, ip: IPv4Address, number: int, tail: str = "") -> None:
+    def _member(self, name: Set, ip: Address, number: int, tail: str = "") -> None:
         self.out.sets[name].add(f"{ip},{self.protocol}:{number}{tail.removesuffix('/32')}")
 
-    def _serve(self, ip: IPv4Address, number: int, endpoints: tuple[Endpoint, ...]) -> None:
+    def _serve(self, ip: Address, number: int, endpoints: tuple[Endpoint, ...]) -> None:
         server = VirtualServer(
             address=ip,
             port=number,

@@ -1,7 +1,7 @@
 """What Services and EndpointSlices say to a proxy, as plain values (pure).
 
-Proxy modes compile these values and see no API object. Only IPv4 is looked at: addresses, ranges and slices of
-the other family are left out, as upstream's per-family proxiers do.
+Proxy modes compile these values and see no API object. A model is of one address family: addresses, ranges and slices
+of the other are left out, as upstream's per-family proxiers do.
 
 Sources: kubernetes pkg/proxy/serviceport.go, endpoint.go, endpointslicecache.go, servicechangetracker.go.
 """
@@ -9,12 +9,12 @@ Sources: kubernetes pkg/proxy/serviceport.go, endpoint.go, endpointslicecache.go
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import Key
 from netpod.api.service import Service
 from netpod.api.service import ServicePort as ApiServicePort
+from netpod.ip import Address, Family, Network, address_of, host_port, network_of
 
 LABEL_SERVICE_NAME = "kubernetes.io/service-name"
 LABEL_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
@@ -60,12 +60,12 @@ class ServicePort:
     """
 
     name: ServicePortName
-    cluster_ip: IPv4Address
+    cluster_ip: Address
     port: int
     node_port: int = 0
-    external_ips: tuple[IPv4Address, ...] = ()
-    load_balancer_vips: tuple[IPv4Address, ...] = ()
-    source_ranges: tuple[IPv4Network, ...] = ()
+    external_ips: tuple[Address, ...] = ()
+    load_balancer_vips: tuple[Address, ...] = ()
+    source_ranges: tuple[Network, ...] = ()
     internal_policy_local: bool = False
     external_policy_local: bool = False
     affinity_seconds: int = 0
@@ -104,7 +104,7 @@ class Endpoint:
         node_hints: Nodes that should prefer it.
     """
 
-    ip: IPv4Address
+    ip: Address
     port: int
     ready: bool = True
     serving: bool = True
@@ -115,8 +115,8 @@ class Endpoint:
 
     @cached_property
     def address(self) -> str:
-        """`ip:port`; endpoints are ordered by this very text."""
-        return f"{self.ip}:{self.port}"
+        """`ip:port` or `[ip]:port`; endpoints are ordered by this very text."""
+        return host_port(self.ip, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,40 +127,46 @@ class Model:
     endpoints: Mapping[ServicePortName, tuple[Endpoint, ...]] = field(default_factory=dict)
 
 
-def build(services: Iterable[Service], slices: Iterable[EndpointSlice], node_name: str) -> Model:
-    """The model of a whole cluster as the proxy of `node_name` sees it."""
+def build(
+    services: Iterable[Service],
+    slices: Iterable[EndpointSlice],
+    node_name: str,
+    family: Family = Family.IPV4,
+) -> Model:
+    """The model of a whole cluster as the proxy of `node_name` sees it in one address family."""
     by_service: dict[Key, list[EndpointSlice]] = {}
     for piece in slices:
-        owner = service_of(piece)
+        owner = service_of(piece, family)
         if owner is not None:
             by_service.setdefault(owner, []).append(piece)
     ports: dict[ServicePortName, ServicePort] = {}
     endpoints: dict[ServicePortName, tuple[Endpoint, ...]] = {}
     for service in services:
         key = Key(service.metadata.namespace, service.metadata.name)
-        own = service_ports(service)
+        own = service_ports(service, family)
         if not own:
             continue
-        found = slice_endpoints(by_service.get(key, ()), node_name)
+        found = slice_endpoints(by_service.get(key, ()), node_name, family)
         for port in own:
             ports[port.name] = port
             endpoints[port.name] = found.get((port.name.port, port.name.protocol), ())
     return Model(services=ports, endpoints=endpoints)
 
 
-def service_of(piece: EndpointSlice) -> Key | None:
-    """The Service an EndpointSlice belongs to; None for slices a proxy has no use for."""
+def service_of(piece: EndpointSlice, family: Family = Family.IPV4) -> Key | None:
+    """The Service an EndpointSlice belongs to; None for slices a proxy of that family has no use for."""
     labels = piece.metadata.labels
     name = labels.get(LABEL_SERVICE_NAME, "")
-    if not name or piece.address_type != "IPv4":
+    if not name or piece.address_type != family:
         return None
     if LABEL_HEADLESS in labels or LABEL_PROXY_NAME in labels:
         return None
     return Key(piece.metadata.namespace, name)
 
 
-def service_ports(service: Service) -> tuple[ServicePort, ...]:
-    """The service ports this node has rules for; none for headless, ExternalName and other proxies' Services.
+def service_ports(service: Service, family: Family = Family.IPV4) -> tuple[ServicePort, ...]:
+    """The service ports this node has rules for; none for headless, ExternalName and other proxies' Services,
+    and for those without a cluster IP of this family.
 
     Source: kubernetes pkg/proxy/util/utils.go ShouldSkipService, pkg/proxy/serviceport.go.
     """
@@ -168,19 +174,22 @@ def service_ports(service: Service) -> tuple[ServicePort, ...]:
     labels = service.metadata.labels
     if LABEL_PROXY_NAME in labels or LABEL_HEADLESS in labels:
         return ()
-    cluster_ip = _address(spec.cluster_ip)
+    cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
+    cluster_ip = next((ip for it in cluster_ips if (ip := address_of(it, family))), None)
     if cluster_ip is None or spec.type == "ExternalName":
         return ()
-    external_ips = tuple(ip for ip in map(_address, spec.external_ips) if ip is not None)
+    external_ips = tuple(ip for it in spec.external_ips if (ip := address_of(it, family)))
     vips = tuple(
         vip
         for entry in service.status.load_balancer.ingress
         if entry.ip and (not entry.ip_mode or entry.ip_mode == "VIP")
-        for vip in (_address(entry.ip),)
+        for vip in (address_of(entry.ip, family),)
         if vip is not None
     )
     ranges = tuple(
-        found for text in spec.load_balancer_source_ranges if (found := _network(text)) is not None
+        found
+        for text in spec.load_balancer_source_ranges
+        if (found := network_of(text, family)) is not None
     )
     if any(network.prefixlen == 0 for network in ranges):
         ranges = ()
@@ -207,7 +216,7 @@ def service_ports(service: Service) -> tuple[ServicePort, ...]:
 
 
 def slice_endpoints(
-    slices: Iterable[EndpointSlice], node_name: str
+    slices: Iterable[EndpointSlice], node_name: str, family: Family = Family.IPV4
 ) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
     """Endpoints of one Service's slices, by (port name, protocol), without duplicates and sorted by their text.
 
@@ -219,7 +228,7 @@ def slice_endpoints(
         # An absent name is what the API server's defaulting would have made "".
         ports = [(p.name or "", p.protocol or "TCP", p.port) for p in piece.ports if p.port]
         for entry in piece.endpoints:
-            ip = _address(entry.addresses[0]) if entry.addresses else None
+            ip = address_of(entry.addresses[0], family) if entry.addresses else None
             if ip is None:
                 continue
             said = entry.conditions
@@ -264,19 +273,3 @@ def _affinity(service: Service) -> int:
     return (
         client_ip.timeout_seconds if client_ip is not None else None
     ) or DEFAULT_AFFINITY_SECONDS
-
-
-def _address(text: str) -> IPv4Address | None:
-    try:
-        found = ip_address(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, IPv4Address) else None
-
-
-def _network(text: str) -> IPv4Network | None:
-    try:
-        found = ip_network(text.strip(), strict=False)
-    except ValueError:
-        return None
-    return found if isinstance(found, IPv4Network) else None

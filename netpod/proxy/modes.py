@@ -4,8 +4,10 @@ import asyncio
 import logging
 
 from netpod.errors import KernelError, Unsupported
+from netpod.ip import Family
 from netpod.linux import sysctl
 from netpod.proxy.config import Mode, ProxyConfig
+from netpod.proxy.iptables import localhost_node_ports
 from netpod.proxy.model import Model
 from netpod.proxy.nftables_proxier import NftablesProxier
 from netpod.proxy.proxier import IptablesProxier, Proxier
@@ -59,7 +61,7 @@ class Switch:
     async def _remove(self, mode: Mode) -> None:
         try:
             await make(mode, self._config).remove()
-            if mode is Mode.IPTABLES:
+            if mode is Mode.IPTABLES and self._config.family is Family.IPV4:
                 await asyncio.to_thread(sysctl.write, self._config.netns, _ROUTE_LOCALNET, 0)
         except Unsupported:
             return  # a program that is not there left nothing
@@ -68,6 +70,6 @@ class Switch:
             raise
 
     def _prepare(self, mode: Mode) -> None:
-        if mode is Mode.IPTABLES and self._config.localhost_node_ports:
+        if mode is Mode.IPTABLES and localhost_node_ports(self._config):
             # Else a packet from 127.0.0.1 to a node port is dropped as a martian once it was DNATed.
             sysctl.write(self._config.netns, _ROUTE_LOCALNET, 1)

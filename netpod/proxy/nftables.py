@@ -1,4 +1,4 @@
-"""compile(model) -> table `ip kube-proxy` of nftables mode (pure).
+"""compile(model) -> table `ip kube-proxy`, or `ip6 kube-proxy`, of nftables mode (pure).
 
     prerouting, output  -110  firewall-check -> firewall-X         sources a load balancer does not accept
     prerouting, output  -100  services -> @service-ips -> service-X -> endpoint-E -> DNAT
@@ -9,6 +9,7 @@
 Everything in the form in which `nft list` prints it. Source: kubernetes pkg/proxy/nftables/proxier.go, README.md.
 """
 
+from netpod.ip import Family
 from netpod.proxy import nftables_port, topology
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Endpoint, Model, ServicePort
@@ -16,7 +17,7 @@ from netpod.proxy.nftables_names import Chain, Map
 from netpod.proxy.nftables_port import PortTable
 from netpod.proxy.nftables_table import Table
 
-_PORTAL = "ip daddr . meta l4proto . th dport vmap"
+_LOOPBACK = {Family.IPV4: "127.0.0.0/8", Family.IPV6: "::1"}
 _NEW = "ct state new jump"
 
 BASE_CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -55,10 +56,10 @@ BASE_CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Definition and rules of the chains that hang on a hook."""
 
-_ADDRESS = "type ipv4_addr"
+_ADDRESS = "type {address}"
 _PORT = "type inet_proto . inet_service : verdict"
-_ADDRESS_PORT = "type ipv4_addr . inet_proto . inet_service : verdict"
-SETS: dict[str, tuple[str, str, str]] = {
+_ADDRESS_PORT = "type {address} . inet_proto . inet_service : verdict"
+_SETS: dict[str, tuple[str, str, str]] = {
     Map.CLUSTER_IPS: ("set", _ADDRESS, "Active ClusterIPs"),
     Map.NODEPORT_IPS: ("set", _ADDRESS, "IPs that accept NodePort traffic"),
     Map.SERVICE_IPS: ("map", _ADDRESS_PORT, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
@@ -80,6 +81,15 @@ SETS: dict[str, tuple[str, str, str]] = {
     ),
 }
 """Kind, type and comment of the sets and maps that exist once."""
+
+
+def sets(family: Family) -> dict[str, tuple[str, str, str]]:
+    """Kind, type and comment of the sets and maps that exist once in the table of a family."""
+    address = f"ipv{family.version}_addr"
+    return {
+        str(name): (kind, type_.format(address=address), comment)
+        for name, (kind, type_, comment) in _SETS.items()
+    }
 
 
 def compile(model: Model, config: ProxyConfig, *, zone: str = "") -> Table:
@@ -108,28 +118,30 @@ def base(config: ProxyConfig) -> Table:
     """What the table has without any Service."""
     mark = f"0x{1 << config.masquerade_bit:08x}"
     everywhere = any(network.prefixlen == 0 for network in config.nodeport_addresses)
+    ip = config.family.nft
+    portal = f"{ip} daddr . meta l4proto . th dport vmap"
     to_node = (
-        "fib daddr type local ip daddr != 127.0.0.0/8"
+        f"fib daddr type local {ip} daddr != {_LOOPBACK[config.family]}"
         if everywhere
-        else f"ip daddr @{Map.NODEPORT_IPS}"
+        else f"{ip} daddr @{Map.NODEPORT_IPS}"
     )
     by_port = f"{to_node} meta l4proto . th dport vmap"
     unallocated = (
         (
-            f"ip daddr {nftables_port.networks(list(config.service_cidrs))} drop "
+            f"{ip} daddr {nftables_port.networks(list(config.service_cidrs))} drop "
             'comment "Drop traffic to unallocated ClusterIPs"',
         )
         if config.service_cidrs
         else ()
     )
-    sets = {
-        str(name): definition
-        for name, definition in SETS.items()
+    known = {
+        name: definition
+        for name, definition in sets(config.family).items()
         if not (everywhere and name == Map.NODEPORT_IPS)
     }
     table = Table(
         hooks={name: definition for name, (definition, _) in BASE_CHAINS.items()},
-        sets=sets,
+        sets=known,
         chains={
             **{name: rules for name, (_, rules) in BASE_CHAINS.items()},
             str(Chain.MARK_FOR_MASQUERADE): (f"meta mark set meta mark | {mark}",),
@@ -140,21 +152,21 @@ def base(config: ProxyConfig) -> Table:
                 "masquerade fully-random",
             ),
             str(Chain.SERVICES): (
-                f"{_PORTAL} @{Map.SERVICE_IPS}",
+                f"{portal} @{Map.SERVICE_IPS}",
                 f"{by_port} @{Map.SERVICE_NODEPORTS}",
             ),
-            str(Chain.SERVICE_ENDPOINTS_CHECK): (f"{_PORTAL} @{Map.NO_ENDPOINT_SERVICES}",),
+            str(Chain.SERVICE_ENDPOINTS_CHECK): (f"{portal} @{Map.NO_ENDPOINT_SERVICES}",),
             str(Chain.NODEPORT_ENDPOINTS_CHECK): (f"{by_port} @{Map.NO_ENDPOINT_NODEPORTS}",),
-            str(Chain.FIREWALL_CHECK): (f"{_PORTAL} @{Map.FIREWALL_IPS}",),
+            str(Chain.FIREWALL_CHECK): (f"{portal} @{Map.FIREWALL_IPS}",),
             # What a Service has was DNATed before: here is what it has not.
             str(Chain.CLUSTER_IPS_CHECK): (
-                f"ip daddr @{Map.CLUSTER_IPS} reject "
+                f"{ip} daddr @{Map.CLUSTER_IPS} reject "
                 'comment "Reject traffic to invalid ports of ClusterIPs"',
                 *unallocated,
             ),
             str(Chain.REJECT): ("reject",),
         },
-        elements={name: {} for name in sets},
+        elements={name: {} for name in known},
         affinity={},
     )
     if not everywhere and node_ports_on(config):

@@ -15,11 +15,11 @@ import base64
 import hashlib
 from enum import StrEnum
 
+from netpod.ip import Family
 from netpod.proxy.model import Endpoint, ServicePortName
 
-FAMILY = "ip"
 NAME = "kube-proxy"
-TABLE = f"{FAMILY} {NAME}"
+TABLE = f"ip {NAME}"
 MAX_BASE = 240
 """Longest name after its prefix; the kernel's limit is 255 with it."""
 
@@ -83,6 +83,11 @@ PURPOSE: dict[str, str] = {
     Prefix.ENDPOINT: "send to one endpoint",
     Prefix.AFFINITY: "clients that keep this endpoint",
 }
+
+
+def table_of(family: Family) -> str:
+    """The table of an address family: "ip kube-proxy" or "ip6 kube-proxy"."""
+    return f"{family.nft} {NAME}"
 
 
 def service_base(port: ServicePortName) -> str:

@@ -4,10 +4,11 @@ Rules are in the form in which `nft list` prints them, which is valid input too.
 Source: kubernetes pkg/proxy/nftables/proxier.go syncProxyRules, writeServiceToEndpointRules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
+from netpod.ip import Address, Network, interface_of
 from netpod.proxy import nftables_names as names
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Endpoint, ServicePort
@@ -45,6 +46,7 @@ class _Port:
         self.port = port
         self.usable = usable
         self.config = config
+        self.ip = config.family.nft
         self.name = str(port.name)
         self.protocol = port.name.protocol.lower()
         base = names.service_base(port.name)
@@ -85,10 +87,10 @@ class _Port:
         self.elements[Map.SERVICE_IPS, self._key(port.cluster_ip)] = f" : goto {target}"
         # Packets that would come back another way, because their sender is no pod, must come back here.
         if self.config.masquerade_all:
-            self._add(target, f"ip daddr {port.cluster_ip} {_MARK}")
+            self._add(target, f"{self.ip} daddr {port.cluster_ip} {_MARK}")
         elif self.config.cluster_cidr:
-            other = f"ip saddr != {self.config.cluster_cidr}"
-            self._add(target, f"ip daddr {port.cluster_ip} {other} {_MARK}")
+            other = f"{self.ip} saddr != {self.config.cluster_cidr}"
+            self._add(target, f"{self.ip} daddr {port.cluster_ip} {other} {_MARK}")
 
     def _external_addresses(self) -> None:
         port = self.port
@@ -117,7 +119,7 @@ class _Port:
         bases = [self.bases[endpoint.address] for endpoint in endpoints]
         if self.port.affinity_seconds:
             for base in bases:
-                match = f"ip saddr @{Prefix.AFFINITY}{base}"
+                match = f"{self.ip} saddr @{Prefix.AFFINITY}{base}"
                 self._add(chain, f"{match} goto {Prefix.ENDPOINT}{base}")
         choices = ", ".join(f"{i} : goto {Prefix.ENDPOINT}{b}" for i, b in enumerate(bases))
         self._add(chain, f"numgen random mod {len(bases)} vmap {{ {choices} }}")
@@ -131,7 +133,7 @@ class _Port:
             return
         # Pods and processes of this node are not external: they may use every endpoint.
         if self.config.cluster_cidr:
-            source = f"ip saddr {self.config.cluster_cidr}"
+            source = f"{self.ip} saddr {self.config.cluster_cidr}"
             comment = 'comment "short-circuit pod traffic"'
             self._add(self.external, f"{source} goto {self.service} {comment}")
         local = "fib saddr type local"
@@ -148,21 +150,23 @@ class _Port:
         allowed = list(port.source_ranges)
         # Where a VIP is also a local address, this node's own packets to it carry it as their source.
         if any(self.config.node_ip in network for network in allowed):
-            allowed += [IPv4Network(ip) for ip in port.load_balancer_vips]
-        self._add(self.firewall, f"ip saddr != {networks(allowed)} drop")
+            allowed += [
+                interface_of(ip, ip.max_prefixlen).network for ip in port.load_balancer_vips
+            ]
+        self._add(self.firewall, f"{self.ip} saddr != {networks(allowed)} drop")
 
     def _endpoints(self) -> None:
         for endpoint in self.usable.reachable:
             base = self.bases[endpoint.address]
             chain = Prefix.ENDPOINT + base
             # A pod that reaches itself must see another source, or it answers itself without un-DNAT.
-            self._add(chain, f"ip saddr {endpoint.ip} {_MARK}")
+            self._add(chain, f"{self.ip} saddr {endpoint.ip} {_MARK}")
             if self.port.affinity_seconds:
                 self.affinity[Prefix.AFFINITY + base] = self.port.affinity_seconds
-                self._add(chain, f"update @{Prefix.AFFINITY}{base} {{ ip saddr }}")
+                self._add(chain, f"update @{Prefix.AFFINITY}{base} {{ {self.ip} saddr }}")
             self._add(chain, f"meta l4proto {self.protocol} dnat to {endpoint.address}")
 
-    def _refuse(self, ip: IPv4Address, *, local: bool) -> None:
+    def _refuse(self, ip: Address, *, local: bool) -> None:
         self.elements[Map.NO_ENDPOINT_SERVICES, self._key(ip)] = self._refusal(local)
 
     def _refusal(self, local: bool) -> str:
@@ -170,20 +174,22 @@ class _Port:
         verdict = "drop" if local and self.usable.anywhere else f"goto {Chain.REJECT}"
         return f' comment "{self.name}" : {verdict}'
 
-    def _key(self, ip: IPv4Address) -> str:
+    def _key(self, ip: Address) -> str:
         return f"{ip} . {self.protocol} . {self.port.port}"
 
     def _add(self, chain: str, rule: str) -> None:
         self.chains.setdefault(chain, []).append(rule)
 
 
-def networks(found: list[IPv4Network]) -> str:
-    """Networks as an anonymous set, in the kernel's order; one alone needs no set.
+def networks(found: Sequence[Network]) -> str:
+    """Networks of one family as an anonymous set, in the kernel's order; one alone needs no set.
 
     Overlapping intervals are an error in a set, and adjacent ones come back from the kernel as one.
     """
+    four = sorted(collapse_addresses(it for it in found if isinstance(it, IPv4Network)))
+    six = sorted(collapse_addresses(it for it in found if isinstance(it, IPv6Network)))
+    merged: tuple[Network, ...] = (*four, *six)
     texts = [
-        str(network.network_address) if network.prefixlen == 32 else str(network)
-        for network in sorted(collapse_addresses(found))
+        str(it.network_address) if it.prefixlen == it.max_prefixlen else str(it) for it in merged
     ]
     return texts[0] if len(texts) == 1 else f"{{ {', '.join(texts)} }}"

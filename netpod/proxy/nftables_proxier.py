@@ -1,4 +1,4 @@
-"""nftables mode: table `ip kube-proxy`, handed over by nft(8) in transactions.
+"""nftables mode: table `ip kube-proxy` or `ip6 kube-proxy`, handed over by nft(8) in transactions.
 
 A chain that lost its last reference is emptied at once and deleted a second later: kernels before 6.2 may still be
 sending a packet through the map that named it. Source: kubernetes pkg/proxy/nftables/proxier.go, staleChains.
@@ -11,11 +11,12 @@ import time
 from collections.abc import Collection
 
 from netpod.errors import KernelError
+from netpod.ip import Family
 from netpod.linux import nft, nftwire
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.nftables_compiled import Compiled
-from netpod.proxy.nftables_names import FAMILY, NAME, Chain
+from netpod.proxy.nftables_names import NAME, Chain, table_of
 from netpod.proxy.nftables_table import Delta, Table, delete_text, parse_list, transactions
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class NftablesProxier:
 
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
+        self._table = table_of(config.family)
         self._compiled = Compiled(config)
         self._stale: dict[str, float] = {}
 
@@ -59,7 +61,9 @@ class NftablesProxier:
     async def intact(self) -> bool:
         """See Proxier.intact: the chain that dispatches is still there."""
         where = self._config.netns
-        return await asyncio.to_thread(nftwire.exists, where, NAME, str(Chain.SERVICES))
+        return await asyncio.to_thread(
+            nftwire.exists, where, NAME, str(Chain.SERVICES), self._config.family
+        )
 
     async def tidy(self) -> float:
         """See Proxier.tidy: delete the chains that were emptied long enough ago."""
@@ -67,7 +71,9 @@ class NftablesProxier:
         due = [chain for chain, since in self._stale.items() if now - since >= STALE_SECONDS]
         if due:
             try:
-                await asyncio.to_thread(hand_over, self._config.netns, delete_text(due))
+                await asyncio.to_thread(
+                    hand_over, self._config.netns, delete_text(due, self._table)
+                )
             except KernelError as error:
                 log.warning("cannot delete stale chains yet: %s", error)
                 self._stale.update(dict.fromkeys(due, now))
@@ -80,12 +86,12 @@ class NftablesProxier:
 
     async def remove(self) -> None:
         """See Proxier.remove."""
-        await asyncio.to_thread(remove, self._config.netns)
+        await asyncio.to_thread(remove, self._config.netns, self._config.family)
 
     def _look(self, model: Model, zone: str) -> tuple[Delta, frozenset[str]]:
         """What to hand over, and the chains that only wait for their deletion."""
         self._compiled.rebuild(model, zone=zone)
-        observed = observe(self._config.netns)
+        observed = observe(self._config.netns, self._config.family)
         delta = self._compiled.against(observed)
         chains = observed.chains if observed else {}
         empty = frozenset(chain for chain in delta.stale if not chains.get(chain))
@@ -96,7 +102,7 @@ class NftablesProxier:
         return self._compiled.pending()
 
     async def _hand_over(self, delta: Delta) -> bool:
-        texts = transactions(delta)
+        texts = transactions(delta, self._table)
         if texts:
             await asyncio.to_thread(self._apply, texts)
         now = time.monotonic()
@@ -121,14 +127,14 @@ def hand_over(netns: str, text: str) -> None:
     nft.apply(netns, text, timeout=120)
 
 
-def observe(netns: str) -> Table | None:
-    """The table as the kernel has it; None when there is none."""
-    if not nftwire.exists(netns, NAME):
+def observe(netns: str, family: Family = Family.IPV4) -> Table | None:
+    """The table of a family as the kernel has it; None when there is none."""
+    if not nftwire.exists(netns, NAME, family=family):
         return None
-    return parse_list(nft.list_text(netns, "table", FAMILY, NAME, stateless=True))
+    return parse_list(nft.list_text(netns, "table", family.nft, NAME, stateless=True))
 
 
-def remove(netns: str) -> None:
-    """Delete the table with all that is in it; absent is fine."""
-    if nftwire.exists(netns, NAME):
-        nft.apply(netns, f"delete table {FAMILY} {NAME}\n")
+def remove(netns: str, family: Family = Family.IPV4) -> None:
+    """Delete the table of a family with all that is in it; absent is fine."""
+    if nftwire.exists(netns, NAME, family=family):
+        nft.apply(netns, f"delete table {table_of(family)}\n")

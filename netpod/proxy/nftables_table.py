@@ -72,32 +72,32 @@ class Delta:
         )
 
 
-def transactions(delta: Delta) -> list[str]:
-    """Inputs of `nft -f -`, in order; all but the last fill chains that nothing leads to yet."""
+def transactions(delta: Delta, table: str = TABLE) -> list[str]:
+    """Inputs of `nft -f -` for a table, in order; all but the last fill chains that nothing leads to yet."""
     if not delta:
         return []
     count = sum(len(delta.chains[chain]) for chain in delta.new)
     if count <= CHUNK_RULES:
-        return [_text(_last(delta, first=True))]
-    found = [_text(_first(delta))]
+        return [_text(_last(delta, table, first=True))]
+    found = [_text(_first(delta, table))]
     piece: list[str] = []
     for chain in sorted(delta.new - set(delta.hooks)):
-        piece.extend(_rules(chain, delta.chains[chain]))
+        piece.extend(_rules(table, chain, delta.chains[chain]))
         if len(piece) >= CHUNK_RULES:
             found.append(_text(piece))
             piece = []
     if piece:
         found.append(_text(piece))
-    found.append(_text(_last(delta, first=False)))
+    found.append(_text(_last(delta, table, first=False)))
     return found
 
 
-def delete_text(chains: Iterable[str]) -> str:
+def delete_text(chains: Iterable[str], table: str = TABLE) -> str:
     """Delete chains that were emptied before."""
-    return "".join(f"delete chain {TABLE} {chain}\n" for chain in sorted(chains))
+    return "".join(f"delete chain {table} {chain}\n" for chain in sorted(chains))
 
 
-def list_text(table: Table) -> str:
+def list_text(table: Table, name: str = TABLE) -> str:
     """The whole table as one input, sorted: what golden files pin."""
     new = frozenset(table.chains)
     delta = Delta(
@@ -108,7 +108,7 @@ def list_text(table: Table) -> str:
         add=table.elements,
         affinity=table.affinity,
     )
-    return _text(_last(delta, first=True))
+    return _text(_last(delta, name, first=True))
 
 
 def difference(desired: Table, observed: Table | None) -> Delta:
@@ -152,7 +152,7 @@ def difference(desired: Table, observed: Table | None) -> Delta:
 
 
 def parse_list(text: str) -> Table:
-    """What `nft -s list table ip kube-proxy` printed."""
+    """What `nft -s list table ip kube-proxy`, or `ip6`, printed."""
     table = Table()
     kind = name = ""
     rules: list[str] = []
@@ -204,56 +204,62 @@ def _seconds(text: str) -> int:
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
 
 
-def _first(delta: Delta) -> list[str]:
+def _first(delta: Delta, table: str) -> list[str]:
     """The table, and everything new in it, empty."""
     again = delta.gone_sets
     return [
-        *([f'add table {TABLE} {{ comment "{COMMENT}" ; }}'] if delta.sets else []),
-        *(line for n, d in sorted(delta.sets.items()) if n not in again for line in _set(n, d)),
-        *(_affinity(n, s) for n, s in sorted(delta.affinity.items()) if n not in again),
-        *(f"add chain {TABLE} {chain}" for chain in sorted(delta.new - set(delta.hooks))),
+        *([f'add table {table} {{ comment "{COMMENT}" ; }}'] if delta.sets else []),
+        *(
+            line
+            for n, d in sorted(delta.sets.items())
+            if n not in again
+            for line in _set(table, n, d)
+        ),
+        *(_affinity(table, n, s) for n, s in sorted(delta.affinity.items()) if n not in again),
+        *(f"add chain {table} {chain}" for chain in sorted(delta.new - set(delta.hooks))),
     ]
 
 
-def _last(delta: Delta, *, first: bool) -> list[str]:
+def _last(delta: Delta, table: str, *, first: bool) -> list[str]:
     """Everything at once; without `first`, the chains that are new have their rules already."""
     again = delta.gone_sets
-    out = _first(delta) if first else []
+    out = _first(delta, table) if first else []
     existing = sorted(set(delta.chains) - delta.new - delta.gone)
     emptied = sorted({*existing, *delta.stale, *delta.gone})
-    out += [f"flush chain {TABLE} {chain}" for chain in emptied]
+    out += [f"flush chain {table} {chain}" for chain in emptied]
     for name, keys in sorted(delta.remove.items()):
-        out += [f"delete element {TABLE} {name} {{ {key} }}" for key in sorted(keys)]
+        out += [f"delete element {table} {name} {{ {key} }}" for key in sorted(keys)]
     for name in sorted(again):
         kind = "map" if delta.sets.get(name, ("set",))[0] == "map" else "set"
-        out.append(f"delete {kind} {TABLE} {name}")
-    out += [f"delete chain {TABLE} {chain}" for chain in sorted(delta.gone)]
+        out.append(f"delete {kind} {table} {name}")
+    out += [f"delete chain {table} {chain}" for chain in sorted(delta.gone)]
     for name, definition in sorted(delta.sets.items()):
-        out += _set(name, definition) if name in again else []
-    out += [_affinity(n, s) for n, s in sorted(delta.affinity.items()) if n in again]
+        out += _set(table, name, definition) if name in again else []
+    out += [_affinity(table, n, s) for n, s in sorted(delta.affinity.items()) if n in again]
     for chain, hook in sorted(delta.hooks.items()):
-        out.append(f"add chain {TABLE} {chain} {{ {hook} }}")
+        out.append(f"add chain {table} {chain} {{ {hook} }}")
     for chain, rules in sorted(delta.chains.items()):
         if first or chain not in delta.new or chain in delta.hooks:
-            out += _rules(chain, rules)
+            out += _rules(table, chain, rules)
     for name, elements in sorted(delta.add.items()):
-        out += [f"add element {TABLE} {name} {{ {k}{v} }}" for k, v in sorted(elements.items())]
+        out += [f"add element {table} {name} {{ {k}{v} }}" for k, v in sorted(elements.items())]
     return out
 
 
-def _rules(chain: str, rules: Rules) -> list[str]:
-    return [f"add rule {TABLE} {chain} {rule}" for rule in rules]
+def _rules(table: str, chain: str, rules: Rules) -> list[str]:
+    return [f"add rule {table} {chain} {rule}" for rule in rules]
 
 
-def _set(name: str, definition: tuple[str, str, str]) -> list[str]:
+def _set(table: str, name: str, definition: tuple[str, str, str]) -> list[str]:
     kind, type_, comment = definition
     said = f' comment "{comment}" ;' if comment else ""
-    return [f"add {kind} {TABLE} {name} {{ {type_} ;{said} }}"]
+    return [f"add {kind} {table} {name} {{ {type_} ;{said} }}"]
 
 
-def _affinity(name: str, seconds: int) -> str:
-    options = f"type ipv4_addr ; size 65535 ; flags dynamic,timeout ; timeout {seconds}s ;"
-    return f"add set {TABLE} {name} {{ {options} }}"
+def _affinity(table: str, name: str, seconds: int) -> str:
+    address = "ipv6_addr" if table.startswith("ip6 ") else "ipv4_addr"
+    options = f"type {address} ; size 65535 ; flags dynamic,timeout ; timeout {seconds}s ;"
+    return f"add set {table} {name} {{ {options} }}"
 
 
 def _text(lines: list[str]) -> str:

@@ -100,7 +100,9 @@ class IptablesProxier:
     def _look(self, model: Model, zone: str) -> Delta:
         self._compiled.rebuild(model, zone=zone)
         config = self._config
-        return self._compiled.against(variants.observe(config.iptables_variant, config.netns))
+        return self._compiled.against(
+            variants.observe(config.iptables_variant, config.netns, family=config.family)
+        )
 
     def _difference(self, model: Model, changed: Collection[ServicePortName], zone: str) -> Delta:
         self._compiled.update(changed, model, zone=zone)
@@ -110,7 +112,11 @@ class IptablesProxier:
         config = self._config
         if delta:
             await asyncio.to_thread(
-                variants.hand_over, config.iptables_variant, config.netns, delta
+                variants.hand_over,
+                config.iptables_variant,
+                config.netns,
+                delta,
+                family=config.family,
             )
         self._compiled.applied()
         if delta:
@@ -124,12 +130,15 @@ class IptablesProxier:
     def _has_canaries(self) -> bool:
         config = self._config
         if config.iptables_variant is Variant.NFT:
-            return all(iptables.has_chain(config.netns, t, Chain.CANARY) for t in TABLES)
-        observed = variants.observe(config.iptables_variant, config.netns)
+            return all(
+                iptables.has_chain(config.netns, t, Chain.CANARY, family=config.family)
+                for t in TABLES
+            )
+        observed = variants.observe(config.iptables_variant, config.netns, family=config.family)
         return all(Chain.CANARY in observed.get(table, {}) for table in TABLES)
 
     def _remove(self) -> None:
         config = self._config
-        observed = variants.observe(config.iptables_variant, config.netns)
+        observed = variants.observe(config.iptables_variant, config.netns, family=config.family)
         doomed, jumps = removal(observed, iptables_mode.is_mine)
-        variants.remove(config.iptables_variant, config.netns, doomed, jumps)
+        variants.remove(config.iptables_variant, config.netns, doomed, jumps, family=config.family)

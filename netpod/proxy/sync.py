@@ -54,7 +54,14 @@ async def run(client: Client, config: ProxyConfig) -> None:
         Unsupported: iptables is not installed, or this kernel cannot do it.
     """
     config = await asyncio.to_thread(prepare, config)
-    await Sync(client, config).run()
+    informers = Informers(client)
+    first = Sync(client, config, informers=informers)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(informers.run(), name="proxy informers")
+        tasks.create_task(first.run(), name="proxy")
+        if config.secondary is not None:
+            second = Sync(client, config.secondary, informers=informers)
+            tasks.create_task(second.run(), name=f"proxy {config.secondary.family}")
 
 
 def prepare(config: ProxyConfig) -> ProxyConfig:
@@ -70,18 +77,37 @@ def prepare(config: ProxyConfig) -> ProxyConfig:
             raise
         log.warning("cannot tune connection tracking, its module is not loaded yet: %s", error)
         return config
-    return dataclasses.replace(config, conntrack_tcp_be_liberal=liberal != "0")
+    second = config.secondary
+    if second is not None:
+        second = dataclasses.replace(second, conntrack_tcp_be_liberal=liberal != "0")
+    return dataclasses.replace(config, conntrack_tcp_be_liberal=liberal != "0", secondary=second)
 
 
 class Sync:
-    """When to sync, and what follows a sync: stale UDP flows, health check answers."""
+    """When to sync, and what follows a sync: stale UDP flows, health check answers; of one address family.
 
-    def __init__(self, client: Client, config: ProxyConfig, proxier: Proxier | None = None) -> None:
+    A node with both has two of them, which know nothing of each other. Source: kubernetes pkg/proxy/metaproxier.
+
+    Args:
+        client: To the API server.
+        config: Of this family.
+        proxier: Of `config.mode`; None makes one.
+        informers: Run by somebody else; None makes and runs some.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        config: ProxyConfig,
+        proxier: Proxier | None = None,
+        informers: Informers | None = None,
+    ) -> None:
         self._config = config
         self._switch = Switch(config, proxier)
         self._mode = config.mode
-        self._tracker = ChangeTracker(config.node_name)
-        self._informers = Informers(client)
+        self._tracker = ChangeTracker(config.node_name, config.family)
+        self._runs_informers = informers is None
+        self._informers = informers or Informers(client)
         self._services = self._informers.of(Service, label_selector=SERVICES)
         self._slices = self._informers.of(EndpointSlice, label_selector=SLICES)
         self._nodes = self._informers.of(Node, field_selector=f"metadata.name={config.node_name}")
@@ -101,7 +127,7 @@ class Sync:
         self._events = EventRecorder(client, "kube-proxy", config.node_name)
         self.metrics = Metrics()
         self._health = HealthServers(
-            config.netns, self._healthy, lambda: self._eligible, self.metrics
+            config.netns, self._healthy, lambda: self._eligible, self.metrics, config.family
         )
 
     async def run(self) -> None:
@@ -112,7 +138,8 @@ class Sync:
         self._config_maps.subscribe(self._config_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._informers.run(), name="proxy informers")
+                if self._runs_informers:
+                    tasks.create_task(self._informers.run(), name="proxy informers")
                 tasks.create_task(self._follow(), name="proxy sync")
                 tasks.create_task(self._look_at_canary(), name="proxy canary")
                 tasks.create_task(self._events.run(), name="proxy events")

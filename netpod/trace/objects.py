@@ -12,6 +12,7 @@ from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.ingress import merge, model
 from netpod.ingress.model import Rule
+from netpod.ip import Address as IPAddress
 from netpod.trace.model import Address
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ClusterObjects:
                 return service
         return None
 
-    def service_by_cluster_ip(self, ip: IPv4Address) -> Service | None:
+    def service_by_cluster_ip(self, ip: IPAddress) -> Service | None:
         """Return the Service that has this cluster IP, or None."""
         text = str(ip)
         for service in self.services:
@@ -63,7 +64,7 @@ class ClusterObjects:
                 return service
         return None
 
-    def service_by_external_ip(self, ip: IPv4Address) -> Service | None:
+    def service_by_external_ip(self, ip: IPAddress) -> Service | None:
         """Return the Service whose load balancer has this address, or None."""
         text = str(ip)
         for service in self.services:
@@ -80,7 +81,7 @@ class ClusterObjects:
                     return service
         return found
 
-    def pod_by_ip(self, ip: IPv4Address) -> Pod | None:
+    def pod_by_ip(self, ip: IPAddress) -> Pod | None:
         """Return the pod with this address of its own (not of its node), or None."""
         text = str(ip)
         for pod in self.pods:
@@ -89,7 +90,7 @@ class ClusterObjects:
                 return pod
         return None
 
-    def node_by_ip(self, ip: IPv4Address) -> Node | None:
+    def node_by_ip(self, ip: IPAddress) -> Node | None:
         """Return the node with this address, or None."""
         for node in self.nodes:
             if any(address.address == str(ip) for address in node.status.addresses):

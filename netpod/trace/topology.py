@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from netpod.api.meta import Key
+from netpod.ip import Address as IPAddress
 from netpod.trace.model import Address, Role
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.place import Place as Place
@@ -41,7 +42,7 @@ class World:
         """Return what a namespace is; one not known is named as it is."""
         return self.places.get(netns_name, Place(netns=netns_name, role=Role.UNKNOWN))
 
-    def name_of(self, ip: IPv4Address) -> str:
+    def name_of(self, ip: IPAddress) -> str:
         """Return whose address this is in words, e.g. "pod default/web-0", or "" when nobody's."""
         objects = self.objects
         if (pod := objects.pod_by_ip(ip)) is not None:

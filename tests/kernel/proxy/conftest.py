@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from netpod.ip import Family
 from netpod.linux import netns
 from netpod.proxy.config import Mode, Variant
-from tests.kernel.proxy import lab, pair
+from tests.kernel.proxy import families, lab, pair
 
 
 @pytest.fixture
@@ -54,11 +55,16 @@ def apply(node: str, request: pytest.FixtureRequest) -> lab.Apply:
     return functools.partial(lab.apply, **WAYS[request.param])
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(
+    scope="module",
+    params=[(way, family) for family in Family for way in WAYS],
+    ids=lambda it: f"{it[0]}-{it[1]}",
+)
 def nodes(request: pytest.FixtureRequest) -> Iterator[pair.Pair]:
-    """Two nodes with their proxies, which go on from test to test, in every mode and variant."""
-    with pair.serving():
-        made = pair.Pair(WAYS[request.param])
+    """Two nodes with their proxies, which go on from test to test, in every mode and variant and both families."""
+    way, family = request.param
+    with families.speaking(family), pair.serving():
+        made = pair.Pair(WAYS[way])
         made.start()
         yield made
     assert not netns.list_netns("npt-")

@@ -6,15 +6,18 @@ client 172.18.0.1 --- eth0 172.18.0.3 [node] cni0 10.244.1.1 --- eth0 10.244.1.5
 import asyncio
 import contextlib
 import dataclasses
+import re
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from netpod.ip import Family
 from netpod.linux import netns, process, sysctl
 from netpod.proxy import modes
 from netpod.proxy.model import Model
 from netpod.proxy.proxier import Proxier
+from tests.kernel.proxy import families
 from tests.unit.proxy import builders
 
 T = TypeVar("T")
@@ -25,8 +28,14 @@ NODE_IP, CLIENT_IP = "172.18.0.3", "172.18.0.1"
 
 
 def ip(namespace: str, *commands: str) -> None:
-    """Run ip(8) commands in a namespace."""
-    process.run(["ip", "-batch", "-"], stdin="\n".join(commands).encode(), netns=namespace)
+    """Run ip(8) commands in a namespace, in the family of now."""
+    text = families.told("\n".join(commands))
+    six = families.family() is Family.IPV6
+    if six:
+        # Nobody is asked whether an address is taken.
+        text = re.sub(r"^(address add .*)$", r"\1 nodad", text, flags=re.MULTILINE)
+    argv = ["ip", *(["-6"] if six else []), "-batch", "-"]
+    process.run(argv, stdin=text.encode(), netns=namespace)
 
 
 def build() -> None:
@@ -75,12 +84,17 @@ def destroy() -> None:
         netns.delete_netns(name)
 
 
+def anywhere() -> str:
+    """The address of every link."""
+    return "::" if families.family() is Family.IPV6 else "0.0.0.0"
+
+
 @contextlib.contextmanager
 def tcp_server(namespace: str, port: int = 8080) -> Iterator[None]:
     """Say `NAMESPACE CLIENT` to each connection, then what it says, until the block ends."""
-    listener = netns.socket_in(namespace, socket.AF_INET, socket.SOCK_STREAM)
+    listener = netns.socket_in(namespace, families.family().af, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("0.0.0.0", port))
+    listener.bind((anywhere(), port))
     listener.listen(32)
 
     def serve(connection: socket.socket, peer: str) -> None:
@@ -93,7 +107,9 @@ def tcp_server(namespace: str, port: int = 8080) -> Iterator[None]:
         with contextlib.suppress(OSError):
             while True:
                 connection, peer = listener.accept()
-                threading.Thread(target=serve, args=(connection, peer[0]), daemon=True).start()
+                threading.Thread(
+                    target=serve, args=(connection, families.heard(peer[0])), daemon=True
+                ).start()
 
     thread = threading.Thread(target=accept)
     thread.start()
@@ -108,8 +124,8 @@ def tcp_server(namespace: str, port: int = 8080) -> Iterator[None]:
 @contextlib.contextmanager
 def udp_server(namespace: str, port: int = 5353) -> Iterator[None]:
     """Answer each datagram with the namespace's name until the block ends."""
-    server = netns.socket_in(namespace, socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("0.0.0.0", port))
+    server = netns.socket_in(namespace, families.family().af, socket.SOCK_DGRAM)
+    server.bind((anywhere(), port))
     server.settimeout(0.05)
     stop = threading.Event()
 
@@ -156,10 +172,10 @@ def http_server(namespace: str, port: int, status: int) -> Iterator[None]:
 
 def connect(namespace: str, address: str, port: int, *, timeout: float = 0.5) -> socket.socket:
     """Open a TCP connection from a namespace."""
-    sock = netns.socket_in(namespace, socket.AF_INET, socket.SOCK_STREAM)
+    sock = netns.socket_in(namespace, families.family().af, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     try:
-        sock.connect((address, port))
+        sock.connect((families.told(address), port))
     except OSError:
         sock.close()
         raise

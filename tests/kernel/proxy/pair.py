@@ -15,12 +15,13 @@ from typing import Any
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.service import Service
+from netpod.ip import Family
 from netpod.linux import netns, sysctl
 from netpod.proxy import conntrack, modes
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.proxier import Proxier
-from tests.kernel.proxy import lab
+from tests.kernel.proxy import families, lab
 from tests.unit.proxy import builders
 
 OUTSIDE, WORKER, WORKER2 = "npt-outside", "npt-worker", "npt-worker2"
@@ -39,6 +40,10 @@ NODE_OF = {A: WORKER, B: WORKER, NEAR: WORKER, C: WORKER2, FAR: WORKER2}
 NODE_NAMES = {WORKER: "worker", WORKER2: "worker2"}
 BRIDGES = {WORKER: "10.244.1.1", WORKER2: "10.244.2.1"}
 VIP_NETWORKS = ("10.96.0.0/16", "203.0.113.0/24")
+ROUTER = {
+    Family.IPV4: {"net.ipv4.ip_forward": 1, "net.ipv4.icmp_ratelimit": 0},
+    Family.IPV6: {"net.ipv6.conf.all.forwarding": 1, "net.ipv6.icmp.ratelimit": 0},
+}
 ANSWERS_IN = 5.0
 """Seconds in which whoever answers at all has answered."""
 SILENT = 0.15
@@ -49,6 +54,8 @@ def build() -> None:
     """Make the namespaces and the wires."""
     for name in (OUTSIDE, *NODES, *PODS):
         netns.create(name)
+        if families.family() is Family.IPV6:
+            sysctl.write_all(name, sysctl.IPV6)
     lab.ip(
         OUTSIDE,
         "link set lo up",
@@ -68,9 +75,8 @@ def build() -> None:
             "link set eth0 up",
             f"route add default via {OUTSIDE_IP}",
         )
-        sysctl.write(node, "net.ipv4.ip_forward", 1)
         # Else the second refusal within a second is not told, and a client waits for its retransmission.
-        sysctl.write(node, "net.ipv4.icmp_ratelimit", 0)
+        sysctl.write_all(node, ROUTER[families.family()])
         lab.ip(OUTSIDE, f"link set node{number} master br0", f"link set node{number} up")
     lab.ip(WORKER, f"route add 10.244.2.0/24 via {NODES[WORKER2]}")
     lab.ip(WORKER2, f"route add 10.244.1.0/24 via {NODES[WORKER]}")
@@ -120,7 +126,7 @@ class Pair:
 
     def put(self, *objects: Service | EndpointSlice) -> None:
         """Create or replace, and sync."""
-        for one in objects:
+        for one in map(families.told_object, objects):
             key = (type(one).__name__, one.metadata.name)
             old = self.objects.get(key)
             self.objects[key] = one
@@ -160,7 +166,8 @@ class _Proxy:
             node_ip=IPv4Address(NODES[node]),
             **{**settings, "netns": node},
         )
-        self._tracker = ChangeTracker(config.node_name)
+        config = families.told_config(config)
+        self._tracker = ChangeTracker(config.node_name, config.family)
         self._proxier: Proxier = modes.make(config.mode, config)
         self._conntrack = conntrack.Reconciler(config)
         self._full = True
@@ -227,7 +234,7 @@ def say(client: socket.socket, address: str, port: int) -> str:
     """Which pod answers a datagram from this very socket; "" for nobody."""
     client.settimeout(SILENT)
     for _ in range(3):
-        client.sendto(b"?", (address, port))
+        client.sendto(b"?", (families.told(address), port))
         with contextlib.suppress(TimeoutError, ConnectionRefusedError):
             return client.recv(100).decode()
     return ""

@@ -11,7 +11,7 @@ import pytest
 from netpod.api.discovery import Endpoint
 from netpod.api.service import ClientIPConfig, SessionAffinityConfig
 from netpod.linux import conntrack, netns
-from tests.kernel.proxy import lab, pair
+from tests.kernel.proxy import families, lab, pair
 from tests.kernel.proxy.pair import FAR, NEAR, NODES, OUTSIDE, PODS, WORKER, WORKER2, A, B, C
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
 
@@ -71,7 +71,7 @@ def test_protocols_are_told_apart(nodes: pair.Pair) -> None:
         (OUTSIDE, NODES[WORKER2], 31080),
     ):
         assert pair.fate(client, address, number)[0] == A
-        with netns.socket_in(client, socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with netns.socket_in(client, families.family().af, socket.SOCK_DGRAM) as sock:
             assert pair.say(sock, address, number) == B
 
 
@@ -274,7 +274,7 @@ def test_udp_clients_find_a_service_that_comes_later(nodes: pair.Pair) -> None:
     with contextlib.ExitStack() as stack:
         asks = [(NEAR, CLUSTER_IP, 53), (FAR, CLUSTER_IP, 53), (OUTSIDE, NODES[WORKER], 31053)]
         socks = [
-            stack.enter_context(netns.socket_in(ns, socket.AF_INET, socket.SOCK_DGRAM))
+            stack.enter_context(netns.socket_in(ns, families.family().af, socket.SOCK_DGRAM))
             for ns, _, _ in asks
         ]
         for sock, (_, address, number) in zip(socks, asks, strict=True):
@@ -294,7 +294,7 @@ def test_udp_flows_end_with_their_endpoint(nodes: pair.Pair) -> None:
     both = (("dns", 5353, "UDP"), ("tcp", 8080, "TCP"))
     nodes.put(made, endpoint_slice(at(A), ports=both))
     with (
-        netns.socket_in(FAR, socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        netns.socket_in(FAR, families.family().af, socket.SOCK_DGRAM) as sock,
         lab.connect(FAR, CLUSTER_IP, 53, timeout=pair.ANSWERS_IN) as stream,
     ):
         assert stream.makefile().readline().split()[0] == A
@@ -316,8 +316,8 @@ def test_a_draining_udp_endpoint_keeps_its_flows(nodes: pair.Pair) -> None:
     made = service(ports=(port(53, "dns", "UDP"),))
     nodes.put(made, endpoint_slice(at(A), ports=DNS))
     with (
-        netns.socket_in(NEAR, socket.AF_INET, socket.SOCK_DGRAM) as old,
-        netns.socket_in(NEAR, socket.AF_INET, socket.SOCK_DGRAM) as new,
+        netns.socket_in(NEAR, families.family().af, socket.SOCK_DGRAM) as old,
+        netns.socket_in(NEAR, families.family().af, socket.SOCK_DGRAM) as new,
     ):
         assert pair.say(old, CLUSTER_IP, 53) == A
         draining = at(A, ready=False, serving=True, terminating=True)
