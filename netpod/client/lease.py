@@ -1,6 +1,6 @@
-"""Leases: a node's heartbeat, and which of several processes leads.
+"""A node's heartbeat, as a Lease.
 
-Source: kubelet's component-helpers/apimachinery/lease, client-go tools/leaderelection.
+Source: kubelet's component-helpers/apimachinery/lease.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from netpod.api import meta
 from netpod.api.coordination import Lease, LeaseSpec
 from netpod.api.meta import ObjectMeta, OwnerReference
 from netpod.client.rest import Client
-from netpod.errors import ApiError, Conflict, NotFound
+from netpod.errors import ApiError, NotFound
 
 
 class Heartbeat:
@@ -52,53 +52,3 @@ class Heartbeat:
                 await asyncio.sleep(min(1.0, period))
             else:
                 await asyncio.sleep(period)
-
-
-async def acquire(
-    client: Client, *, namespace: str, name: str, holder: str, duration: int, retry: float
-) -> None:
-    """Wait until this process holds the Lease; the caller then renews it with a Heartbeat.
-
-    Args:
-        client: Who asks.
-        namespace: Of the Lease.
-        name: Of the Lease.
-        holder: Identity of this process; must differ between processes.
-        duration: Seconds after the last renewal when others may take it.
-        retry: Seconds between attempts.
-    """
-    while True:
-        try:
-            if await _try_acquire(client, namespace, name, holder, duration):
-                return
-        except ApiError:
-            pass
-        await asyncio.sleep(retry)
-
-
-async def _try_acquire(
-    client: Client, namespace: str, name: str, holder: str, duration: int
-) -> bool:
-    moment = meta.now()
-    spec = LeaseSpec(
-        holder_identity=holder,
-        lease_duration_seconds=duration,
-        acquire_time=meta.micro_timestamp(moment),
-        renew_time=meta.micro_timestamp(moment),
-    )
-    try:
-        lease = await client.get(Lease, name, namespace)
-    except NotFound:
-        await client.create(Lease(metadata=ObjectMeta(name=name, namespace=namespace), spec=spec))
-        return True
-    held = lease.spec
-    if held.holder_identity not in (None, "", holder) and held.renew_time:
-        age = (moment - meta.parse_timestamp(held.renew_time)).total_seconds()
-        if age < (held.lease_duration_seconds or duration):
-            return False
-    transitions = (held.lease_transitions or 0) + (held.holder_identity != holder)
-    try:
-        await client.update(replace(lease, spec=replace(spec, lease_transitions=transitions)))
-    except Conflict:
-        return False
-    return True

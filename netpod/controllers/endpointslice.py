@@ -6,7 +6,6 @@ into the next one. After a restart equal slices are left alone.
 Source: kubernetes pkg/controller/endpointslice/endpointslice_controller.go.
 """
 
-import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -19,10 +18,8 @@ from netpod.api.service import Service
 from netpod.controllers import controller, membership, slices
 from netpod.controllers.controller import Context, Controller
 from netpod.controllers.membership import Membership
+from netpod.controllers.slicewriter import SliceWriter
 from netpod.controllers.triggertime import TriggerTimes
-from netpod.errors import Conflict, NotFound
-
-log = logging.getLogger(__name__)
 
 
 class EndpointSliceController:
@@ -32,6 +29,7 @@ class EndpointSliceController:
         self._context = context
         self._members = Membership(context)
         self._slices = context.view(EndpointSlice)
+        self._writer = SliceWriter(context.client, self._slices)
         self._slices.index("service", by_service)
         self._times = TriggerTimes()
         self._loop: Controller[Key] = Controller(
@@ -93,7 +91,7 @@ class EndpointSliceController:
             return
         if not membership.has_endpoints(service):
             if service.spec.type == "ExternalName":
-                await controller.all_of(self._delete(item) for item in existing)
+                await controller.all_of(self._writer.delete(item) for item in existing)
             return
         selected = self._members.pods_of(service)
         names = {pod.spec.node_name for pod in selected}
@@ -109,35 +107,10 @@ class EndpointSliceController:
             self._times.take(service, selected),
         )
         writes: list[Coroutine[Any, Any, object]] = []
-        writes += [self._create(item) for item in plan.create]
-        writes += [self._update(item) for item in plan.update]
-        writes += [self._delete(item) for item in plan.delete]
+        writes += [self._writer.create(item) for item in plan.create]
+        writes += [self._writer.update(item) for item in plan.update]
+        writes += [self._writer.delete(item) for item in plan.delete]
         await controller.all_of(writes)
-
-    async def _create(self, item: EndpointSlice) -> None:
-        try:
-            self._slices.wrote(await self._context.client.create(item))
-        except NotFound:
-            log.debug("namespace %s is gone", item.metadata.namespace)
-
-    async def _update(self, item: EndpointSlice) -> None:
-        try:
-            self._slices.wrote(await self._context.client.update(item))
-        except NotFound:
-            self._slices.removed(item)
-            raise Conflict(
-                f"cannot update endpointslice {item.metadata.name}: it was deleted meanwhile"
-            ) from None
-
-    async def _delete(self, item: EndpointSlice) -> None:
-        about = item.metadata
-        try:
-            await self._context.client.delete(
-                EndpointSlice, about.name, about.namespace, uid=about.uid
-            )
-        except NotFound:
-            log.debug("endpointslice %s is gone already", about.name)
-        self._slices.removed(item)
 
 
 def by_service(item: EndpointSlice) -> list[Key]:

@@ -5,7 +5,6 @@ Source: kubernetes pkg/controller/endpointslicemirroring/endpointslicemirroring_
 
 import dataclasses
 import ipaddress
-import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
@@ -17,9 +16,7 @@ from netpod.api.service import Service
 from netpod.controllers import controller, membership, slices
 from netpod.controllers.controller import Context, Controller
 from netpod.controllers.slices import Group
-from netpod.errors import Conflict, NotFound
-
-log = logging.getLogger(__name__)
+from netpod.controllers.slicewriter import SliceWriter
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
@@ -37,6 +34,7 @@ class EndpointSliceMirroringController:
         self._services = context.view(Service)
         self._endpoints = context.view(Endpoints)
         self._slices = context.view(EndpointSlice)
+        self._writer = SliceWriter(context.client, self._slices)
         self._slices.index("mirrored", by_mirrored)
         self._loop: Controller[Key] = Controller(
             "endpointslicemirroring",
@@ -84,7 +82,7 @@ class EndpointSliceMirroringController:
         for item in wanted:
             known = spare.pop(_group(item), None)
             if known is None:
-                writes.append(self._create(item))
+                writes.append(self._writer.create(item))
                 continue
             about = dataclasses.replace(
                 known.metadata,
@@ -94,35 +92,10 @@ class EndpointSliceMirroringController:
             )
             again = dataclasses.replace(known, metadata=about, endpoints=item.endpoints)
             if again != known:
-                writes.append(self._update(again))
+                writes.append(self._writer.update(again))
         kept = {_group(item) for item in wanted}
-        writes += [self._delete(item) for item in existing if _group(item) not in kept]
+        writes += [self._writer.delete(item) for item in existing if _group(item) not in kept]
         await controller.all_of(writes)
-
-    async def _create(self, item: EndpointSlice) -> None:
-        try:
-            self._slices.wrote(await self._context.client.create(item))
-        except NotFound:
-            log.debug("namespace %s is gone", item.metadata.namespace)
-
-    async def _update(self, item: EndpointSlice) -> None:
-        try:
-            self._slices.wrote(await self._context.client.update(item))
-        except NotFound:
-            self._slices.removed(item)
-            raise Conflict(
-                f"cannot update endpointslice {item.metadata.name}: it was deleted meanwhile"
-            ) from None
-
-    async def _delete(self, item: EndpointSlice) -> None:
-        about = item.metadata
-        try:
-            await self._context.client.delete(
-                EndpointSlice, about.name, about.namespace, uid=about.uid
-            )
-        except (NotFound, Conflict):
-            log.debug("endpointslice %s is gone already", about.name)
-        self._slices.removed(item)
 
 
 def by_mirrored(item: EndpointSlice) -> list[Key]:
