@@ -122,7 +122,7 @@ def _send(
     accept: str,
 ) -> None:
     url = f"{path}?{urlencode(query)}" if query else path
-    headers = {"Accept": accept}
+    headers = {"Accept": accept, "User-Agent": status.USER_AGENT}
     data: bytes | None = None
     if body is not None:
         data = body if isinstance(body, bytes) else orjson.dumps(body)

@@ -247,7 +247,7 @@ class Client:
                 headers["Authorization"] = f"Bearer {self._endpoint.token}"
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                headers=headers,
+                headers={"User-Agent": status.USER_AGENT, **headers},
                 timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=5),
                 auto_decompress=True,
             )

@@ -5,8 +5,11 @@ from typing import Any
 
 import orjson
 
-from netpod import errors
+from netpod import __version__, errors
 from netpod.errors import ApiError, FieldError
+
+USER_AGENT = f"netpod/{__version__}"
+"""The word before the slash is who managedFields and the audit log say it was."""
 
 _CLASSES: tuple[type[ApiError], ...] = (
     errors.BadRequest,

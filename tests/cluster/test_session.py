@@ -1,0 +1,89 @@
+"""A day of kubectl: a recorded session of what people type, with what a Kubernetes cluster would print.
+
+tests/cluster/session/session.txt is the session; tests/support/session.py says how to read it.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.support import cluster as clusters
+from tests.support import session, wait
+from tests.support.cluster import Cluster, Result
+from tests.support.session import Step
+
+HERE = Path(__file__).parent / "session"
+PLACES = ("/opt/netpod/kubectl/usr/bin/kubectl", "/tmp/kc/usr/bin/kubectl")
+KUBECTL = next((place for place in PLACES if os.access(place, os.X_OK)), "")
+MANY = 120
+
+pytestmark = pytest.mark.skipif(
+    not KUBECTL, reason="no kubectl here; vagrant/provision.sh --test unpacks Debian's"
+)
+
+
+@pytest.fixture(scope="module")
+def audited() -> Iterator[Cluster]:
+    """A cluster of its own, whose nodes the session may take out of service, with an audit log."""
+    with clusters.running("session", "--no-publish", "--audit-log", example=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def env(audited: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Home, kubeconfig and editor of whoever sits at the prompt."""
+    home = tmp_path_factory.mktemp("home")
+    config = home / "kubeconfig"
+    config.write_bytes(audited.paths.kubeconfig.read_bytes())
+    config.chmod(0o600)
+    editor = home / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/port: 8000$/port: 80/' \"$1\"\n")
+    editor.chmod(0o755)
+    return {
+        "HOME": str(home),
+        "KUBECONFIG": str(config),
+        "KUBE_EDITOR": str(editor),
+        "K": KUBECTL,
+        "T": str(home),
+    }
+
+
+def run(step: Step, env: dict[str, str]) -> Result:
+    """Type one command, in the folder of the manifests."""
+    script = step.text if step.shell else '"$K" "$@"'
+    return clusters.call(
+        "sh", "-c", f"cd {HERE} && {script}", "sh", *step.argv, env=env, timeout=90
+    )
+
+
+def fails(step: Step, env: dict[str, str]) -> str:
+    """What is wrong with what a command printed, "" when nothing is."""
+    result = run(step, env)
+    if result.code == step.code and session.matches(step.expected, result.stdout + result.stderr):
+        return ""
+    return (
+        f"line {step.line}: {step.text}\n  exit code {result.code}, expected {step.code}\n"
+        f"{result.stdout}{result.stderr}"
+    )
+
+
+def test_a_day_of_kubectl(audited: Cluster, env: dict[str, str]) -> None:
+    """Every command prints what it prints on Kubernetes, and no request was answered by an error of ours."""
+    steps = list(session.read((HERE / "session.txt").read_text()))
+    assert len(steps) >= MANY
+    wrong = []
+    for step in steps:
+        said = fails(step, env)
+        if said and step.patient:
+            wait.until(lambda step=step: not fails(step, env), f"line {step.line}: {step.text}", 30)
+        elif said:
+            wrong.append(said)
+    assert not wrong, "\n".join(wrong)
+    log = audited.paths.logs / "audit.log"
+    events = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+    assert len(events) > len(steps)
+    bad = [e for e in events if e["responseStatus"]["code"] == 500]
+    assert not bad, bad[:3]
