@@ -5,9 +5,10 @@ Names follow kubeadm's and ingress-nginx's habits, so that what people type else
 
 from netpod.api.apps import Deployment, DeploymentSpec
 from netpod.api.core import ConfigMap
-from netpod.api.meta import LabelSelector, Object, ObjectMeta
+from netpod.api.meta import Json, LabelSelector, Object, ObjectMeta
 from netpod.api.networking import IngressClass, IngressClassSpec
 from netpod.api.pod import (
+    Affinity,
     Container,
     ContainerPort,
     EnvVar,
@@ -27,6 +28,8 @@ CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
 DNS_RELAY = "resolver.sock"
 """Where cluster DNS asks for names outside the cluster, in the cluster's folder of /run/netpod."""
 INGRESS_CONTROLLER = "netpod.dev/ingress"
+DNS_REPLICAS = 2
+"""As kubeadm has it: names resolve while one of them, or its node, is away."""
 
 
 def objects(config: ClusterConfig) -> tuple[Object, ...]:
@@ -148,11 +151,29 @@ def _deployment(
             tolerations=(toleration,) if name == "dns" else (),
             termination_grace_period_seconds=5,
             priority_class_name="system-cluster-critical",
+            affinity=_apart(config, labels) if name == "dns" else None,
         ),
     )
     return Deployment(
         metadata=ObjectMeta(name=name, namespace=SYSTEM, labels=labels),
         spec=DeploymentSpec(
-            replicas=1, selector=LabelSelector(match_labels=labels), template=template
+            replicas=DNS_REPLICAS if name == "dns" else 1,
+            selector=LabelSelector(match_labels=labels),
+            template=template,
         ),
     )
+
+
+def _apart(config: ClusterConfig, labels: dict[str, str]) -> Affinity:
+    """On different nodes, where there are several; a preference alone would put all on the node that is there first."""
+    term = {
+        "labelSelector": {"matchLabels": labels},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    rules: dict[str, Json]
+    if len(config.nodes) > 1:
+        rules = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    else:
+        preferred = {"weight": 100, "podAffinityTerm": term}
+        rules = {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}
+    return Affinity(pod_anti_affinity=rules)
