@@ -179,11 +179,12 @@ def _capture(paths: Paths, objects: ClusterObjects, rate: int, *, fast: bool) ->
     thread = threading.Thread(target=send)
     capture = listen.capture_fast if fast else listen.capture
     with open(os.devnull, "wb") as file:
-        thread.start()
         ended: list[float] = []
 
         def stop() -> bool:
-            if not thread.is_alive() and not ended:
+            if not thread.ident:
+                thread.start()  # asked first when all listens
+            elif not thread.is_alive() and not ended:
                 ended.append(time.monotonic())
             return bool(ended) and time.monotonic() > ended[0] + 0.5
 

@@ -99,6 +99,7 @@ def _hop(hop: Hop, place: str) -> Json:
         "rules": [_rule(rule) for rule in hop.rules],
         "nat": None if hop.nat is None else _nat(hop.nat),
         "conntrack": None if hop.conntrack is None else _entry(hop.conntrack),
+        "tunnel": hop.tunnel,
         "evidence": [
             _evidence(Evidence(source=Source.CAPTURE, netns=hop.netns, time_ns=hop.start_ns))
         ],

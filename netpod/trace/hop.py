@@ -65,6 +65,7 @@ class Witness:
             rules=self.rules.get((netns, header_key(first.packet)), ()),
             nat=nat,
             conntrack=entry,
+            tunnel=next((s.packet.tunnel for s in sightings if s.packet.tunnel), ""),
         )
 
 

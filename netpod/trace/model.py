@@ -113,6 +113,7 @@ class Packet:
         flags: TCP flag bits, RFC 9293 section 3.1 (FIN 1, SYN 2, RST 4, PSH 8, ACK 16); 0 for others.
         length: Payload bytes in the packet.
         payload: The first of them, as captured.
+        tunnel: What carries it at this sighting, e.g. "VXLAN 1: 172.18.0.3 → 172.18.0.4", or "".
     """
 
     fingerprint: tuple[int, ...]
@@ -122,6 +123,7 @@ class Packet:
     payload: bytes = b""
     protocol: int = 6
     ip_id: int = 0
+    tunnel: str = ""
 
     @property
     def syn(self) -> bool:
@@ -291,6 +293,7 @@ class Hop:
     rules: tuple[RuleHit, ...] = ()
     nat: NatRewrite | None = None
     conntrack: CtEntry | None = None
+    tunnel: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ them. What a VXLAN tunnel carries is the packet; the tunnel is only a way.
 
 import struct
 import zlib
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from netpod.trace.clues import IcmpError
@@ -34,7 +35,8 @@ def parse_frame(frame: bytes) -> Packet | None:
         return None
     inner = tunnelled(frame)
     if inner is not None:
-        return parse_frame(inner)
+        packet = parse_frame(inner)
+        return None if packet is None else replace(packet, tunnel=_tunnel(frame))
     return parse_ip(frame[ETHERNET:])
 
 
@@ -49,6 +51,13 @@ def tunnelled(frame: bytes) -> bytes | None:
     if int.from_bytes(frame[start + 2 : start + 4], "big") not in VXLAN_PORTS:
         return None
     return frame[start + 16 :] if frame[start + 8] & 8 else None
+
+
+def _tunnel(frame: bytes) -> str:
+    """Network number and both ends of a VXLAN tunnel."""
+    vni = ETHERNET + (frame[ETHERNET] & 15) * 4 + 12
+    ends = (IPv4Address(frame[ETHERNET + at : ETHERNET + at + 4]) for at in (12, 16))
+    return f"VXLAN {int.from_bytes(frame[vni : vni + 3], 'big')}: {' → '.join(map(str, ends))}"
 
 
 def parse_ip(data: bytes) -> Packet | None:

@@ -110,6 +110,8 @@ class _Tree:
             yield from self._rewritten(hop, back=back)
         elif hop.before != before:
             yield f"  {hop.before}"
+        if hop.tunnel:
+            yield paint.dim(f"  carried by {hop.tunnel}")
         if not back or self._verbose:
             yield from self._rules(hop)
         if hop.conntrack is not None and (self._verbose or (hop.nat is not None and not back)):

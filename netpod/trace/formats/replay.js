@@ -177,6 +177,7 @@ function tell(event, found) {
   if (!found) return;
 
   const { hop } = found;
+  if (hop.tunnel) panel.append(element("div", "dim", `carried by ${hop.tunnel}`));
   if (hop.nat) {
     const proven = hop.nat.proven ? ", proven by its conntrack entry" : "";
     const words = event.opening ? hop.nat.kind + proven

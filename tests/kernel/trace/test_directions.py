@@ -212,6 +212,40 @@ def test_text_fits_a_terminal(lab: Lab) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == whole
 
 
+@contextmanager
+def tunnel(lab: Lab) -> Iterator[None]:
+    """Pod networks of the two nodes joined by VXLAN in place of routes."""
+    nodes = [(world.PATHS.netns_node(n), ip, world.POD_CIDRS[n]) for n, ip in world.NODES.items()]
+    for (here, own, prefix), (_, other, far) in zip(nodes, reversed(nodes), strict=True):
+        lab.ip(
+            here, f"link add flannel.1 type vxlan id 1 local {own} remote {other} dstport 8472 dev eth0",
+            f"addr add {prefix}.0/32 dev flannel.1", "link set flannel.1 up",
+            f"route replace {far}.0/24 via {far}.0 dev flannel.1 onlink",
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        for (here, _, _), (_, other, far) in zip(nodes, reversed(nodes), strict=True):
+            lab.ip(here, "link del flannel.1", f"route add {far}.0/24 via {other}")
+
+
+def test_packet_in_a_tunnel_is_the_same_packet(lab: Lab) -> None:
+    """VXLAN carries it over the underlay; prediction and trace both go through, and the tunnel's ends are named."""
+    question = Question(target="pod/web-1:8080", source="pod/web-0", timeout=1.0)
+    with tunnel(lab):
+        prediction = explain.explain(world.PATHS, question, lab.objects)
+        found = run.trace(world.PATHS, question, lab.objects)
+    text = render.to_text(found)
+    assert found.verdict is Verdict.DELIVERED, text
+    assert not explain.disagreements(prediction, found)
+    carried = {h.netns: h.tunnel for h in found.steps[1].hops}
+    ends = "VXLAN 1: 172.18.0.3 → 172.18.0.4"
+    assert carried[world.PATHS.netns_underlay] == ends, text
+    hop = found.hop(netns=world.PATHS.netns_node("worker2"))
+    assert hop is not None
+    assert hop.inward == ("eth0", "flannel.1")
+
+
 def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:
     """Somebody else's connection to the Service is told when it has ended."""
     objects = world.objects(endpoints=world.WEB[1:])
