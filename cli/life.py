@@ -101,6 +101,11 @@ def _cluster() -> str:
     help="Let cluster DNS ask this machine's name servers for other names.  [default: no]",
 )
 @click.option(
+    "--attach/--no-attach",
+    default=None,
+    help="Give this machine a link netpod0 and routes to pods, Services and load balancers.  [default: no]",
+)
+@click.option(
     "--audit-log/--no-audit-log",
     default=None,
     help="Write a line about each API request into the logs' folder, audit.log.  [default: no]",

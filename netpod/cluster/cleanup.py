@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from netpod.cluster import config
+from netpod.cluster import attach, config
 from netpod.errors import NetpodError
 from netpod.linux import libc, netns, process
 from netpod.paths import MARK, NETNS_DIR, Paths, is_cluster_name
@@ -49,6 +49,7 @@ def remains(name: str) -> list[str]:
     """Return what there is of a cluster, one line each; empty when nothing is left."""
     paths = Paths(name)
     lines = [f"process {pid}" for pid in processes(name, namespaces(name))]
+    lines += [f"link {attach.LINK}"] if attach.attached(paths) else []
     lines += [f"netns {item}" for item in namespaces(name)]
     lines += [f"folder {path}" for path in (paths.run, paths.state) if path.exists()]
     return lines
@@ -83,6 +84,8 @@ def halt(name: str) -> None:
         NetpodError: something could not be removed; it says what.
     """
     _kill_all(name)
+    # The kernel would remove it with the namespace, but in its own time.
+    attach.detach(Paths(name))
     for item in namespaces(name):
         netns.delete_netns(item)
     cgroups.remove_cluster(name)

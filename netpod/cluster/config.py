@@ -57,6 +57,7 @@ class ClusterConfig:
         stand_in: Whether an image that is not on this machine is stood in for.
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
         publish: Ports of 127.0.0.1 that lead into the cluster, see publish.py; "" for none.
+        attach: Whether this machine gets a link and routes into the cluster, see attach.py.
         dns_forward: Whether cluster DNS asks this machine's name servers for names outside the cluster.
         audit_log: Whether the API server writes a line about each request into audit.log beside the other logs.
         store: Where objects are kept, with its TLS files; see StoreConfig.
@@ -81,6 +82,7 @@ class ClusterConfig:
     pod_network: str = Backend.HOST_GW.value
     stand_in: bool = True
     publish: str = publish.DEFAULT
+    attach: bool = False
     dns_forward: bool = False
     audit_log: bool = False
     allow_host_path: str = ""

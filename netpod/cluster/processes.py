@@ -26,7 +26,17 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.cloud import run as cloud
 from netpod.cloud.run import CloudConfig
-from netpod.cluster import addons, dashboard, forwarder, guard, keys, launch, proxymode, underlay
+from netpod.cluster import (
+    addons,
+    attach,
+    dashboard,
+    forwarder,
+    guard,
+    keys,
+    launch,
+    proxymode,
+    underlay,
+)
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.networks import NODE_PREFIX
 from netpod.cluster.role import Role
@@ -113,6 +123,8 @@ async def _control_plane(config: ClusterConfig) -> None:
             tasks.create_task(guard.run(config), name="guard")
             tasks.create_task(forwarder.run(config, informers), name="forwarder")
             tasks.create_task(dashboard.run(config), name="dashboard")
+            if config.attach:
+                tasks.create_task(attach.follow(config, informers), name="attach")
             if config.dns_forward:
                 tasks.create_task(relay.run(paths.run / addons.DNS_RELAY), name="dns relay")
     finally:

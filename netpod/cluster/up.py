@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from netpod.cluster import cleanup, doctor, keys, launch, nodes, publish, ready, role, underlay
+from netpod.cluster import (
+    attach,
+    cleanup,
+    doctor,
+    keys,
+    launch,
+    nodes,
+    publish,
+    ready,
+    role,
+    underlay,
+)
 from netpod.cluster import config as configuration
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Published
@@ -52,8 +63,9 @@ def up(
     began = time.monotonic()
     progress("checking this machine")
     doctor.require_essentials()
-    config.check(_host_routes())
     _check_free(config.name)
+    config.check(_host_routes())
+    attach.check(config)
     config = replace(config, api_port=config.api_port or _free_port())
     try:
         with launch.making(config):
@@ -61,6 +73,7 @@ def up(
             supervisor_pid = launch.spawn(config)
             progress("wiring nodes")
             underlay.ensure(config)
+            attach.ensure(config)
             keys.ensure(config)
         if wait:
             ready.wait(config, supervisor_pid, progress, timeout=timeout)
@@ -149,8 +162,10 @@ def _adopt(config: ClusterConfig) -> int:
 
 def _restore(config: ClusterConfig, progress: Progress) -> int:
     """Make everything again that is not durable; return the supervisor's pid."""
+    attach.detach(config.paths)
     config.check(_host_routes())
     _check_port(config)
+    attach.check(config)
     cleanup.halt(config.name)
     try:
         with launch.making(config, again=True):
@@ -158,6 +173,7 @@ def _restore(config: ClusterConfig, progress: Progress) -> int:
             supervisor_pid = launch.spawn(config)
             progress("wiring nodes")
             underlay.ensure(config)
+            attach.ensure(config)
             keys.ensure(config)
     except BaseException:
         replace(config, stopped=True).save()
