@@ -1,4 +1,4 @@
-"""Volumes as data: StorageClass, PersistentVolume, PersistentVolumeClaim.
+"""Volumes: StorageClass, PersistentVolume, PersistentVolumeClaim; and, as data only, what drivers tell of themselves.
 
 Source: k8s.io/api storage/v1/types.go StorageClass; core/v1/types.go.
 """
@@ -116,3 +116,54 @@ class PersistentVolume(Object):
     kind: str = always("PersistentVolume")
     spec: PersistentVolumeSpec = field(default_factory=PersistentVolumeSpec)
     status: PersistentVolumeStatus = field(default_factory=PersistentVolumeStatus)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSIDriver(Object):
+    """What a driver of volumes can do."""
+
+    api_version: str = always("storage.k8s.io/v1")
+    kind: str = always("CSIDriver")
+    spec: Mapping[str, Json] = always(EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSINode(Object):
+    """The drivers of one node."""
+
+    api_version: str = always("storage.k8s.io/v1")
+    kind: str = always("CSINode")
+    spec: Mapping[str, Json] = always(EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CSIStorageCapacity(Object):
+    """How much room a class has for some nodes."""
+
+    api_version: str = always("storage.k8s.io/v1")
+    kind: str = always("CSIStorageCapacity")
+    storage_class_name: str = always("")
+    node_topology: LabelSelector | None = None
+    capacity: IntOrString | None = None
+    maximum_volume_size: IntOrString | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeAttachment(Object):
+    """The wish that a volume is attached to a node, and what came of it."""
+
+    api_version: str = always("storage.k8s.io/v1")
+    kind: str = always("VolumeAttachment")
+    spec: Mapping[str, Json] = always(EMPTY)
+    status: Mapping[str, Json] = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeClass(Object):
+    """A way to run containers, by name."""
+
+    api_version: str = always("node.k8s.io/v1")
+    kind: str = always("RuntimeClass")
+    handler: str = always("")
+    overhead: Mapping[str, Json] | None = None
+    scheduling: Mapping[str, Json] | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from netpod.api import registry, validate_policy
 from netpod.api.core import (
+    ConfigMap,
     EndpointAddress,
     Endpoints,
     EndpointsPort,
@@ -39,8 +40,21 @@ class ControlPlane:
     service_port: int = 443
 
 
-async def ensure(writer: Writer, services: Sequence[Network], control_plane: ControlPlane) -> None:
-    """Make what is missing and correct where `default/kubernetes` leads; repeating it changes nothing."""
+async def ensure(
+    writer: Writer,
+    services: Sequence[Network],
+    control_plane: ControlPlane,
+    client_ca: str = "",
+) -> None:
+    """Make what is missing and correct where `default/kubernetes` leads; repeating it changes nothing.
+
+    Args:
+        writer: Writes it.
+        services: Networks of the Services.
+        control_plane: Where the API server is.
+        client_ca: Certificate of who signs client certificates, PEM; published for components that are asked
+            by such clients themselves.
+    """
     # Together, so that the store writes each group with one fsync.
     async with asyncio.TaskGroup() as tasks:
         for name in NAMESPACES:
@@ -52,6 +66,8 @@ async def ensure(writer: Writer, services: Sequence[Network], control_plane: Con
         tasks.create_task(_create(writer, service(services[0], control_plane)))
         tasks.create_task(_put(writer, endpoints(control_plane)))
         tasks.create_task(_put(writer, endpoint_slice(control_plane)))
+        if client_ca:
+            tasks.create_task(_put(writer, authentication(client_ca)))
         for obj in (*rbac_policy.objects(), *priority_classes()):
             tasks.create_task(_create(writer, obj))
 
@@ -91,6 +107,15 @@ def service(services: Network, control_plane: ControlPlane) -> Service:
     )
 
 
+def authentication(client_ca: str) -> ConfigMap:
+    """How a scheduler or controller manager verifies who asks it.
+
+    Source: pkg/controlplane/controller/clusterauthenticationtrust.
+    """
+    about = ObjectMeta(name="extension-apiserver-authentication", namespace="kube-system")
+    return ConfigMap(metadata=about, data={"client-ca-file": client_ca})
+
+
 def endpoints(control_plane: ControlPlane) -> Endpoints:
     """Its Endpoints; we write the slice ourselves, so nobody should mirror them."""
     subset = EndpointSubset(
@@ -126,7 +151,7 @@ async def _create(writer: Writer, obj: Object) -> None:
         await writer.create(resource, obj)
 
 
-async def _put(writer: Writer, obj: Endpoints | EndpointSlice) -> None:
+async def _put(writer: Writer, obj: ConfigMap | Endpoints | EndpointSlice) -> None:
     resource = registry.of(type(obj))
     metadata = obj.metadata
     kv = await writer.storage.find(resource, metadata.namespace, metadata.name)

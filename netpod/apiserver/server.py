@@ -172,7 +172,9 @@ class ApiServer:
         stored = await self._storage.list(resource)
         self._allocators.adopt(cast(Service, objects.unpack(resource, kv)) for kv in stored.items)
         config = self._config
-        await bootstrap.ensure(self.writer, config.service_cidrs, config.control_plane)
+        authority = config.pki / "ca.crt" if config.pki is not None else None
+        client_ca = authority.read_text() if authority is not None and authority.exists() else ""
+        await bootstrap.ensure(self.writer, config.service_cidrs, config.control_plane, client_ca)
         runners: list[web.ServerRunner] = []
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -18,6 +18,7 @@ from netpod.apiserver import (
     tables_network,
     tables_pod,
     tables_policy,
+    tables_storage,
     tables_workloads,
 )
 from netpod.apiserver.tables_cells import AGE, NAME, Layout, Row, age, dig
@@ -35,6 +36,7 @@ LAYOUTS: Mapping[str, Layout] = {
     **tables_network.LAYOUTS,
     **tables_pod.LAYOUTS,
     **tables_policy.LAYOUTS,
+    **tables_storage.LAYOUTS,
     **tables_workloads.LAYOUTS,
 }
 """Layout by kind."""

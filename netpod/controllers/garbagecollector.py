@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 Uid = str
 _NO_DEPENDENTS = frozenset(
     {
+        "CSIDriver",
+        "CSIStorageCapacity",
+        "RuntimeClass",
+        "VolumeAttachment",
         "Event",
         "LimitRange",
         "PersistentVolume",

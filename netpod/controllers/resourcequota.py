@@ -19,7 +19,7 @@ from netpod.errors import NotFound
 
 log = logging.getLogger(__name__)
 
-_UNCOUNTED = frozenset({"Event", "Lease", "EndpointSlice", "Endpoints"})
+_UNCOUNTED = frozenset({"CSIStorageCapacity", "Event", "Lease", "EndpointSlice", "Endpoints"})
 """Kinds that change all the time; a quota may count them, and its status follows with the next look."""
 RESYNC = timedelta(minutes=5)
 

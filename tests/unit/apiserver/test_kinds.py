@@ -52,6 +52,17 @@ SPECS: dict[str, dict[str, Any]] = {
     "LimitRange": {"spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}},
     "ResourceQuota": {"spec": {"hard": {"pods": "4"}}},
     "PriorityClass": {"value": 1000},
+    "CSIDriver": {"spec": {"attachRequired": False}},
+    "CSINode": {"spec": {"drivers": []}},
+    "CSIStorageCapacity": {"storageClassName": "fast", "capacity": "1Gi"},
+    "VolumeAttachment": {
+        "spec": {
+            "attacher": "a.example",
+            "nodeName": "n",
+            "source": {"persistentVolumeName": "v"},
+        }
+    },
+    "RuntimeClass": {"handler": "crun"},
     "GatewayClass": {"spec": {"controllerName": "example.com/gateway"}},
     "Gateway": {
         "spec": {

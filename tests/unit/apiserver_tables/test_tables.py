@@ -64,6 +64,12 @@ COLUMNS = {
     "gateways": "Name Class Address Programmed Age",
     "httproutes": "Name Hostnames Age",
     "referencegrants": "Name Age",
+    "csidrivers": "Name AttachRequired PodInfoOnMount StorageCapacity TokenRequests"
+    " RequiresRepublish Modes Age",
+    "csinodes": "Name Drivers Age",
+    "csistoragecapacities": "Name StorageClassName Capacity",
+    "volumeattachments": "Name Attacher PV Node Attached Age",
+    "runtimeclasses": "Name Handler Age",
 }  # fmt: skip
 
 
