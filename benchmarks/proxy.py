@@ -1,7 +1,7 @@
 """What a proxy's syncs cost beside the bare tool that is given the same text, in each mode.
 
-Run as root: `python benchmarks/proxy.py [--mode iptables|nftables] [--services N] [--endpoints N] [--flips N]`.
-Everything happens in private namespaces, which go with the program.
+Run as root, from a checkout: `PYTHONPATH=. python benchmarks/proxy.py [--mode iptables|nftables] [--services N]
+[--endpoints N] [--flips N]`. Everything happens in private namespaces, which go with the program.
 
 - full: from the model in memory to the rules of an empty kernel; beside it `nft -f` or `iptables-restore` of the
   whole text in another namespace;
@@ -11,22 +11,13 @@ Everything happens in private namespaces, which go with the program.
 
 Both sides of a pair are measured in turn; wall time, and CPU time of this process and its children.
 
-Found on Linux 6.18, nft 1.0.6, iptables 1.8.9, 2 busy cores, three endpoints each (CPU time; wall time was up to
-twice that):
-
-    mode      Services   full     bare full   flip     bare flip   adopt
-    nftables     1,000   0.44 s    0.53 s      7 ms      23 ms      0.6 s
-    nftables     5,000   3.4 s    19.1 s      39 ms     102 ms      2.6 s
-    iptables     1,000   0.46 s    0.37 s     11 ms      12 ms      0.3 s
-    iptables     5,000   5.6 s     5.0 s      55 ms      57 ms      4.5 s
-
-A flip's floor is the kernel: whenever a rule with a jump, lookup or NAT is added, it walks everything that the table's
-base chains lead to, looking for loops (nft_table_validate), once from prerouting and once from output: at 5,000 x 3
-that is 32 of the 39 ms; a transaction it need not validate takes 2 ms.
+What was found, and why, is in docs/proxy-modes.md.
 """
 
 import argparse
 import asyncio
+import ctypes
+import gc
 import os
 import random
 import resource
@@ -49,7 +40,8 @@ from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.model import Model
 
 INSIDE = "NETPOD_BENCHMARK_INSIDE"
-NODE, OTHER = "netpod-bench-node", "netpod-bench-bare"
+NODE, OTHER = "", "netpod-bench-bare"
+"""The proxy's rules are in this process's own namespace, as a node's are."""
 CONFIG = ProxyConfig(
     cluster="bench",
     node_name="worker",
@@ -85,15 +77,15 @@ def main() -> None:
         argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         os.execvp(argv[0], [*argv, "sh", "-c", prepare, "sh", sys.executable, *sys.argv])
     for mode in map(Mode, options.mode or list(Mode)):
-        for name in (NODE, OTHER):
-            netns.create(name)
+        netns.create(OTHER)
         print(f"{mode}: {options.services} Services x {options.endpoints} endpoints")
         asyncio.run(_measure(mode, options))
-        for name in (NODE, OTHER):
-            netns.delete_netns(name)
+        asyncio.run(modes.make(mode, CONFIG).remove())
+        netns.delete_netns(OTHER)
 
 
 async def _measure(mode: Mode, options: argparse.Namespace) -> None:
+    before = _resident()
     tracker = ChangeTracker("worker")
     for number in range(options.services):
         tracker.service_changed(None, _service(number))
@@ -104,6 +96,7 @@ async def _measure(mode: Mode, options: argparse.Namespace) -> None:
     await proxier.full_sync(tracker.model)
     ours = full.took()
     print(f"  full sync      {ours}")
+    print(f"  memory of the proxy's state: {_resident() - before} MB")
     if not options.no_bare:
         text = _whole(mode, tracker.model)
         bare = _timed(lambda: _bare(mode, OTHER, text))
@@ -123,12 +116,18 @@ async def _measure(mode: Mode, options: argparse.Namespace) -> None:
         text = _one(mode, tracker.model, number)
         bares.append(_timed(lambda text=text: _bare(mode, NODE, text)))  # type: ignore[misc]
     print(f"  bare flip      {_spread(bares)}")
+    del proxier
     meter = _Meter()
     await modes.make(mode, CONFIG).full_sync(tracker.model)
     print(f"  adopt          {meter.took()}")
-    print(
-        f"  memory of this process, most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"
-    )
+
+
+def _resident() -> int:
+    """Megabytes, without what is free: objects of the API that nobody needs any more included."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize() >> 20
 
 
 class _Meter:
