@@ -38,3 +38,9 @@ class AppContext:
 
 App = Callable[[AppContext], int]
 """A built-in container: runs in the sandbox until SIGTERM and returns its exit code."""
+
+
+def pod_ips(context: AppContext) -> tuple[str, ...]:
+    """The pod's addresses, the primary first: those of variable POD_IPS (field status.podIPs), or the one known."""
+    said = context.env.get("POD_IPS", "")
+    return tuple(said.split(",")) if said else (context.pod_ip,)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from netpod.api.runtime import AppContext
+from netpod.api.runtime import AppContext, pod_ips
 from netpod.client.rest import Client
 from netpod.dns import source
 from netpod.dns.handler import Handler
@@ -48,7 +48,8 @@ async def _serve(context: AppContext) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     client = Client.kubeconfig(Path(context.env["KUBECONFIG"]))
     try:
-        async with Server(handler, "0.0.0.0", ports.get("UDP", PORT)), asyncio.TaskGroup() as tasks:
+        hosts = ["0.0.0.0", *(["::"] if any(":" in it for it in pod_ips(context)) else [])]
+        async with Server(handler, hosts, ports.get("UDP", PORT)), asyncio.TaskGroup() as tasks:
             following = tasks.create_task(
                 source.run(client, view, handler, synced, relay), name="dns source"
             )

@@ -23,9 +23,11 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from io import BufferedIOBase
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from netpod.api.runtime import AppContext
+from netpod.ip import host_port
 
 BODY_LIMIT = 64 << 20
 """Longest request body in bytes; it is read and dropped."""
@@ -44,7 +46,11 @@ def main(context: AppContext) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     echo = Echo(context)
     try:
-        listeners = [_listen(port.protocol, port.container_port) for port in context.ports]
+        listeners = [
+            _listen(port.protocol, port.container_port, family)
+            for port in context.ports
+            for family in _families()
+        ]
     except OSError as error:
         print(f"cannot listen: {error.strerror}", file=sys.stderr)
         return 1
@@ -64,9 +70,20 @@ def main(context: AppContext) -> int:
     return echo.exit_code
 
 
-def _listen(protocol: str, port: int) -> socket.socket:
+def _families() -> tuple[int, ...]:
+    """Socket families that this pod's network has; IPv4 always has the loopback address at least."""
+    try:
+        off = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").read_text().strip() != "0"
+    except OSError:
+        off = True
+    return (socket.AF_INET,) if off else (socket.AF_INET, socket.AF_INET6)
+
+
+def _listen(protocol: str, port: int, family: int) -> socket.socket:
     kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
-    listener = socket.socket(socket.AF_INET, kind)
+    listener = socket.socket(family, kind)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if kind == socket.SOCK_STREAM:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("", port))
@@ -198,7 +215,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             case "/hostname":
                 return self._echo.context.pod
             case "/clientip":
-                return "{}:{}".format(*self.client_address)
+                return host_port(*self.client_address[:2])
             case "/echo":
                 return query.get("msg", "")
             case "/exit":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from netpod.api.runtime import AppContext
+from netpod.api.runtime import AppContext, pod_ips
 from netpod.client.rest import Client
 from netpod.errors import NetpodError
 from netpod.ingress.controller import Controller
@@ -55,13 +55,15 @@ async def _serve(context: AppContext) -> None:
     health = ports.get("health")
     https = ports.get("https")
     certificate = context.env.get("DEFAULT_CERTIFICATE", "")
+    addresses = pod_ips(context)
     client = Client.kubeconfig(Path(context.env["KUBECONFIG"]))
     haproxy = Haproxy(
         Paths(context.cluster).run / "ingress" / f"{context.uid[:8]}-{os.getpid()}",
         listen=("0.0.0.0", ports.get("http", HTTP_PORT)),
         tls=("0.0.0.0", https) if https and certificate else None,
         certificate=Path(certificate).read_text() if certificate else "",
-        source=context.pod_ip,
+        six=any(":" in it for it in addresses),
+        sources=addresses,
         health=f"0.0.0.0:{health}" if health else "",
     )
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""compile(model) -> nft text of the load balancer at the edge (pure).
+"""compile(model) -> nft text of the load balancer at the edge, a table of each address family (pure).
 
     prerouting  reject      -110   a frontend without ready backends is refused at once
     prerouting  nat         -100   VIP:port -> node:nodePort, nodes in turn
@@ -10,14 +10,14 @@ because the edge is its default route. All happens before routing, so the VIPs n
 clients on the edge itself need one, over any link but lo, or connect() fails before there is a packet to DNAT.
 """
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from netpod.api.node import Node, internal_ip
 from netpod.api.service import Service
 from netpod.cloud import model as services
+from netpod.ip import Address, Family, Network, family_of, host_port, network_of
 
 TABLE = "netpod-lb"
 LABEL_EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -25,6 +25,8 @@ LABEL_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 TAINT_TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 _COMMENT_BYTES = 128
 """Longest comment nft accepts."""
+_REFUSAL = {Family.IPV4: "icmp", Family.IPV6: "icmpv6"}
+_UNREACHABLE = {Family.IPV4: "icmp host-unreachable", Family.IPV6: "icmpv6 addr-unreachable"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,33 +46,33 @@ class Frontend:
     """
 
     service: str
-    vip: IPv4Address
+    vip: Address
     port: int
     node_port: int
     port_name: str = ""
     protocol: str = "tcp"
-    backends: tuple[IPv4Address, ...] = ()
-    source_ranges: tuple[IPv4Network, ...] = ()
+    backends: tuple[Address, ...] = ()
+    source_ranges: tuple[Network, ...] = ()
     health_check_node_port: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeModel:
-    """Everything the edge balances. `vip_cidr` holds every VIP."""
+    """Everything the edge balances in one address family. `vip_cidr` holds every VIP of it; others are left out."""
 
-    vip_cidr: IPv4Network
+    vip_cidr: Network
     frontends: tuple[Frontend, ...] = ()
 
 
-def eligible_nodes(nodes: Iterable[Node]) -> tuple[IPv4Address, ...]:
+def eligible_nodes(nodes: Iterable[Node], family: Family = Family.IPV4) -> tuple[Address, ...]:
     """Addresses of the nodes that take external traffic: ready, not excluded, not going away; workers if there are any.
 
     Source: kubernetes cloud-provider/controllers/service/controller.go, node predicates.
     """
-    found: list[tuple[IPv4Address, bool]] = []
+    found: list[tuple[Address, bool]] = []
     for node in nodes:
         labels = node.metadata.labels
-        address = services.ipv4(internal_ip(node))
+        address = services.parse(internal_ip(node, family))
         ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
         leaving = node.metadata.deletion_timestamp or any(
             taint.key == TAINT_TO_BE_DELETED for taint in node.spec.taints
@@ -78,10 +80,10 @@ def eligible_nodes(nodes: Iterable[Node]) -> tuple[IPv4Address, ...]:
         if address is not None and ready and not leaving and LABEL_EXCLUDE not in labels:
             found.append((address, LABEL_CONTROL_PLANE in labels))
     workers = [ip for ip, control_plane in found if not control_plane]
-    return tuple(sorted(workers or [ip for ip, _ in found]))
+    return tuple(sorted(workers or [ip for ip, _ in found], key=int))
 
 
-def frontends(service: Service, nodes: tuple[IPv4Address, ...]) -> tuple[Frontend, ...]:
+def frontends(service: Service, nodes: tuple[Address, ...]) -> tuple[Frontend, ...]:
     """One frontend for each port and address of a Service that has a load balancer of ours."""
     spec = service.spec
     if not services.wants_load_balancer(service):
@@ -96,7 +98,7 @@ def frontends(service: Service, nodes: tuple[IPv4Address, ...]) -> tuple[Fronten
             port=port.port,
             node_port=port.node_port,
             backends=nodes if port.node_port else (),
-            source_ranges=_ranges(service),
+            source_ranges=_ranges(service, family_of(vip)),
             health_check_node_port=spec.health_check_node_port if local else 0,
         )
         for vip in services.addresses(service)
@@ -106,22 +108,26 @@ def frontends(service: Service, nodes: tuple[IPv4Address, ...]) -> tuple[Fronten
 
 def compile(model: EdgeModel) -> str:
     """The whole table; loading it replaces the one before in one transaction."""
+    family = family_of(model.vip_cidr)
+    table = f"{family.nft} {TABLE}"
+    key = f"{family.nft} daddr . meta l4proto . th dport vmap"
+    refusal = _REFUSAL[family]
     known = [f for f in model.frontends if f.vip in model.vip_cidr]
-    ordered = sorted(known, key=lambda f: (f.vip, f.protocol, f.port, f.service))
-    first = {(f.vip, f.protocol, f.port): f for f in reversed(ordered)}
-    unique = [first[key] for key in sorted(first)]
+    ordered = sorted(known, key=lambda f: (int(f.vip), f.protocol, f.port, f.service))
+    first = {(int(f.vip), f.protocol, f.port): f for f in reversed(ordered)}
+    unique = [first[place] for place in sorted(first)]
     served = [f for f in unique if f.backends]
     refused = [f for f in unique if not f.backends]
     out = [
-        f"table ip {TABLE}",
-        f"delete table ip {TABLE}",
-        f"table ip {TABLE} {{",
+        f"table {table}",
+        f"delete table {table}",
+        f"table {table} {{",
         '\tcomment "netpod load balancer"',
-        *_map("frontends", [(f, f"goto {chain_of(f)}") for f in served]),
-        *_map("refused", [(f, "goto refuse") for f in refused]),
+        *_map(family, "frontends", [(f, f"goto {chain_of(f)}") for f in served]),
+        *_map(family, "refused", [(f, "goto refuse") for f in refused]),
         "\tchain refuse {",
         # Connections that are already there keep the backend they have.
-        "\t\tct state new counter reject with icmp port-unreachable",
+        f"\t\tct state new counter reject with {refusal} port-unreachable",
         "\t}",
     ]
     for frontend in served:
@@ -130,15 +136,15 @@ def compile(model: EdgeModel) -> str:
         out += [
             f"\tchain {hook}-reject {{",
             f"\t\ttype filter hook {hook} priority -110; policy accept;",
-            "\t\tip daddr . meta l4proto . th dport vmap @refused",
+            f"\t\t{key} @refused",
             "\t}",
             f"\tchain {hook} {{",
             f"\t\ttype nat hook {hook} priority -100; policy accept;",
-            "\t\tip daddr . meta l4proto . th dport vmap @frontends",
+            f"\t\t{key} @frontends",
             "\t}",
             f"\tchain {hook}-unallocated {{",
             f"\t\ttype filter hook {hook} priority -90; policy accept;",
-            f"\t\tip daddr {model.vip_cidr} counter reject with icmp host-unreachable",
+            f"\t\t{family.nft} daddr {model.vip_cidr} counter reject with {_UNREACHABLE[family]}",
             "\t}",
         ]
     out.append("}")
@@ -146,30 +152,36 @@ def compile(model: EdgeModel) -> str:
 
 
 def chain_of(frontend: Frontend) -> str:
-    """Name of a frontend's chain: `service-NAMESPACE/NAME/PROTOCOL/PORT`, as kube-proxy's nftables mode writes it."""
-    return f"service-{frontend.service}/{frontend.protocol}/{frontend.port}-{frontend.vip}"
+    """Name of a frontend's chain: `service-NAMESPACE/NAME/PROTOCOL/PORT`, as kube-proxy's nftables mode writes it.
+
+    A colon would end the name, so IPv6 addresses have dots.
+    """
+    vip = str(frontend.vip).replace(":", ".")
+    return f"service-{frontend.service}/{frontend.protocol}/{frontend.port}-{vip}"
 
 
 def _balance(frontend: Frontend) -> list[str]:
-    match = f"ip daddr {frontend.vip} {frontend.protocol} dport {frontend.port}"
+    ip = family_of(frontend.vip).nft
+    match = f"{ip} daddr {frontend.vip} {frontend.protocol} dport {frontend.port}"
     colon = ":" if frontend.port_name else ""
     name = f"{frontend.service}{colon}{frontend.port_name}"[:_COMMENT_BYTES]
     rules = []
     if frontend.source_ranges:
         allowed = ", ".join(map(str, frontend.source_ranges))
-        rules.append(f'\t\tip saddr != {{ {allowed} }} counter drop comment "{name}"')
+        rules.append(f'\t\t{ip} saddr != {{ {allowed} }} counter drop comment "{name}"')
     nodes = frontend.backends
     if len(nodes) == 1:
-        target = str(nodes[0])
+        target = host_port(nodes[0], frontend.node_port)
     else:
         turns = ", ".join(f"{index} : {node}" for index, node in enumerate(nodes))
-        target = f"numgen inc mod {len(nodes)} map {{ {turns} }}"
-    rules.append(f'\t\t{match} counter dnat to {target}:{frontend.node_port} comment "{name}"')
+        target = f"numgen inc mod {len(nodes)} map {{ {turns} }}:{frontend.node_port}"
+    rules.append(f'\t\t{match} counter dnat to {target} comment "{name}"')
     return rules
 
 
-def _map(name: str, entries: list[tuple[Frontend, str]]) -> list[str]:
-    lines = [f"\tmap {name} {{", "\t\ttype ipv4_addr . inet_proto . inet_service : verdict"]
+def _map(family: Family, name: str, entries: list[tuple[Frontend, str]]) -> list[str]:
+    type_ = f"type ipv{family.version}_addr . inet_proto . inet_service : verdict"
+    lines = [f"\tmap {name} {{", f"\t\t{type_}"]
     if entries:
         lines.append("\t\telements = {")
         lines += [f"\t\t\t{f.vip} . {f.protocol} . {f.port} : {verdict}," for f, verdict in entries]
@@ -177,10 +189,9 @@ def _map(name: str, entries: list[tuple[Frontend, str]]) -> list[str]:
     return [*lines, "\t}"]
 
 
-def _ranges(service: Service) -> tuple[IPv4Network, ...]:
-    """IPv4 source ranges; merged, for nft takes no overlapping intervals."""
-    found: list[IPv4Network] = []
-    for text in service.spec.load_balancer_source_ranges:
-        with contextlib.suppress(ValueError):
-            found.append(IPv4Network(text.strip(), strict=False))
-    return tuple(collapse_addresses(found))
+def _ranges(service: Service, family: Family) -> tuple[Network, ...]:
+    """Source ranges of a family; merged, for nft takes no overlapping intervals."""
+    found = [network_of(it, family) for it in service.spec.load_balancer_source_ranges]
+    four = collapse_addresses(it for it in found if isinstance(it, IPv4Network))
+    six = collapse_addresses(it for it in found if isinstance(it, IPv6Network))
+    return (*four, *six)

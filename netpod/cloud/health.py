@@ -2,20 +2,20 @@
 
 import asyncio
 import socket
-from ipaddress import IPv4Address
 
 from netpod.errors import KernelError
+from netpod.ip import Address, family_of, host_port
 from netpod.linux import netns
 
 TIMEOUT = 1.0
 """Seconds after which a node that does not answer has no endpoints."""
 
 
-async def check(namespace: str, node: IPv4Address, port: int) -> bool:
+async def check(namespace: str, node: Address, port: int) -> bool:
     """Whether `http://node:port/` answers 200, asked from a network namespace."""
     try:
         sock = await asyncio.to_thread(
-            netns.socket_in, namespace, socket.AF_INET, socket.SOCK_STREAM
+            netns.socket_in, namespace, family_of(node).af, socket.SOCK_STREAM
         )
     except KernelError:
         return False
@@ -25,7 +25,7 @@ async def check(namespace: str, node: IPv4Address, port: int) -> bool:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(sock, (str(node), port))
             await loop.sock_sendall(
-                sock, f"GET /healthz HTTP/1.0\r\nHost: {node}:{port}\r\n\r\n".encode()
+                sock, f"GET /healthz HTTP/1.0\r\nHost: {host_port(node, port)}\r\n\r\n".encode()
             )
             answer = b""
             while b"\r\n" not in answer and (more := await loop.sock_recv(sock, 4096)):

@@ -7,7 +7,7 @@ Source: kubernetes cloud-provider/controllers/service/controller.go.
 
 import dataclasses
 import logging
-from ipaddress import IPv4Network
+from collections.abc import Sequence
 
 from netpod.api.meta import Key, key_of
 from netpod.api.service import LoadBalancerIngress, LoadBalancerStatus, Service
@@ -18,6 +18,7 @@ from netpod.client.workqueue import WorkQueue
 from netpod.cloud import model
 from netpod.cloud.pool import VipPool
 from netpod.errors import Exhausted, NotFound
+from netpod.ip import Address, Network, family_of
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class LoadBalancerController:
         client: Where statuses are written.
         services: The cluster's Services.
         events: Where people are told.
-        vip_cidr: Network the addresses come from.
+        vip_cidrs: Networks the addresses come from, one of each family.
     """
 
     def __init__(
@@ -37,12 +38,12 @@ class LoadBalancerController:
         client: Client,
         services: Informer[Service],
         events: EventRecorder,
-        vip_cidr: IPv4Network,
+        vip_cidrs: Sequence[Network],
     ) -> None:
         self._client = client
         self._services = services
         self._events = events
-        self._pool = VipPool(vip_cidr)
+        self._pools = {family_of(it): VipPool(it) for it in vip_cidrs}
         self._queue: WorkQueue[Key] = WorkQueue("loadbalancer")
         self._waiting: set[Key] = set()
 
@@ -60,7 +61,10 @@ class LoadBalancerController:
             self._services.values(), key=lambda s: (s.metadata.creation_timestamp or "", key_of(s))
         ):
             if model.wants_load_balancer(service):
-                any(self._pool.adopt(key_of(service), ip) for ip in model.addresses(service))
+                for ip in model.addresses(service):
+                    pool = self._pools.get(family_of(ip))
+                    if pool is not None and pool.get(key_of(service)) is None:
+                        pool.adopt(key_of(service), ip)
 
     async def reconcile(self, key: Key) -> None:
         """Give one Service what it should have, or take back what it should not."""
@@ -69,43 +73,54 @@ class LoadBalancerController:
             await self._clear(key, service)
             return
         wanted = service.spec.load_balancer_ip
-        requested = model.ipv4(wanted)
-        has = self._pool.get(key)
+        requested = model.parse(wanted)
+        pools = [self._pools[it] for it in model.families(service) if it in self._pools]
+        has = tuple(ip for pool in pools if (ip := pool.get(key)) is not None)
         if (
-            has is not None
-            and model.addresses(service) == (has,)
-            and requested in (None, has)
-            and (requested or not wanted)
+            len(has) == len(pools)
+            and model.addresses(service) == has
+            and (requested in has if requested else not wanted)
         ):
             self._waiting.discard(key)
             return
         self._events.event(service, "Normal", "EnsuringLoadBalancer", "Ensuring load balancer")
-        if wanted and (requested is None or not self._pool.holds(requested)):
-            cause = f"loadBalancerIP {wanted} is not in {self._pool.network}"
-            self._failed(service, cause)
+        if wanted and (requested is None or not any(it.holds(requested) for it in pools)):
+            networks = " or ".join(str(it.network) for it in pools)
+            self._failed(service, f"loadBalancerIP {wanted} is not in {networks}")
             return
+        vips: list[Address] = []
         try:
-            vip = self._pool.allocate(key, requested)
+            for pool in pools:
+                mine = requested is not None and pool.holds(requested)
+                vips.append(pool.allocate(key, requested if mine else None))
         except Exhausted as error:
+            if not has:
+                # One address of two is of no use to it, and perhaps to another.
+                for pool in pools:
+                    pool.release(key)
             self._waiting.add(key)
             self._failed(service, str(error))
             return
-        if has is not None and has != vip:
+        # An address of a family that the Service no longer has is free again.
+        left = [it for it in self._pools.values() if it not in pools and it.release(key)]
+        if left or set(has) - set(vips):
             self._wake_waiting()
-        await self._write(service, (LoadBalancerIngress(ip=str(vip), ip_mode="VIP"),))
+        await self._write(
+            service, tuple(LoadBalancerIngress(ip=str(vip), ip_mode="VIP") for vip in vips)
+        )
         self._waiting.discard(key)
         self._events.event(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
-        log.info("service %s has address %s", key, vip)
+        log.info("service %s has %s", key, ", ".join(map(str, vips)))
 
     async def _clear(self, key: Key, service: Service | None) -> None:
         self._waiting.discard(key)
-        released = self._pool.release(key)
+        released = [ip for pool in self._pools.values() if (ip := pool.release(key))]
         if service is not None and service.spec.type != "LoadBalancer" and model.addresses(service):
             self._events.event(service, "Normal", "DeletingLoadBalancer", "Deleting load balancer")
             await self._write(service, ())
             self._events.event(service, "Normal", "DeletedLoadBalancer", "Deleted load balancer")
-        if released is not None:
-            log.info("service %s gave back address %s", key, released)
+        if released:
+            log.info("service %s gave back %s", key, ", ".join(map(str, released)))
             self._wake_waiting()
 
     async def _write(self, service: Service, ingress: tuple[LoadBalancerIngress, ...]) -> None:

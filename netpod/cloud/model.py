@@ -1,8 +1,9 @@
 """What a Service says about its load balancer (pure)."""
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from netpod.api.service import Service
+from netpod.ip import Address, Family
 
 
 def wants_load_balancer(service: Service) -> bool:
@@ -14,14 +15,19 @@ def wants_load_balancer(service: Service) -> bool:
     )
 
 
-def addresses(service: Service) -> tuple[IPv4Address, ...]:
+def addresses(service: Service) -> tuple[Address, ...]:
     """Addresses in the Service's status."""
-    return tuple(ip for entry in service.status.load_balancer.ingress if (ip := ipv4(entry.ip)))
+    return tuple(ip for entry in service.status.load_balancer.ingress if (ip := parse(entry.ip)))
 
 
-def ipv4(text: str) -> IPv4Address | None:
+def families(service: Service) -> tuple[Family, ...]:
+    """Families that the Service's load balancer is to have an address of."""
+    return tuple(map(Family, service.spec.ip_families)) or (Family.IPV4,)
+
+
+def parse(text: str) -> Address | None:
     """The address a text is, or None."""
     try:
-        return IPv4Address(text)
+        return ip_address(text)
     except ValueError:
         return None

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import logging
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from netpod.api.node import Node
 from netpod.api.service import Service
@@ -20,6 +20,7 @@ from netpod.cloud import edge, health
 from netpod.cloud.edge import EdgeModel, Frontend
 from netpod.cloud.loadbalancer import LoadBalancerController
 from netpod.errors import KernelError
+from netpod.ip import Address, Network, family_of
 from netpod.linux import nft
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,12 @@ class CloudConfig:
     """What the cloud is told at start.
 
     Attributes:
-        vip_cidr: Network of the load balancers' addresses; its first and last address are not used.
+        vip_cidrs: Networks of the load balancers' addresses, one of each family; the first and last address of each
+            are not used.
         edge_netns: Network namespace of the edge router; "" is this process's own.
     """
 
-    vip_cidr: IPv4Network = DEFAULT_VIP_CIDR
+    vip_cidrs: tuple[Network, ...] = (DEFAULT_VIP_CIDR,)
     edge_netns: str = ""
 
 
@@ -54,27 +56,35 @@ async def run(client: Client, config: CloudConfig) -> None:
     services = informers.of(Service)
     nodes = informers.of(Node)
     events = EventRecorder(client, "service-controller")
-    controller = LoadBalancerController(client, services, events, config.vip_cidr)
+    controller = LoadBalancerController(client, services, events, config.vip_cidrs)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(informers.run(), name="cloud informers")
         tasks.create_task(events.run(), name="cloud events")
         tasks.create_task(controller.run(), name="cloud loadbalancer")
-        tasks.create_task(Edge(config, services, nodes).run(), name="cloud edge")
+        for network in config.vip_cidrs:
+            own = Edge(config, services, nodes, network)
+            tasks.create_task(own.run(), name=f"cloud edge {network}")
 
 
 class Edge:
-    """Keeps the edge's table up to date."""
+    """Keeps the edge's table of one address family up to date."""
 
     def __init__(
-        self, config: CloudConfig, services: Informer[Service], nodes: Informer[Node]
+        self,
+        config: CloudConfig,
+        services: Informer[Service],
+        nodes: Informer[Node],
+        vip_cidr: Network = DEFAULT_VIP_CIDR,
     ) -> None:
         self._config = config
+        self._vip_cidr = vip_cidr
+        self._family = family_of(vip_cidr)
         self._services = services
         self._nodes = nodes
         self._wake = asyncio.Event()
         self._ask = asyncio.Event()
         self._applied = ""
-        self._checked: dict[int, frozenset[IPv4Address]] = {}
+        self._checked: dict[int, frozenset[Address]] = {}
 
     async def run(self) -> None:
         """Follow Services and Nodes until cancelled; nothing is written before both were listed."""
@@ -89,13 +99,13 @@ class Edge:
 
     def observe(self) -> EdgeModel:
         """What the edge should balance now."""
-        nodes = edge.eligible_nodes(self._nodes.values())
+        nodes = edge.eligible_nodes(self._nodes.values(), self._family)
         found = [
             self._healthy(frontend)
             for service in self._services.values()
             for frontend in edge.frontends(service, nodes)
         ]
-        return EdgeModel(vip_cidr=self._config.vip_cidr, frontends=tuple(found))
+        return EdgeModel(vip_cidr=self._vip_cidr, frontends=tuple(found))
 
     async def _follow(self) -> None:
         while True:
@@ -136,7 +146,7 @@ class Edge:
                 for service in self._services.values()
                 if service.spec.health_check_node_port and edge.frontends(service, ())
             }
-            nodes = edge.eligible_nodes(self._nodes.values())
+            nodes = edge.eligible_nodes(self._nodes.values(), self._family)
             checked = {port: await self._check(port, nodes) for port in sorted(ports)}
             if checked != self._checked:
                 self._checked = checked
@@ -146,7 +156,7 @@ class Edge:
                     await self._ask.wait()
             self._ask.clear()
 
-    async def _check(self, port: int, nodes: tuple[IPv4Address, ...]) -> frozenset[IPv4Address]:
+    async def _check(self, port: int, nodes: tuple[Address, ...]) -> frozenset[Address]:
         answers = await asyncio.gather(
             *(health.check(self._config.edge_netns, node, port) for node in nodes)
         )

@@ -136,11 +136,13 @@ def _deployment(
     ports: tuple[ContainerPort, ...],
     *env: EnvVar,
 ) -> Deployment:
+    # A program asks once which families it should listen on.
+    pod_ips = EnvVar(name="POD_IPS", value_from={"fieldRef": {"fieldPath": "status.podIPs"}})
     container = Container(
         name=name,
         image=image,
         ports=ports,
-        env=(EnvVar(name="KUBECONFIG", value=str(keys.kubeconfig(config, name))), *env),
+        env=(EnvVar(name="KUBECONFIG", value=str(keys.kubeconfig(config, name))), pod_ips, *env),
     )
     # The add-ons belong to the cluster, not to its users: they may stand on the control plane node.
     toleration = Toleration(key=CONTROL_PLANE_TAINT, operator="Exists", effect="NoSchedule")

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine, Sequence
-from ipaddress import IPv4Network, ip_address
+from collections.abc import Coroutine
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from netpod.controllers import run as controllers
 from netpod.controllers.run import ControllersConfig
 from netpod.dns import relay
 from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
-from netpod.ip import Address, Family, Network, by_family, family_of, host_port
+from netpod.ip import Address, family_of, host_port
 from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
 from netpod.linux import libc, netns
@@ -116,7 +116,7 @@ async def _control_plane(config: ClusterConfig) -> None:
             tasks.create_task(
                 cloud.run(
                     client,
-                    CloudConfig(vip_cidr=_ipv4(config.lb_networks), edge_netns=paths.netns_edge),
+                    CloudConfig(vip_cidrs=config.lb_networks, edge_netns=paths.netns_edge),
                 ),
                 name="cloud",
             )
@@ -233,10 +233,6 @@ async def _create(client: Client, obj: Object) -> None:
             if not error.retryable:
                 raise
             await asyncio.sleep(0.1)
-
-
-def _ipv4(networks: Sequence[Network]) -> IPv4Network:
-    return IPv4Network(str(by_family(networks)[Family.IPV4]))
 
 
 def _shim(config: ClusterConfig, node: NodeConfig) -> None:

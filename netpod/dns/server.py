@@ -5,12 +5,14 @@ Source: RFC 1035, section 4.2; RFC 7766 (several queries on one TCP connection).
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from netpod.dns import forward
 from netpod.dns.handler import Elsewhere, Handler
 from netpod.errors import NetpodError
+from netpod.ip import host_port
 
 log = logging.getLogger(__name__)
 TCP_IDLE_SECONDS = 10.0
@@ -22,19 +24,19 @@ class CannotListen(NetpodError):
 
 
 class Server:
-    """Listens on one address, UDP and TCP on the same port; use as `async with`.
+    """Listens on one address or several, UDP and TCP on the same port; use as `async with`.
 
     Args:
         handler: Who answers.
-        host: Address to listen on.
+        hosts: Addresses to listen on.
         port: 0 takes a free one, see the attribute of the same name.
     """
 
-    def __init__(self, handler: Handler, host: str, port: int) -> None:
+    def __init__(self, handler: Handler, hosts: Sequence[str], port: int) -> None:
         self._handler = handler
-        self._host = host
+        self._hosts = hosts
         self.port = port
-        self._udp: asyncio.DatagramTransport | None = None
+        self._udp: list[asyncio.DatagramTransport] = []
         self._tcp: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
         self._tasks = asyncio.TaskGroup()
@@ -48,21 +50,22 @@ class Server:
         self._stop = loop.create_future()
         self._tasks.create_task(self._stopped(), name="dns server")
         try:
-            self._tcp = await asyncio.start_server(self._stream, self._host, self.port)
+            self._tcp = await asyncio.start_server(self._stream, self._hosts, self.port)
             self.port = self._tcp.sockets[0].getsockname()[1]
-            self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), local_addr=(self._host, self.port)
-            )
+            for host in self._hosts:
+                transport, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(self), sock=_datagram_socket(host, self.port)
+                )
+                self._udp.append(transport)
         except OSError as error:
             await self.__aexit__()
-            raise CannotListen(
-                f"cannot listen on {self._host}:{self.port}: {error.strerror}"
-            ) from error
+            where = [host_port(host, self.port) for host in self._hosts]
+            raise CannotListen(f"cannot listen on {', '.join(where)}: {error.strerror}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._udp is not None:
-            self._udp.close()
+        for transport in self._udp:
+            transport.close()
         if self._tcp is not None:
             self._tcp.close()
         for writer in list(self._connections):
@@ -128,6 +131,19 @@ class Server:
         finally:
             self._connections.discard(writer)
             writer.close()
+
+
+def _datagram_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -12,7 +12,7 @@ the proxy is known before its first packet leaves. HAProxy binds to a source por
 (haproxy issue 2204), hence Settings.source.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netpod.ingress import sections
@@ -45,7 +45,7 @@ class Settings:
         bind: Arguments of `bind` in the HTTP frontend, e.g. "0.0.0.0:80" or "fd@7".
         tls: The same for HTTPS; none leaves certificates aside.
         health: Where GET /healthz says 200 while HAProxy lives, e.g. "0.0.0.0:10254"; "" for nowhere.
-        source: Address of this pod, which traced requests come from.
+        sources: Addresses of this pod, which traced requests come from, at most one of each family.
         gateways: Arguments of `bind` by what a Gateway's frontend listens on; the port where there are none.
         socket: Path of the runtime API's unix socket.
         maxconn: Connections of clients at a time.
@@ -54,9 +54,9 @@ class Settings:
     bind: tuple[str, ...]
     tls: tuple[str, ...] = ()
     health: str = ""
-    source: str
+    sources: tuple[str, ...]
     socket: str
-    gateways: Mapping[int, str] = field(default_factory=dict)
+    gateways: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     maxconn: int = 4096
 
 
@@ -163,16 +163,23 @@ def text(config: Config, settings: Settings) -> str:
     head = _REQUEST.format(trace=TRACE_HEADER)
     parts.append(_FRONTEND.format(binds=binds, head=head, send=_SEND))
     for frontend in config.frontends:
-        bind = settings.gateways.get(frontend.bind, f"0.0.0.0:{frontend.bind}")
-        parts.append(gateways.text(frontend, bind, head, _SEND))
+        own = settings.gateways.get(frontend.bind, (f"0.0.0.0:{frontend.bind}",))
+        parts.append(gateways.text(frontend, own, head, _SEND))
     parts.append(_UNKNOWN)
     parts.append(sections.userlists(config.options.values()))
-    source = f" source {settings.source}:{TRACE_PORTS[0]}-{TRACE_PORTS[1]}"
     for target, addresses in sorted(config.slots.items()):
         options = config.options.get(target, Options())
+        source = _source(settings, addresses)
         for twin, words in (("", ""), (_TRACE_OPTIONS, source)):
             parts.append(sections.backend(target, addresses, options, twin=twin, source=words))
     return "\n".join(parts)
+
+
+def _source(settings: Settings, addresses: Sequence[Address | None]) -> str:
+    """Words that bind the connections of traced requests to our address of the servers' family."""
+    six = any(it is not None and ":" in it.ip for it in addresses)
+    own = next((it for it in settings.sources if (":" in it) == six), settings.sources[0])
+    return f" source {own}:{TRACE_PORTS[0]}-{TRACE_PORTS[1]}"
 
 
 def _log_format() -> str:

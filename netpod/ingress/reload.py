@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from netpod.errors import CommandFailed, KernelError
 from netpod.ingress import change, haproxy, runtime
 from netpod.ingress.gateway import frontend as gateway_text
 from netpod.ingress.haproxy import Config, Settings
+from netpod.ip import host_port
 from netpod.linux import process
 
 log = logging.getLogger(__name__)
@@ -43,8 +45,9 @@ class Haproxy:
         directory: Where its configuration, maps and runtime socket lie; made, and removed by `run`.
         listen: Address and port of HTTP, e.g. ("0.0.0.0", 80). Port 0 takes a free one, see `port`.
         tls: Address and port of HTTPS; None serves none.
+        six: Serve the same ports on every IPv6 address too.
         certificate: PEM of the default certificate and its key; needed for HTTPS.
-        source: Address of this pod, which traced requests come from.
+        sources: Addresses of this pod, which traced requests come from, at most one of each family.
         health: Where GET /healthz says 200, e.g. "0.0.0.0:10254"; "" for nowhere.
         stdout: File descriptor of the access log; None is this process's stdout.
     """
@@ -56,7 +59,8 @@ class Haproxy:
         listen: tuple[str, int],
         tls: tuple[str, int] | None = None,
         certificate: str = "",
-        source: str,
+        sources: tuple[str, ...],
+        six: bool = False,
         health: str = "",
         stdout: int | None = None,
     ) -> None:
@@ -66,15 +70,18 @@ class Haproxy:
         self._certificate = certificate
         self._listener = _listen(*listen)
         self._tls = _listen(*tls) if tls is not None else None
-        self._listeners = [each for each in (self._listener, self._tls) if each is not None]
+        self._six = six
+        http = self._beside(self._listener)
+        https = self._beside(self._tls) if self._tls is not None else []
+        self._listeners = [*http, *https]
         self._settings = Settings(
-            bind=(f"fd@{self._listener.fileno()}",),
-            tls=(f"fd@{self._tls.fileno()}",) if self._tls is not None else (),
+            bind=_words(http),
+            tls=_words(https),
             health=health,
-            source=source,
+            sources=sources,
             socket=str(directory / "haproxy.sock"),
         )
-        self._gateways: dict[int, socket.socket] = {}
+        self._gateways: dict[int, list[socket.socket]] = {}
         self._host = listen[0]
         self._socket = Path(self._settings.socket)
         self._config: Config | None = None
@@ -192,7 +199,8 @@ class Haproxy:
             self.reloads += 1
             process.send_signal(old.pidfd, signal.SIGUSR1)
         for bind in self._gateways.keys() - {each.bind for each in config.frontends}:
-            self._gateways.pop(bind).close()
+            for gone in self._gateways.pop(bind):
+                gone.close()
         log.info("HAProxy %d serves %d targets", pid, len(config.slots))
 
     def _listen_for(self, config: Config) -> list[socket.socket]:
@@ -202,10 +210,15 @@ class Haproxy:
         """
         for frontend in config.frontends:
             if frontend.bind not in self._gateways:
-                self._gateways[frontend.bind] = _listen(self._host, frontend.bind)
-        words = {bind: f"fd@{each.fileno()}" for bind, each in self._gateways.items()}
+                made = _listen(self._host, frontend.bind)
+                self._gateways[frontend.bind] = self._beside(made)
+        words = {bind: _words(each) for bind, each in self._gateways.items()}
         self._settings = replace(self._settings, gateways=words)
-        return [self._gateways[frontend.bind] for frontend in config.frontends]
+        return [each for it in config.frontends for each in self._gateways[it.bind]]
+
+    def _beside(self, listener: socket.socket) -> list[socket.socket]:
+        """The socket, and where IPv6 is served too, another of the same port."""
+        return [listener, *([_listen("::", listener.getsockname()[1])] if self._six else [])]
 
     async def _answering(self) -> int:
         try:
@@ -244,7 +257,8 @@ class Haproxy:
     async def _stop(self) -> None:
         """Take no more connections, give requests in work a while, and leave nothing."""
         self._current = None
-        for listener in (*self._listeners, *self._gateways.values()):
+        gateways = [each for found in self._gateways.values() for each in found]
+        for listener in (*self._listeners, *gateways):
             listener.close()
         loop = asyncio.get_running_loop()
         left = list(self._all)
@@ -282,15 +296,23 @@ def _alerts(fd: int) -> str:
     return alerts[0].partition(" : ")[2] if alerts else text
 
 
+def _words(listeners: Iterable[socket.socket]) -> tuple[str, ...]:
+    return tuple(f"fd@{each.fileno()}" for each in listeners)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise KernelError(f"cannot listen on {host}:{port}", errno=error.errno or 0) from error
+        raise KernelError(
+            f"cannot listen on {host_port(host, port)}", errno=error.errno or 0
+        ) from error
     return listener

@@ -43,7 +43,10 @@ def resolve(
     if port is None:
         return Backend(why=f"Service {key} has no TCP port {target.port}")
     h2c = port.app_protocol in H2C_PROTOCOLS
-    addresses = ready_addresses(slices.get(key, ()), port)
+    # A pod of both families is one server, not two.
+    family = service.spec.ip_families[0] if service.spec.ip_families else ""
+    pieces = [it for it in slices.get(key, ()) if family in ("", it.address_type)]
+    addresses = ready_addresses(pieces, port)
     why = "" if addresses else f"Service {key} {NO_ENDPOINTS}"
     if target.upstream is Upstream.ENDPOINTS or service.spec.cluster_ip == "None":
         return Backend(addresses=addresses, why=why, h2c=h2c)

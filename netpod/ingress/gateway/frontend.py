@@ -5,7 +5,7 @@ precedence, as `http-request` lines. What became of it is `txn.match`, a key of 
 Ingress's rule, so the access log and the pages of errors are the same. Values of users are written byte for byte.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from netpod.ingress import sections
 from netpod.ingress.gateway.model import Frontend, Kind, Match, Outcome, Redirect, Site, Value
@@ -54,20 +54,21 @@ def certificates_file(frontend: Frontend) -> str:
     return f"{frontend.name}.list"
 
 
-def text(frontend: Frontend, bind: str, head: str, tail: str) -> str:
+def text(frontend: Frontend, binds: Sequence[str], head: str, tail: str) -> str:
     """Return a frontend's section.
 
     Args:
         frontend: What to serve.
-        bind: Arguments of `bind`.
+        binds: Arguments of `bind`, one of each socket.
         head: Lines that every frontend begins with.
         tail: Lines that send a request with `txn.rule` to its backend.
     """
     if frontend.https:
         strict = "" if any(not host for host, _ in frontend.certificates) else " strict-sni"
-        bind += f" ssl crt-list {certificates_file(frontend)}{strict} alpn h2,http/1.1"
+        tls = f" ssl crt-list {certificates_file(frontend)}{strict} alpn h2,http/1.1"
+        binds = [f"{bind}{tls}" for bind in binds]
     parts = [
-        f"frontend {frontend.name}\n    bind {bind}\n{head}",
+        f"frontend {frontend.name}\n" + "".join(f"    bind {it}\n" for it in binds) + head,
         f"    http-request set-header X-Forwarded-Port {frontend.port}\n",
         "    http-request set-var(txn.kind) str(HTTPRoute)\n",
         "    http-request set-var(txn.slashed) path,concat(/)\n",

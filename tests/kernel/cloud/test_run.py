@@ -178,7 +178,7 @@ def test_requested_address_is_honoured(edge_netns: str, tmp_path: Path) -> None:
 
 def test_exhausted_pool_serves_the_next_in_line(edge_netns: str, tmp_path: Path) -> None:
     """With two addresses the third Service waits for one that is given back."""
-    config = dataclasses.replace(CONFIG, vip_cidr=IPv4Network("198.51.100.0/30"))
+    config = dataclasses.replace(CONFIG, vip_cidrs=(IPv4Network("198.51.100.0/30"),))
 
     async def body(client: Client) -> None:
         async with control.running(run.run(client, config)):

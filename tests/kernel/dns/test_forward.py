@@ -29,14 +29,14 @@ def test_stub_domain_and_relay(tmp_path: Path) -> None:
         path = tmp_path / "relay.sock"
         resolv = tmp_path / "resolv.conf"
         resolv.write_text("search example\nnameserver 127.0.0.8\n")
-        async with Server(far, "127.0.0.8", 0) as other, asyncio.TaskGroup() as tasks:
+        async with Server(far, ["127.0.0.8"], 0) as other, asyncio.TaskGroup() as tasks:
             stubs = f'{{"example": ["127.0.0.8:{other.port}"], "dead": ["127.0.0.8:9"]}}'
             task = tasks.create_task(relay.run(path, resolv_conf=resolv, port=other.port))
             async with asyncio.timeout(5):
                 while not path.exists():
                     await asyncio.sleep(0.005)
             rules = forward.rules({"stubDomains": stubs}, path)
-            async with Server(_handler(rules), "127.0.0.1", 0) as server, asyncio.timeout(5):
+            async with Server(_handler(rules), ["127.0.0.1"], 0) as server, asyncio.timeout(5):
                 for ask in (dns.asyncquery.udp, dns.asyncquery.tcp):
                     for name in ("a.example.", "b.test."):
                         query = dns.message.make_query(name, "A")

@@ -45,7 +45,7 @@ def test_service_resolves_by_every_form_of_its_name(name: str) -> None:
     """The search list of a pod completes short names."""
 
     async def check() -> None:
-        async with Server(_handler(), "127.0.0.1", 0) as server:
+        async with Server(_handler(), ["127.0.0.1"], 0) as server:
             answer = await _resolver(server.port).resolve(name, "A", search=True)
             assert [record.to_text() for record in answer] == ["10.96.0.20"]
             with pytest.raises(dns.resolver.NoAnswer):
@@ -58,7 +58,7 @@ def test_truncated_answer_is_asked_again_over_tcp() -> None:
     """A resolver falls back to TCP by itself and gets all 201 addresses."""
 
     async def check() -> None:
-        async with Server(_handler(), "127.0.0.1", 0) as server:
+        async with Server(_handler(), ["127.0.0.1"], 0) as server:
             answer = await _resolver(server.port).resolve("db.default.svc.cluster.local.", "A")
             assert len(list(answer)) == 201
 
@@ -69,7 +69,7 @@ def test_several_queries_on_one_tcp_connection() -> None:
     """RFC 7766: a connection serves query after query, however the bytes arrive."""
 
     async def check() -> None:
-        async with Server(_handler(), "127.0.0.1", 0) as server:
+        async with Server(_handler(), ["127.0.0.1"], 0) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             query = dns.message.make_query("web.default.svc.cluster.local.", "A").to_wire()
             framed = (len(query).to_bytes(2, "big") + query) * 2
@@ -90,7 +90,7 @@ def test_port_53_answers_with_recursion_available() -> None:
     """RA is set, so that no resolver takes an empty answer for a referral."""
 
     async def check() -> None:
-        async with Server(_handler(), "127.0.0.53", 53):
+        async with Server(_handler(), ["127.0.0.53"], 53):
             query = dns.message.make_query("web.default.svc.cluster.local.", "A")
             response = await dns.asyncquery.udp(query, "127.0.0.53", timeout=2)
             assert response.rcode() == dns.rcode.NOERROR
@@ -107,6 +107,6 @@ def test_taken_port_is_said_in_one_line() -> None:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
             with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{port}: "):
-                await Server(_handler(), "127.0.0.1", port).__aenter__()
+                await Server(_handler(), ["127.0.0.1"], port).__aenter__()
 
     asyncio.run(check())

@@ -34,7 +34,7 @@ def test_created_service_resolves_until_it_is_deleted(tmp_path: Path) -> None:
         handler = Handler(Zone(view))
         async with (
             serving_api(tmp_path) as client,
-            Server(handler, "127.0.0.1", 0) as server,
+            Server(handler, ["127.0.0.1"], 0) as server,
             asyncio.TaskGroup() as tasks,
         ):
 

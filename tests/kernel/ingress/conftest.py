@@ -148,7 +148,7 @@ def proxy(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Proxy]]:
             listen=("127.0.0.1", 0),
             tls=("127.0.0.1", 0) if certificate else None,
             certificate=certificate,
-            source="127.0.0.1",
+            sources=("127.0.0.1",),
             health=health,
             stdout=stdout,
         )

@@ -163,7 +163,7 @@ class Lab:
         )
         compiled = haproxy.compile(routing)
         settings = haproxy.Settings(
-            bind=("0.0.0.0:80",), source=INGRESS[3], socket=str(folder / "haproxy.sock")
+            bind=("0.0.0.0:80",), sources=(INGRESS[3],), socket=str(folder / "haproxy.sock")
         )
         config = folder / "haproxy.cfg"
         config.write_text(haproxy.text(compiled, settings))
