@@ -61,18 +61,36 @@ def _cluster() -> str:
     default=None,
     help="How nodes reach each other's pods: host-gw or vxlan.  [default: host-gw]",
 )
-@click.option("--pod-cidr", default=None, help="Network of the pods.  [default: 10.244.0.0/16]")
 @click.option(
-    "--service-cidr", default=None, help="Network of the Services.  [default: 10.96.0.0/16]"
+    "--ip-family",
+    default=None,
+    help="Addresses of pods, Services and nodes: ipv4, ipv6, or dual for both. With dual the networks below are "
+    "two each, separated by a comma; the first Service network is of the primary family.  [default: ipv4]",
 )
 @click.option(
-    "--underlay-cidr", default=None, help="Network of the nodes.  [default: 172.18.0.0/16]"
+    "--pod-cidr",
+    default=None,
+    help="Network of the pods.  [default: 10.244.0.0/16, fd00:10:244::/56]",
 )
 @click.option(
-    "--lb-cidr", default=None, help="Load balancer addresses.  [default: 198.51.100.0/24]"
+    "--service-cidr",
+    default=None,
+    help="Network of the Services.  [default: 10.96.0.0/16, fd00:10:96::/112]",
 )
 @click.option(
-    "--outside-cidr", default=None, help="Network of the world.  [default: 203.0.113.0/24]"
+    "--underlay-cidr",
+    default=None,
+    help="Network of the nodes.  [default: 172.18.0.0/16, fc00:f853:ccd:e793::/64]",
+)
+@click.option(
+    "--lb-cidr",
+    default=None,
+    help="Load balancer addresses.  [default: 198.51.100.0/24, 2001:db8:198:51::/112]",
+)
+@click.option(
+    "--outside-cidr",
+    default=None,
+    help="Network of the world.  [default: 203.0.113.0/24, 2001:db8:203:113::/64]",
 )
 @click.option(
     "--api-port",

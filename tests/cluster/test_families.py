@@ -1,0 +1,102 @@
+"""Clusters of both address families and of IPv6 alone, as their users have them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import cluster as clusters
+from tests.support import traffic, wait
+from tests.support.cluster import Cluster
+
+SERVICE = "/api/v1/namespaces/default/services/example-service"
+INGRESS = "/api/v1/namespaces/kube-system/services/ingress"
+
+
+@pytest.fixture(scope="module", params=["dual", "ipv6"])
+def world(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster with the example, whose Service is reached in every family that there is."""
+    family = request.param
+    options = ("--ip-family", family, "--nodes", "1", "--no-publish")
+    with clusters.running(f"six-{family}", *options, session=cluster.name) as made:
+        change = {"spec": {"type": "NodePort", "ipFamilyPolicy": "PreferDualStack"}}
+        made.patch(SERVICE, change)
+        wait.until(lambda: len(made.endpoints()) == (6 if family == "dual" else 3), "endpoints")
+        yield made
+
+
+def six(values: list[Any]) -> str:
+    """The IPv6 address among some."""
+    (found,) = [it for it in values if ":" in it]
+    return str(found)
+
+
+def answered(cluster: Cluster, url: str, *argv: str, origin: str) -> bool:
+    """Whether a request is answered 200, soon."""
+    return wait.until(
+        lambda: cluster.curl(url, "-g", *argv, origin=origin).stdout.endswith("200"), url
+    )
+
+
+def test_pods_and_nodes_say_all_their_addresses(world: Cluster) -> None:
+    """podIPs, hostIPs, podCIDRs and InternalIPs are one of each family, the primary first."""
+    dual = world.name.endswith("dual")
+    wanted = ["4", "6"] if dual else ["6"]
+
+    def kinds(values: list[str]) -> list[str]:
+        return ["6" if ":" in it else "4" for it in values]
+
+    status = world.pods()[0]["status"]
+    assert kinds([it["ip"] for it in status["podIPs"]]) == wanted
+    assert kinds([it["ip"] for it in status["hostIPs"]]) == wanted
+    assert status["podIP"] == status["podIPs"][0]["ip"]
+    node = world.get("/api/v1/nodes/worker")
+    assert kinds(node["spec"]["podCIDRs"]) == wanted
+    internal = [it["address"] for it in node["status"]["addresses"] if it["type"] == "InternalIP"]
+    assert kinds(internal) == wanted
+
+
+def test_names_have_ipv6_addresses_and_addresses_have_names(world: Cluster) -> None:
+    """AAAA and PTR in ip6.arpa, asked over the name server's address of the primary family."""
+    pod = world.pods()[0]["metadata"]["name"]
+    address = six(world.get(SERVICE)["spec"]["clusterIPs"])
+    forward = world.ok("exec", pod, "--", "getent", "ahostsv6", "example-service")
+    assert forward.stdout.split()[0] == address
+    backward = world.ok("exec", pod, "--", "getent", "hosts", address)
+    assert backward.stdout.split()[1] == "example-service.default.svc.cluster.local"
+
+
+@pytest.mark.parametrize("origin", ["pod", "node/worker", "node/control-plane"])
+def test_the_cluster_ip_answers_over_ipv6(world: Cluster, origin: str) -> None:
+    """From a pod, from a node with endpoints and from one without."""
+    if origin == "pod":
+        origin = f"pod/{world.pods()[0]['metadata']['name']}"
+    address = six(world.get(SERVICE)["spec"]["clusterIPs"])
+    assert answered(world, f"http://[{address}]/", origin=origin)
+
+
+def test_a_node_port_answers_over_ipv6(world: Cluster) -> None:
+    """From the world, at the address of a node that has no endpoint."""
+    number = world.get(SERVICE)["spec"]["ports"][0]["nodePort"]
+    node = world.get("/api/v1/nodes/control-plane")["status"]["addresses"]
+    address = six([it["address"] for it in node])
+    assert answered(world, f"http://[{address}]:{number}/", origin="outside")
+
+
+def test_load_balancer_and_ingress_answer_over_ipv6(world: Cluster) -> None:
+    """The world's request by the load balancer's address goes by host and path to a pod."""
+    status = world.get(INGRESS)["status"]["loadBalancer"]["ingress"]
+    address = six([it["ip"] for it in status])
+    host = ("-H", "Host: example.com")
+    assert answered(world, f"http://[{address}]/", *host, origin="outside")
+    refused = world.curl(f"http://[{address}]/", "-g", origin="outside")
+    assert refused.stdout.endswith("404"), "without a host no rule matches"
+
+
+def test_ipv4_goes_on_beside_ipv6(world: Cluster) -> None:
+    """In a cluster of both the old way is as it was; where IPv4 is not, nobody has an address of it."""
+    if world.name.endswith("dual"):
+        assert traffic.request(world.paths.netns_outside)[0] == 200
+        return
+    found = [*world.get(SERVICE)["spec"]["clusterIPs"], *world.endpoints()]
+    assert all(":" in it for it in found), found
