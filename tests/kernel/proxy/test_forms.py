@@ -10,7 +10,9 @@ import pytest
 
 from netpod.api.discovery import Endpoint
 from netpod.api.service import ClientIPConfig, SessionAffinityConfig
-from netpod.linux import conntrack, netns
+from netpod.ip import Family
+from netpod.linux import conntrack, netns, sysctl
+from netpod.proxy.config import Mode
 from tests.kernel.proxy import families, lab, pair
 from tests.kernel.proxy.pair import FAR, NEAR, NODES, OUTSIDE, PODS, WORKER, WORKER2, A, B, C
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
@@ -237,6 +239,20 @@ def test_a_service_changes_its_type_and_ports(nodes: pair.Pair) -> None:
     assert pair.fate(NEAR, CLUSTER_IP)[0] == A
     nodes.put(service(type="ExternalName", external_name="example.com", cluster_ip=""))
     assert pair.fate(NEAR, CLUSTER_IP, silent=True)[0] not in (A, "refused")
+
+
+def test_localhost_node_ports(nodes: pair.Pair) -> None:
+    """A process of the node reaches a node port on 127.0.0.1 in iptables mode; elsewhere, and on ::1, it is refused."""
+    sysctl.write(WORKER, "net.ipv4.conf.all.route_localnet", 1)
+    try:
+        nodes.put(
+            service(type="NodePort", ports=(port(node_port=31080),)), endpoint_slice(at(A, C))
+        )
+        there = families.family() is Family.IPV4 and nodes.settings["mode"] is Mode.IPTABLES
+        local = "127.0.0.1" if families.family() is Family.IPV4 else "::1"
+        assert pair.who(WORKER, local, 31080) == ({A, C} if there else {"refused"})
+    finally:
+        sysctl.write(WORKER, "net.ipv4.conf.all.route_localnet", 0)
 
 
 def test_a_policy_changes_under_traffic(nodes: pair.Pair) -> None:

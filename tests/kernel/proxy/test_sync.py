@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import socket
 from collections.abc import Awaitable, Callable, Collection
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -128,6 +129,46 @@ def test_flushed_rules_come_back(node: str, tmp_path: Path) -> None:
             await control.until(lambda: answers(lab.POD1, lab.POD2))
 
     story(tmp_path, body)
+
+
+def test_a_full_sync_comes_by_itself(node: str, tmp_path: Path) -> None:
+    """A rule that somebody deletes while the canaries stay is back after the full sync's period."""
+
+    async def body(client: Client) -> None:
+        config = dataclasses.replace(CONFIG, sync_period=0.1, full_sync_period=0.2)
+        async with control.running(sync.run(client, config)):
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+            process.run(["iptables", "-t", "nat", "-F", "KUBE-SERVICES"], netns=node)
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+
+    story(tmp_path, body)
+
+
+def test_nothing_is_written_before_everything_was_listed(node: str, tmp_path: Path) -> None:
+    """A proxy whose API server does not answer leaves the rules of its predecessor as they are."""
+
+    async def body(client: Client) -> None:
+        async with control.running(sync.run(client, CONFIG)):
+            await control.until(lambda: answers(lab.POD1, lab.POD2))
+        before = await asyncio.to_thread(iptables.save, node)
+        silent = socket.socket(socket.AF_UNIX)
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen(16)
+        with silent:
+            lonely = Client.unix(tmp_path / "silent")
+            proxier = Recorder(CONFIG)
+            async with control.running(sync.Sync(lonely, CONFIG, proxier).run()):
+                await asyncio.sleep(0.3)
+            await lonely.close()
+        assert proxier.syncs == []
+        assert _rules(await asyncio.to_thread(iptables.save, node)) == _rules(before)
+        assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+
+    story(tmp_path, body)
+
+
+def _rules(saved: str) -> list[str]:
+    return [line for line in saved.splitlines() if line.startswith("-A ")]
 
 
 def test_refused_rules_are_retried(node: str, tmp_path: Path) -> None:
