@@ -10,7 +10,9 @@ from netpod.errors import BadRequest, NotFound, UsageError
 from netpod_cli import context
 
 
-@click.command("logs", help="Print a container's log: POD, pod/NAME, deploy/NAME or -l a=b.")
+@click.command(
+    "logs", help="Print a container's log: POD, pod/NAME, deploy/NAME or -l a=b; or --all logs."
+)
 @click.argument("pod", required=False, default="")
 @click.option("-c", "--container", default="", help="Which container of the pod.")
 @click.option("--all-containers", is_flag=True, help="All containers of the pod.")
@@ -25,6 +27,21 @@ from netpod_cli import context
 @click.option("--limit-bytes", type=int, default=0, help="End after so many bytes.")
 @click.option("--timestamps", is_flag=True, help="With the time of each line.")
 @click.option("-l", "--selector", default="", help="All pods with these labels.")
+@click.option("--all", "everything", is_flag=True, help="Of all pods and components, by time.")
+@click.option("--node", default="", help="With --all: of this node's pods and components.")
+@click.option(
+    "--component", default="", help="With --all: only of kubelet, proxy, apiserver, scheduler, ..."
+)
+@click.option("--grep", default="", metavar="RE", help="With --all: only lines that match.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="With --all: form."
+)
+@click.option(
+    "--log-export",
+    default="",
+    metavar="URL",
+    help="With --all: send to file:///PATH, syslog[+tcp]://HOST:PORT or otlp://HOST:PORT.",
+)
 @context.namespace_options
 def logs_command(
     pod: str,
@@ -37,9 +54,33 @@ def logs_command(
     limit_bytes: int,
     timestamps: bool,
     selector: str,
+    everything: bool,
+    node: str,
+    component: str,
+    grep: str,
+    output: str,
+    log_export: str,
     namespace: str,
 ) -> None:
     """Print a container's log."""
+    if everything:
+        _show_all(
+            pod,
+            selector,
+            node,
+            component,
+            since,
+            grep,
+            follow,
+            timestamps,
+            tail,
+            output,
+            log_export,
+            namespace,
+        )
+        return
+    if node or component or grep or log_export or output != "text":
+        raise UsageError("--node, --component, --grep, --log-export and -o go with --all")
     if bool(pod) == bool(selector):
         raise UsageError("name one pod, or give a selector with -l")
     api = context.api()
@@ -73,6 +114,45 @@ def logs_command(
                     sys.stdout.buffer.flush()
         except KeyboardInterrupt:
             return
+
+
+def _show_all(
+    pod: str,
+    selector: str,
+    node: str,
+    component: str,
+    since: str,
+    grep: str,
+    follow: bool,
+    timestamps: bool,
+    tail: int,
+    output: str,
+    export: str,
+    namespace: str,
+) -> None:
+    from netpod_cli import logs_all
+
+    if pod:
+        raise UsageError(
+            "cannot use --all with the name of one: choose by -n, -l, --node or --grep"
+        )
+    source = click.get_current_context().get_parameter_source("namespace")
+    chosen = source is not click.core.ParameterSource.DEFAULT
+    logs_all.show(
+        logs_all.Options(
+            namespace=namespace if chosen else "",
+            selector=selector,
+            node=node,
+            component=component,
+            since=since,
+            grep=grep,
+            follow=follow,
+            timestamps=timestamps,
+            tail=tail,
+            output=output,
+            export=export,
+        )
+    )
 
 
 def _seconds(text: str) -> int:

@@ -92,6 +92,11 @@ class Paths:
         return self.run / "pods" / _fitted(f"{namespace}_{pod}_{uid}", 255)
 
     @property
+    def gone_pods(self) -> Path:
+        """Directory of the logs of pods that are deleted, kept up to a bound."""
+        return self.run / "pods.gone"
+
+    @property
     def netns_prefix(self) -> str:
         """What the name of every network namespace of this cluster begins with."""
         return f"netpod-{self.cluster}-"

@@ -22,7 +22,7 @@ from netpod.cni.network import NetworkConfig, PodNetwork
 from netpod.cni.portmap import PortMapping
 from netpod.errors import KernelError, NetpodError, Unavailable
 from netpod.ip import Address, Interface
-from netpod.kubelet import resolvconf
+from netpod.kubelet import gonelogs, resolvconf
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.runtime import Runtime
 from netpod.linux import netns as namespaces
@@ -169,11 +169,10 @@ class Sandboxes:
                     done.exception()
 
     def forget(self, pod: Key, uid: str) -> None:
-        """Remove the pod's files, its logs too."""
+        """Remove the pod's files; its logs are kept for a while."""
         if (promised := self._promised.pop(uid, None)) is not None:
             network.release(self._config_of(), promised)
-        logs = self._config.paths.pod_logs(pod.namespace, pod.name, uid)
-        shutil.rmtree(logs, ignore_errors=True)
+        gonelogs.keep(self._config.paths, pod, uid)
         shutil.rmtree(self._etc(uid), ignore_errors=True)
         shutil.rmtree(self.files(uid), ignore_errors=True)
 

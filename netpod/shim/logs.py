@@ -9,6 +9,7 @@ writes while there is no shim waits in the FIFO for the next one. Each stream ha
 Source: kubelet's CRI logging, kubernetes/design-proposals-archive node/kubelet-cri-logging.md.
 """
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ PART = 16384
 """Longest piece of a line in bytes."""
 ROTATE_AT = 10 << 20
 """Size in bytes at which a log file is set aside as FILE.1. Source: kubelet's containerLogMaxSize."""
+FILES = 5
+"""Files of one log; the oldest goes. Source: kubelet's containerLogMaxFiles."""
 _CHUNK = 65536
 
 
@@ -49,8 +52,15 @@ class File:
             self._size = os.fstat(self._file).st_size
         self._size += os.write(self._file, data)
         if self._size >= ROTATE_AT:
-            self._path.rename(self._path.with_name(self._path.name + ".1"))
+            self._rotate()
             self.close()
+
+    def _rotate(self) -> None:
+        """FILE.3 becomes FILE.4, and so on; whoever reads tells the parts by their inodes."""
+        parts = [self._path, *(Path(f"{self._path}.{n}") for n in range(1, FILES))]
+        for older, newer in zip(reversed(parts), reversed(parts[:-1]), strict=False):
+            with contextlib.suppress(FileNotFoundError):
+                newer.rename(older)
 
 
 class Log:
