@@ -13,6 +13,7 @@ from netpod.errors import NetpodError, Unsupported
 _COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("life", "Start a cluster on this machine."),
     "down": ("life", "Take a cluster down and leave nothing behind."),
+    "graph": ("graph", "Draw the cluster, or the way to a Service or Ingress."),
     "dashboard": ("dashboard", "Print the address of the dashboard; --open opens it."),
     "status": ("life", "Say what runs and where it answers."),
     "demo": ("demo", "Start a cluster, apply the example and trace one request."),
@@ -59,6 +60,7 @@ _SECTIONS = (
             "node",
             "status",
             "dashboard",
+            "graph",
             "demo",
             "doctor",
             "cleanup",

@@ -30,12 +30,14 @@ class Rules:
         hosts: Addresses by name, in lower case.
         stubs: Name servers by domain, in lower case without dots at its ends.
         relay: The machine's socket for all other names; None sends nothing out.
+        log: Whether each query is written down, see querylog.py.
         problems: What could not be read.
     """
 
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stubs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     relay: Path | None = None
+    log: bool = False
     problems: tuple[str, ...] = ()
 
     def servers(self, name: str) -> tuple[str, ...]:
@@ -51,7 +53,8 @@ def rules(data: Mapping[str, str], relay: Path | None) -> Rules:
     """Read ConfigMap kube-system/dns.
 
     Args:
-        data: `hosts`, lines as in hosts(5), and `stubDomains`, JSON of domain -> addresses, as kube-dns had it.
+        data: `hosts`, lines as in hosts(5), and `stubDomains`, JSON of domain -> addresses, as kube-dns had it;
+            `log`, true or false.
         relay: The machine's socket, if names may leave the cluster.
     """
     problems: list[str] = []
@@ -81,7 +84,12 @@ def rules(data: Mapping[str, str], relay: Path | None) -> Rules:
             problems.append(f"stubDomains: {domain!r} has no address of a name server")
             continue
         stubs[name] = tuple(known)
-    return Rules(hosts=hosts, stubs=stubs, relay=relay, problems=tuple(problems))
+    logged = data.get("log", "false").strip().lower()
+    if logged not in ("true", "false"):
+        problems.append(f"log: {logged!r} is neither true nor false")
+    return Rules(
+        hosts=hosts, stubs=stubs, relay=relay, log=logged == "true", problems=tuple(problems)
+    )
 
 
 async def ask(chosen: Rules, name: str, query: bytes, *, tcp: bool) -> bytes:

@@ -6,11 +6,13 @@ Source: RFC 1035, section 4.2; RFC 7766 (several queries on one TCP connection).
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from netpod.dns import forward
 from netpod.dns.handler import Elsewhere, Handler
+from netpod.dns.querylog import QueryLog
 from netpod.errors import NetpodError
 from netpod.ip import host_port
 
@@ -34,6 +36,7 @@ class Server:
 
     def __init__(self, handler: Handler, hosts: Sequence[str], port: int) -> None:
         self._handler = handler
+        self._log = QueryLog()
         self._hosts = hosts
         self.port = port
         self._udp: list[asyncio.DatagramTransport] = []
@@ -89,6 +92,11 @@ class Server:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
+    def note(self, client: Any, query: bytes, response: bytes, began_ns: int) -> None:
+        """Write a datagram's answer into the query log, if there is one."""
+        if self._handler.rules.log:
+            self._log.note(client, query, response, began_ns, tcp=False)
+
     async def _later(
         self, data: bytes, elsewhere: Elsewhere, send: Callable[[bytes], None]
     ) -> None:
@@ -118,11 +126,15 @@ class Server:
                 async with asyncio.timeout(TCP_IDLE_SECONDS):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     query = await reader.readexactly(size)
+                began = time.perf_counter_ns()
                 response = self._handler.respond(query, tcp=True)
                 if not isinstance(response, bytes):
                     response = await self._ask(query, response, tcp=True)
                 if not response:
                     return
+                if self._handler.rules.log:
+                    client = writer.get_extra_info("peername")
+                    self._log.note(client, query, response, began, tcp=True)
                 async with asyncio.timeout(TCP_IDLE_SECONDS):
                     writer.write(len(response).to_bytes(2, "big") + response)
                     await writer.drain()
@@ -155,9 +167,12 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        began = time.perf_counter_ns()
+
         def send(response: bytes) -> None:
             if response and self._transport is not None and not self._transport.is_closing():
                 self._transport.sendto(response, addr)
+                self._server.note(addr, data, response, began)
 
         self._server.answer_datagram(data, send)
 

@@ -9,8 +9,10 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.resolver
+import orjson
 import pytest
 
+from netpod.dns import forward
 from netpod.dns.handler import Handler
 from netpod.dns.records import Zone
 from netpod.dns.server import CannotListen, Server
@@ -36,6 +38,27 @@ def _resolver(port: int) -> dns.asyncresolver.Resolver:
     resolver.search = [dns.name.from_text(domain) for domain in domains]
     resolver.lifetime = 2
     return resolver
+
+
+def test_queries_are_logged_on_request(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """One line each, over UDP and TCP: who asked for what, and what came of it. Without the setting, none."""
+
+    async def check() -> None:
+        handler = _handler()
+        async with Server(handler, ["127.0.0.1"], 0) as server:
+            for log in ("false", "true"):
+                handler.rules = forward.rules({"log": log}, None)
+                for tcp in (False, True):
+                    await _resolver(server.port).resolve("web.default", "A", search=True, tcp=tcp)
+
+    asyncio.run(check())
+    lines = [orjson.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    answered = [line for line in lines if line["rcode"] == "NOERROR"]
+    assert [line["proto"] for line in answered] == ["udp", "tcp"]
+    assert answered[0]["name"] == "web.default.svc.cluster.local"
+    assert (answered[0]["type"], answered[0]["answers"]) == ("A", 1)
+    assert answered[0]["client"].startswith("127.0.0.1:")
+    assert {line["rcode"] for line in lines} == {"NOERROR", "NXDOMAIN"}
 
 
 @pytest.mark.parametrize(
