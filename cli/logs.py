@@ -6,8 +6,11 @@ from typing import Any
 
 import click
 
-from netpod.errors import BadRequest, NotFound, UsageError
+from netpod.errors import BadRequest, NetpodError, NotFound, UsageError
 from netpod_cli import context
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+"""Annotation of a pod: which container is meant where none is named."""
 
 
 @click.command(
@@ -23,6 +26,11 @@ from netpod_cli import context
 @click.option("--tail", type=int, default=-1, help="Only the last lines.")
 @click.option(
     "--since", default="", metavar="DURATION", help="Only what is newer, e.g. 5s, 2m, 3h."
+)
+@click.option("--since-time", default="", metavar="TIME", help="Only what is newer, RFC 3339.")
+@click.option("--prefix", is_flag=True, help="Each line with its pod and container.")
+@click.option(
+    "--max-log-requests", type=int, default=5, help="How many logs may be followed at once."
 )
 @click.option("--limit-bytes", type=int, default=0, help="End after so many bytes.")
 @click.option("--timestamps", is_flag=True, help="With the time of each line.")
@@ -51,6 +59,9 @@ def logs_command(
     previous: bool,
     tail: int,
     since: str,
+    since_time: str,
+    prefix: bool,
+    max_log_requests: int,
     limit_bytes: int,
     timestamps: bool,
     selector: str,
@@ -87,6 +98,8 @@ def logs_command(
     if selector:
         path = context.targets(["pods"])[0].path(namespace)
         pods = api.request("GET", path, query={"labelSelector": selector})["items"]
+        # As kubectl: of several pods the last lines, unless somebody asks for more.
+        tail = 10 if tail < 0 and not tail_given() else tail
     else:
         pods = [pod_of(api, pod, namespace)]
     wanted = [
@@ -94,26 +107,87 @@ def logs_command(
         for item in pods
         for name in (_containers(item) if all_containers else [container_of(item, container)])
     ]
-    if follow and len(wanted) > 1:
-        raise UsageError(f"cannot follow {len(wanted)} logs at once; name one")
+    if follow and len(wanted) > max_log_requests:
+        raise UsageError(
+            f"you are attempting to follow {len(wanted)} log streams, but maximum allowed concurrency is "
+            f"{max_log_requests}, use --max-log-requests to increase the limit"
+        )
     query = {
         "follow": "true" if follow else "",
         "previous": "true" if previous else "",
         "timestamps": "true" if timestamps else "",
         "tailLines": str(tail) if tail >= 0 else "",
         "sinceSeconds": str(_seconds(since)) if since else "",
+        "sinceTime": since_time,
         "limitBytes": str(limit_bytes) if limit_bytes else "",
     }
     options = {name: value for name, value in query.items() if value}
-    for item, name in wanted:
-        path = context.targets([f"pod/{item['metadata']['name']}"])[0].path(namespace, "log")
-        try:
-            with api.stream(path, query={**options, "container": name}) as lines:
-                for line in lines:
-                    sys.stdout.buffer.write(line)
-                    sys.stdout.buffer.flush()
-        except KeyboardInterrupt:
+    try:
+        if follow and len(wanted) > 1:
+            _follow_all(api, wanted, namespace, options, prefix=prefix)
             return
+        for item, name in wanted:
+            show(api, item, name, namespace, options, prefix=prefix)
+    except KeyboardInterrupt:
+        return
+
+
+def tail_given() -> bool:
+    """Whether --tail stands on the command line."""
+    source = click.get_current_context().get_parameter_source("tail")
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def show(
+    api: Any,
+    pod: dict[str, Any],
+    container: str,
+    namespace: str,
+    options: dict[str, str] | None = None,
+    *,
+    prefix: bool = False,
+) -> None:
+    """Write a container's log to standard output, each line at once."""
+    pod_name = pod["metadata"]["name"]
+    path = context.targets([f"pod/{pod_name}"])[0].path(namespace, "log")
+    head = f"[pod/{pod_name}/{container}] ".encode() if prefix else b""
+    with api.stream(path, query={**(options or {}), "container": container}) as lines:
+        for line in lines:
+            sys.stdout.buffer.write(head + line)
+            sys.stdout.buffer.flush()
+
+
+def _follow_all(
+    api: Any,
+    wanted: list[tuple[dict[str, Any], str]],
+    namespace: str,
+    options: dict[str, str],
+    *,
+    prefix: bool,
+) -> None:
+    """Follow several logs side by side; comes back when all have ended.
+
+    Raises:
+        NetpodError: what the first that failed said.
+    """
+    import threading
+
+    failures: list[NetpodError] = []
+
+    def follow(item: dict[str, Any], name: str) -> None:
+        try:
+            # A line is one write, so lines of several containers do not mix.
+            show(api, item, name, namespace, options, prefix=prefix)
+        except NetpodError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=follow, args=pair, daemon=True) for pair in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _show_all(
@@ -199,4 +273,7 @@ def container_of(pod: dict[str, Any], name: str) -> str:
         raise BadRequest(
             f"container {name} is not valid for pod {pod['metadata']['name']}; it has {', '.join(names)}"
         )
+    chosen = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER, "")
+    if not name and chosen in names:
+        return str(chosen)
     return name or str(pod["spec"]["containers"][0]["name"])

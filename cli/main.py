@@ -36,6 +36,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("wait", "Wait for a condition."),
     "logs": ("logs", "Print a container's log."),
     "exec": ("exec", "Run a program inside a pod's namespaces."),
+    "attach": ("attach", "Join the streams of a container that runs."),
+    "cp": ("cp", "Copy files to and from a container."),
+    "run": ("run", "Make a pod of one container."),
     "port-forward": ("port_forward", "Lead ports of this machine to a pod."),
     "curl": ("curl", "Run curl from the outside, a node or a pod."),
     "dig": ("dig", "Ask DNS as a pod would, and show every query."),
@@ -72,7 +75,7 @@ _SECTIONS = (
         "Objects",
         (
             *("apply", "get", "describe", "delete", "scale", "rollout", "expose", "wait"),
-            *("logs", "exec", "port-forward", "events", "top"),
+            *("run", "logs", "exec", "attach", "cp", "port-forward", "events", "top"),
         ),
     ),
     (

@@ -9,7 +9,8 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 def run(program: Callable[[int], int]) -> int:
@@ -30,23 +31,32 @@ def run(program: Callable[[int], int]) -> int:
         finally:
             os.close(far)
 
-    saved = termios.tcgetattr(0) if sys.stdin.isatty() else None
     previous = signal.signal(signal.SIGWINCH, lambda *_: _copy_size(near))
     thread = threading.Thread(target=work, name="exec")
     try:
-        if saved is not None:
-            tty.setraw(0)
-        thread.start()
-        _pump(near, thread)
+        with raw():
+            thread.start()
+            _pump(near, thread)
     finally:
-        if saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, saved)
         signal.signal(signal.SIGWINCH, previous)
         thread.join()
         os.close(near)
     if failure:
         raise failure[0]
     return result[0]
+
+
+@contextmanager
+def raw(*, enabled: bool = True) -> Iterator[None]:
+    """Have our terminal, if it is one, pass every key on as it is; it is as before afterwards."""
+    saved = termios.tcgetattr(0) if enabled and sys.stdin.isatty() else None
+    try:
+        if saved is not None:
+            tty.setraw(0)
+        yield
+    finally:
+        if saved is not None:
+            termios.tcsetattr(0, termios.TCSADRAIN, saved)
 
 
 def _copy_size(fd: int) -> None:

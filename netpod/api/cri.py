@@ -125,6 +125,7 @@ class Program(Struct):
         groups: Beside `gid`.
         drop: Capabilities of the default set it does not get, `CAP_` and all.
         stdin: It has a standard input, the FIFO `stdin` beside its records; else /dev/null.
+        stdin_once: That ends when somebody writes to the FIFO `eof` beside it; else never.
         tty: Its standard streams are a terminal.
         message_path: File in the container whose content, when it ends, is its message.
         message_from_log: Without such content, the end of the log of one that failed is its message.
@@ -140,6 +141,7 @@ class Program(Struct):
     drop: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     message_path: str = ""
     message_from_log: bool = False

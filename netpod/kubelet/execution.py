@@ -63,7 +63,7 @@ async def attach(
     """
     into = _open_fifo(stdin) if stdin is not None else None
     async with asyncio.TaskGroup() as tasks:
-        typing = tasks.create_task(_type(into, session)) if stdin is not None else None
+        typing = tasks.create_task(_type(into, stdin, session)) if stdin is not None else None
         try:
             with contextlib.suppress(ConnectionError):
                 async for data in podlogs.stream(log, _FROM_NOW, running):
@@ -73,6 +73,8 @@ async def attach(
                 typing.cancel()
             if into is not None:
                 into.close()
+            if stdin is not None:
+                _end(stdin)
     return Outcome()
 
 
@@ -86,11 +88,25 @@ def _open_fifo(path: Path) -> Descriptor | None:
         return None
 
 
-async def _type(into: Descriptor | None, session: Session) -> None:
+async def _type(into: Descriptor | None, stdin: Path | None, session: Session) -> None:
     while data := await session.stdin():
         if into is not None:
             with contextlib.suppress(OSError):
                 await into.write(data)
+    if into is not None:
+        into.close()
+    if stdin is not None:
+        _end(stdin)
+
+
+def _end(stdin: Path) -> None:
+    """End a standard input that is there for one client only; any other goes on."""
+    with contextlib.suppress(OSError):
+        fd = os.open(stdin.with_name("eof"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"x")
+        finally:
+            os.close(fd)
 
 
 Pump = Callable[["Progress"], Awaitable[None]]

@@ -52,6 +52,7 @@ def compile(
         drop=_drop(dropped),
         mounts=_mounts(container, env, volumes),
         stdin=container.stdin,
+        stdin_once=container.stdin and container.stdin_once and not container.tty,
         tty=container.tty,
         message_path=container.termination_message_path or "/dev/termination-log",
         message_from_log=container.termination_message_policy == "FallbackToLogsOnError",

@@ -60,7 +60,7 @@ def start(
     """
     program = config.program
     assert program is not None, "a built-in container needs no OCI runtime"
-    stdin = _stdin(directory) if program.stdin else None
+    stdin = _stdin(directory, once=program.stdin_once) if program.stdin else None
 
     def body() -> int:
         child.own(directory, "launcher")
@@ -89,12 +89,19 @@ def failure(directory: Path) -> str:
         return "the launcher was killed"
 
 
-def _stdin(directory: Path) -> int:
+def _stdin(directory: Path, *, once: bool) -> int:
     path = directory / "stdin"
-    if not path.exists():
-        os.mkfifo(path, 0o600)
+    for each in (path, directory / "eof") if once else (path,):
+        if not each.exists():
+            os.mkfifo(each, 0o600)
     # For writing too: it does not end because nobody is attached.
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    both = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    if not once:
+        return both
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(both)
 
 
 def _launch(
@@ -107,6 +114,7 @@ def _launch(
     group: str,
 ) -> None:
     runtime = _runtime()
+    writer = os.open(directory / "stdin", os.O_RDWR | os.O_CLOEXEC) if program.stdin_once else None
     rootfs = directory / "bundle" / "rootfs"
     rootfs.mkdir(parents=True)
     shm.mkdir(mode=0o1777, exist_ok=True)
@@ -151,6 +159,8 @@ def _launch(
     (directory / "started").touch()
     if master is not None:
         _relay(master)
+    if writer is not None:
+        _hold(writer, pid, directory)
 
 
 def _runtime() -> str:
@@ -208,6 +218,24 @@ def _terminal(console: socket.socket) -> int:
     with connection:
         _, fds, _, _ = socket.recv_fds(connection, 1 << 12, 1)
     return fds[0]
+
+
+def _hold(writer: int, pid: int, directory: Path) -> None:
+    """Fork a process that keeps a container's standard input open until somebody writes to `eof`."""
+    with contextlib.suppress(ProcessLookupError):
+        ended = os.pidfd_open(pid)
+        if os.fork():
+            os.close(ended)
+            os.close(writer)
+            return
+        # Its log ends with the container, not with us.
+        os.closerange(0, 3)
+        eof = os.open(directory / "eof", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        waiting = selectors.DefaultSelector()
+        for fd in (ended, eof):
+            waiting.register(fd, selectors.EVENT_READ)
+        waiting.select()
+        os._exit(0)
 
 
 def _relay(master: int) -> None:
