@@ -12,7 +12,7 @@ from netpod.linux import libc, process
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.2
-_TURN_SECONDS = 0.5
+_TURN_SECONDS = 0.15
 
 
 async def run(config: ClusterConfig, *, turn: int = 0, home: int = -1) -> None:

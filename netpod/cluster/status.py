@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from netpod.client.blocking import BlockingClient
-from netpod.cluster import cleanup, publish, role
+from netpod.cluster import cleanup, launch, publish, role
 from netpod.cluster import config as configuration
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Published
@@ -99,12 +99,14 @@ class Report:
 
 
 def report(name: str) -> Report:
-    """Look at a cluster.
+    """Look at a cluster; one that runs without a supervisor, since all its guards died with it, gets one.
 
     Raises:
         UsageError: there is no such cluster.
     """
     config = configuration.load(name)
+    if any(role.holder(config.paths, item) for item in role.roles(config)):
+        launch.ensure_supervisor(config)
     found = []
     for item in (role.SUPERVISOR, *role.roles(config)):
         pid = role.holder(config.paths, item)

@@ -77,8 +77,10 @@ def request(
 
 
 @contextmanager
-def load(name: str, *, path: str = "/hostname", gap: float = 0.005) -> Iterator[Load]:
-    """Ask the ingress one request after the other, each over a new connection, until the block ends."""
+def load(
+    name: str, *, address: str = VIP, path: str = "/hostname", gap: float = 0.005
+) -> Iterator[Load]:
+    """Ask the ingress, or another address, one request after the other until the block ends; each connects anew."""
     seen = Load()
     stop = threading.Event()
 
@@ -86,7 +88,7 @@ def load(name: str, *, path: str = "/hostname", gap: float = 0.005) -> Iterator[
         while not stop.is_set():
             began = time.monotonic()
             try:
-                status, body = request(name, path=path)
+                status, body = request(name, address, path=path)
                 if status == 200:
                     seen.answers[body.strip()] += 1
                 else:
