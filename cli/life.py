@@ -49,7 +49,7 @@ def _cluster() -> str:
 @click.option(
     "--proxy-mode",
     default=None,
-    help="How Services become rules: iptables or nftables.  [default: iptables]",
+    help="How Services become rules: iptables, nftables or ipvs (deprecated, as upstream).  [default: iptables]",
 )
 @click.option(
     "--iptables-variant",
@@ -60,6 +60,11 @@ def _cluster() -> str:
     "--pod-network",
     default=None,
     help="How nodes reach each other's pods: host-gw or vxlan.  [default: host-gw]",
+)
+@click.option(
+    "--ipvs-scheduler",
+    default=None,
+    help="How ipvs mode chooses: rr, wrr, lc, wlc, sh, ...  [default: rr]",
 )
 @click.option(
     "--ip-family",

@@ -8,7 +8,8 @@ from netpod_cli import context
 
 @click.command(
     "proxy-mode",
-    help="Change how Services become rules, on every node or on one, while everything runs.",
+    help="Change how Services become rules, on every node or on one, while everything runs: iptables, nftables or "
+    "ipvs (deprecated, as upstream).",
 )
 @click.argument("mode")
 @click.option("--node", default="", help="Only this node; it keeps its own mode until all change.")
@@ -16,7 +17,8 @@ from netpod_cli import context
 def proxy_mode_command(mode: str, node: str, timeout: str) -> None:
     """Change the proxy mode."""
     from netpod.cluster import config as configuration
-    from netpod.cluster import proxymode
+    from netpod.cluster import doctor, proxymode
+    from netpod.proxy.ipvs_config import scheduler_of
     from netpod_cli import waiting
 
     wanted = configuration.check_proxy_mode(mode)
@@ -26,6 +28,7 @@ def proxy_mode_command(mode: str, node: str, timeout: str) -> None:
     if node and node not in known:
         raise NotFound(f'nodes "{node}" not found; there are {", ".join(known)}')
     nodes = [node] if node else known
+    doctor.require_mode(wanted, scheduler_of(config.ipvs_scheduler))
     proxymode.choose(api, wanted, node)
     proxymode.wait(config, nodes, wanted, timeout=waiting.seconds(timeout))
     for name in nodes:

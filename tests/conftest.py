@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import guest
+
 INSIDE = "NETPOD_TEST_INSIDE"
 TIERS = ("unit", "kernel", "cluster", "vm")
 HERE = Path(__file__).parent
@@ -63,3 +65,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.relative_to(HERE).parts[0]
         if tier in TIERS:
             item.add_marker(getattr(pytest.mark, tier))
+        if item.get_closest_marker("needs"):
+            guest.MARKED.add(str(item.path.relative_to(ROOT)))
+        if "NETPOD_VM" in os.environ:
+            continue  # what is missing in a guest is a failure there
+        for feature in [it for mark in item.iter_markers("needs") for it in mark.args]:
+            if guest.missing(feature):
+                where = "tests/vm/test_guest.py runs it in a guest"
+                item.add_marker(pytest.mark.skip(f"this kernel has no {feature}: {where}"))

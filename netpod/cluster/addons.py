@@ -52,7 +52,11 @@ def _storage() -> StorageClass:
 
 def _proxy(config: ClusterConfig) -> ConfigMap:
     """What kubeadm writes for kube-proxy; every node's proxy follows it."""
-    text = configmap.configuration(Mode(config.proxy_mode), clusterCIDR=config.pod_cidr)
+    text = configmap.configuration(
+        Mode(config.proxy_mode),
+        clusterCIDR=config.pod_cidr,
+        ipvs={"scheduler": config.ipvs_scheduler},
+    )
     return ConfigMap(
         metadata=ObjectMeta(
             name=configmap.NAME, namespace=configmap.NAMESPACE, labels={"app": "kube-proxy"}

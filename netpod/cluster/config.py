@@ -20,6 +20,7 @@ from netpod.errors import BadRequest, UsageError
 from netpod.ip import Address, Family, Interface, Network, by_family, family_of, interface_of
 from netpod.paths import Paths, is_cluster_name
 from netpod.proxy.config import Mode, Variant
+from netpod.proxy.ipvs_config import Scheduler, scheduler_of
 
 MAX_WORKERS = 200
 _OURS = ("machines", "stopped")
@@ -51,8 +52,10 @@ class ClusterConfig:
         outside_cidr: The world's network. This and the other four are one network or, with ip_family dual, two,
             separated by a comma; a family that is left out gets its default network.
         api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
-        proxy_mode: How Services become rules: iptables or nftables; ConfigMap kube-system/kube-proxy may change it.
-        iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy mode iptables.
+        proxy_mode: How Services become rules: iptables, nftables or ipvs; ConfigMap kube-system/kube-proxy may
+            change it.
+        iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy modes iptables and ipvs.
+        ipvs_scheduler: How virtual servers choose in proxy mode ipvs; the ConfigMap may change it.
         pod_network: How nodes reach each other's pods: host-gw, by routes, or vxlan, by an overlay.
         stand_in: Whether an image that is not on this machine is stood in for.
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
@@ -80,6 +83,7 @@ class ClusterConfig:
     proxy_mode: str = Mode.IPTABLES.value
     iptables_variant: str = Variant.NFT.value
     pod_network: str = Backend.HOST_GW.value
+    ipvs_scheduler: str = Scheduler.RR.value
     stand_in: bool = True
     publish: str = publish.DEFAULT
     attach: bool = False
@@ -240,6 +244,7 @@ class ClusterConfig:
             raise UsageError(
                 f"cannot use pod network {self.pod_network!r} (--pod-network): there are {', '.join(Backend)}"
             )
+        scheduler_of(self.ipvs_scheduler)
         self.store_config.endpoints()
         publish.parse(self.publish)
         if self.iptables_variant not in list(Variant):
@@ -282,7 +287,7 @@ def check_proxy_mode(text: str) -> Mode:
     """The proxy mode of that name.
 
     Raises:
-        UsageError: there is none, or this kernel cannot do it.
+        UsageError: there is none.
     """
     try:
         return Mode(text)

@@ -11,6 +11,9 @@ from ipaddress import IPv4Address
 from netpod.errors import KernelError, Unsupported
 from netpod.linux import iptables, link, netns, nft, process, vxlan
 from netpod.linux.link import End
+from netpod.proxy import ipvs_kernel
+from netpod.proxy.config import Mode
+from netpod.proxy.ipvs_config import Scheduler
 
 SCRATCH = "netpod-doctor"
 
@@ -48,6 +51,21 @@ def require_essentials() -> None:
     for check in (_root(), *_programs(essential_only=True)):
         if not check.ok:
             raise Unsupported(f"cannot start: {check.name}: {check.found}; {check.advice}")
+
+
+def require_mode(mode: Mode, scheduler: Scheduler = Scheduler.RR) -> None:
+    """Raise unless this kernel can do a proxy mode; tried in a namespace of its own.
+
+    Raises:
+        Unsupported: what is missing, how to get it, which modes work.
+    """
+    if mode is not Mode.IPVS:
+        return
+    netns.ensure_netns(SCRATCH)
+    try:
+        ipvs_kernel.require(SCRATCH, scheduler)
+    finally:
+        netns.delete_netns(SCRATCH)
 
 
 def examine() -> list[Check]:
@@ -155,8 +173,7 @@ def _packet_socket() -> None:
 
 
 def _ipvs() -> None:
-    if not netns.call_in(SCRATCH, os.path.exists, "/proc/sys/net/ipv4/vs"):
-        raise KernelError("cannot use ipvs: ip_vs is not in this kernel")
+    ipvs_kernel.require(SCRATCH)
 
 
 _IPTABLES_PROBE = """*nat
@@ -184,7 +201,7 @@ _FEATURES: tuple[tuple[str, Callable[[], None], str, bool], ...] = (
     ("nftables", _nft, "modprobe nf_tables", True),
     ("packet sockets", _packet_socket, "modprobe af_packet", True),
     ("vxlan", _vxlan, "modprobe vxlan; only --pod-network vxlan needs it", False),
-    ("ipvs", _ipvs, "modprobe ip_vs; only --proxy-mode ipvs needs it", False),
+    ("ipvs", _ipvs, "only --proxy-mode ipvs needs it", False),
 )
 
 

@@ -7,11 +7,11 @@ from netpod.client.blocking import MERGE_PATCH, BlockingClient
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.ready import wait_a_little
 from netpod.errors import NetpodError, NotFound, Unsupported
-from netpod.ip import Family, by_family, of_family
+from netpod.ip import by_family, of_family
 from netpod.linux import nftwire
-from netpod.proxy import configmap, nftables_names, variants
-from netpod.proxy import iptables as iptables_mode
+from netpod.proxy import configmap, nftables_names, owners, variants
 from netpod.proxy.config import Mode, ProxyConfig, Variant
+from netpod.proxy.ipvs_config import IpvsConfig, scheduler_of
 
 _COLLECTION = f"/api/v1/namespaces/{configmap.NAMESPACE}/configmaps"
 _PATH = f"{_COLLECTION}/{configmap.NAME}"
@@ -29,6 +29,7 @@ def proxy_config(config: ClusterConfig, node: NodeConfig, netns: str = "") -> Pr
             service_cidrs=of_family(config.service_networks, family),
             mode=Mode(config.proxy_mode),
             iptables_variant=Variant(config.iptables_variant),
+            ipvs=IpvsConfig(scheduler=scheduler_of(config.ipvs_scheduler)),
             netns=netns,
             secondary=found,
         )
@@ -84,20 +85,20 @@ def wait(config: ClusterConfig, nodes: Iterable[str], mode: Mode, *, timeout: fl
 
 
 def observe(config: ClusterConfig, node: str) -> set[Mode]:
-    """The modes that have rules of any family in a node's kernel; two of them only while it changes."""
+    """The modes that have rules of any family in a node's kernel; two of them only while it changes.
+
+    Virtual servers of IPVS that only wait for their connections to end are not counted.
+    """
     netns = config.paths.netns_node(node)
     found = set()
     for family in config.families:
-        if _has_iptables(netns, Variant(config.iptables_variant), family):
-            found.add(Mode.IPTABLES)
+        try:
+            observed = variants.observe(Variant(config.iptables_variant), netns, family=family)
+        except Unsupported:
+            observed = {}  # the program is not installed, so it has no rules
+        for mode in (Mode.IPTABLES, Mode.IPVS):
+            if any(owners.tells(mode, t, c) for t, chains in observed.items() for c in chains):
+                found.add(mode)
         if nftwire.exists(netns, nftables_names.NAME, family=family):
             found.add(Mode.NFTABLES)
     return found
-
-
-def _has_iptables(netns: str, variant: Variant, family: Family) -> bool:
-    try:
-        observed = variants.observe(variant, netns, family=family)
-    except Unsupported:
-        return False  # the program is not installed, so it has no rules
-    return any(iptables_mode.is_mine(chain) for chains in observed.values() for chain in chains)

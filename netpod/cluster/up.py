@@ -25,6 +25,8 @@ from netpod.errors import NetpodError, UsageError
 from netpod.ip import Family, Network
 from netpod.linux import link, route
 from netpod.paths import Paths
+from netpod.proxy.config import Mode
+from netpod.proxy.ipvs_config import scheduler_of
 
 Progress = Callable[[str], None]
 
@@ -66,6 +68,7 @@ def up(
     _check_free(config.name)
     config.check(_host_routes())
     attach.check(config)
+    doctor.require_mode(Mode(config.proxy_mode), scheduler_of(config.ipvs_scheduler))
     config = replace(config, api_port=config.api_port or _free_port())
     try:
         with launch.making(config):

@@ -11,6 +11,7 @@ Sources: python-iptables; iptables-extensions(8).
 
 import shlex
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,6 +50,16 @@ def change(
         namespaces.call_in(
             netns, _change, netns, table, changed, tuple(stale), tuple(insert), tuple(delete)
         )
+
+
+def load() -> None:
+    """Load the library now, which may take long, and not when the first rule is due.
+
+    Raises:
+        Unsupported: python-iptables or libiptc is not installed.
+    """
+    with _LOCK:
+        _library()
 
 
 def _change(
@@ -131,7 +142,10 @@ def _rule(iptc: Any, text: str) -> Any:
 
 def _library() -> Any:
     try:
-        import iptc
+        with warnings.catch_warnings():
+            # It leaves /proc/sys/kernel/modprobe open, where there is one.
+            warnings.simplefilter("ignore", ResourceWarning)
+            import iptc
     except Exception as error:
         raise Unsupported(f"cannot use legacy iptables: {error}", errno=0) from error
     return iptc

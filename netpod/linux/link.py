@@ -179,6 +179,11 @@ def address_message(index: int, address: Interface) -> netlink.Message:
     return _address_message(RTM_NEWADDR, index, address, "add", [errno.EEXIST])
 
 
+def delete_address_message(index: int, address: Interface) -> netlink.Message:
+    """Take an address from a link; absent is well."""
+    return _address_message(RTM_DELADDR, index, address, "delete", [errno.EADDRNOTAVAIL])
+
+
 def ensure_bridge(netns: str, name: str, *, mac: str = "", mtu: int = 1500) -> Link:
     """A bridge of that name, up, with that MAC and MTU; one that exists is corrected."""
     with netlink.Socket(netns) as channel:
@@ -258,8 +263,7 @@ def delete_address(netns: str, name: str, address: Interface) -> None:
     with netlink.Socket(netns) as channel:
         found = _observe(channel, name)
         if found is not None:
-            expected = [errno.EADDRNOTAVAIL]
-            channel.send([_address_message(RTM_DELADDR, found.index, address, "delete", expected)])
+            channel.send([delete_address_message(found.index, address)])
 
 
 def observe_link(netns: str, name: str) -> Link | None:

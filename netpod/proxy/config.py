@@ -1,9 +1,10 @@
 """What one node's proxy is told at start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from netpod.ip import Address, Family, Network, family_of
+from netpod.proxy.ipvs_config import IpvsConfig
 
 
 class Mode(StrEnum):
@@ -11,6 +12,7 @@ class Mode(StrEnum):
 
     IPTABLES = "iptables"
     NFTABLES = "nftables"
+    IPVS = "ipvs"
 
 
 class Variant(StrEnum):
@@ -45,7 +47,7 @@ class ProxyConfig:
         full_sync_period: Seconds after which the kernel is read again, whatever happened.
         healthz_port: TCP port of the proxy's own /healthz; 0: none.
         metrics_port: TCP port on 127.0.0.1 of /metrics and /proxyMode; 0: none.
-
+        ipvs: Settings of IPVS mode, until the ConfigMap has some.
         secondary: The same for the node's other address family; None when it has one alone.
 
     Source: kubernetes pkg/proxy/apis/config/types.go.
@@ -69,6 +71,7 @@ class ProxyConfig:
     full_sync_period: float = 3600.0
     healthz_port: int = 10256
     metrics_port: int = 10249
+    ipvs: IpvsConfig = field(default_factory=IpvsConfig)
     secondary: "ProxyConfig | None" = None
 
     @property

@@ -1,7 +1,7 @@
-"""Which mode a node's proxy works in, as ConfigMap kube-system/kube-proxy says (pure).
+"""Which mode a node's proxy works in, with which settings of IPVS, as ConfigMap kube-system/kube-proxy says (pure).
 
-As kubeadm has it: `data["config.conf"]` is a KubeProxyConfiguration, its field `mode` counts. netpod's own addition:
-`data["config-NODE.conf"]`, if there, counts for that node instead.
+As kubeadm has it: `data["config.conf"]` is a KubeProxyConfiguration, its fields `mode` and `ipvs` count. netpod's own
+addition: `data["config-NODE.conf"]`, if there, counts for that node instead.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,10 @@ import yaml
 
 from netpod.api import codec
 from netpod.api.core import ConfigMap
-from netpod.errors import BadRequest
+from netpod.errors import BadRequest, UsageError
+from netpod.proxy import ipvs_config
 from netpod.proxy.config import Mode
+from netpod.proxy.ipvs_config import IpvsConfig
 
 NAMESPACE, NAME = "kube-system", "kube-proxy"
 KEY = "config.conf"
@@ -30,22 +32,41 @@ def wanted(config: ConfigMap | None, node: str, default: Mode) -> Mode:
     Raises:
         BadRequest: it says something that is no mode.
     """
-    if config is None:
+    document = _document(config, node)
+    if document is None:
         return default
-    key = node_key(node) if node_key(node) in config.data else KEY
-    text = config.data.get(key)
-    if text is None:
-        return default
-    documents = codec.load_manifests(text)
-    mode = documents[0].get("mode", "") if documents else ""
+    mode = document.get("mode", "")
     try:
         # Upstream: "" is the platform's default, on Linux iptables.
         return Mode(mode or Mode.IPTABLES)
     except ValueError:
         known = ", ".join(Mode)
         raise BadRequest(
-            f"cannot use configmap {NAMESPACE}/{NAME}: {key}: mode {mode!r} is not one of {known}"
+            f"cannot use configmap {NAMESPACE}/{NAME}: mode {mode!r} is not one of {known}"
         ) from None
+
+
+def ipvs(config: ConfigMap | None, node: str, default: IpvsConfig) -> IpvsConfig:
+    """The settings of IPVS mode a ConfigMap says for a node; `default` for fields it does not name.
+
+    Raises:
+        BadRequest: a field says something that cannot be.
+    """
+    section = (_document(config, node) or {}).get("ipvs") or {}
+    try:
+        return ipvs_config.parse(section, default)
+    except UsageError as error:
+        raise BadRequest(f"cannot use configmap {NAMESPACE}/{NAME}: {error}") from error
+
+
+def _document(config: ConfigMap | None, node: str) -> Mapping[str, Any] | None:
+    """The KubeProxyConfiguration that counts for a node, if there is one."""
+    data = config.data if config is not None else {}
+    text = data.get(node_key(node), data.get(KEY))
+    if text is None:
+        return None
+    documents = codec.load_manifests(text)
+    return documents[0] if documents else {}
 
 
 def configuration(mode: Mode, **more: Any) -> str:

@@ -4,8 +4,10 @@ A rule of table nat stands only while its set has members, as upstream's; those 
 sets are at most 31 characters. Source: kubernetes pkg/proxy/ipvs/proxier.go writeIptablesRules, ipset.go.
 """
 
+import re
 from enum import StrEnum
 
+from netpod.ip import Family
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.restore import Rules
 
@@ -75,6 +77,8 @@ _COMMENTS = {
     ),
     Set.HEALTH_CHECK_NODE_PORT: "Kubernetes health check node port",
 }
+_LOOPBACK = {Family.IPV4: "127.0.0.0/8", Family.IPV6: "::1/128"}
+_REFUSAL = {Family.IPV4: "icmp-port-unreachable", Family.IPV6: "icmp6-port-unreachable"}
 _NODE_PORT_RULES = (
     (Set.NODE_PORT_LOCAL_TCP, "tcp", "dst", "RETURN"),
     (Set.NODE_PORT_TCP, "tcp", "dst", "KUBE-MARK-MASQ"),
@@ -101,12 +105,45 @@ JUMPS: tuple[tuple[str, str], ...] = tuple(
 """(table, rule) of built-in chains in the order in which each missing one is inserted at the top."""
 
 
-def definition(name: Set) -> str:
+CHAINS = {
+    "nat": frozenset(
+        (
+            "KUBE-SERVICES",
+            "KUBE-LOAD-BALANCER",
+            "KUBE-NODE-PORT",
+            "KUBE-MARK-MASQ",
+            "KUBE-POSTROUTING",
+        )
+    ),
+    "filter": frozenset(
+        (
+            *("KUBE-FORWARD", "KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL"),
+            *("KUBE-SOURCE-RANGES-FIREWALL", "KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER"),
+        )
+    ),
+}
+"""Every chain of this mode, by table."""
+
+
+LONGEST = 31
+"""Characters in the name of a set."""
+_IN_RULE = re.compile(r"--match-set (KUBE-[A-Z-]+)")
+
+
+def set_name(name: str, family: Family) -> str:
+    """Name of a set of one address family; both may be there. One that becomes too long is cut, as upstream's."""
+    if family is Family.IPV4:
+        return name
+    return name.replace("KUBE-", "KUBE-6-", 1)[:LONGEST]
+
+
+def definition(name: Set, family: Family = Family.IPV4) -> str:
     """What follows the name in `ipset create`."""
     kind = _TYPES.get(name, "hash:ip,port")
     if kind == "bitmap:port":
         return f"{kind} range 0-65535"
-    return f"{kind} family inet hashsize 1024 maxelem 65536"
+    inet = "inet" if family is Family.IPV4 else "inet6"
+    return f"{kind} family {inet} hashsize 1024 maxelem 65536"
 
 
 def compile(filled: frozenset[str], config: ProxyConfig) -> dict[str, dict[str, Rules]]:
@@ -118,7 +155,7 @@ def compile(filled: frozenset[str], config: ProxyConfig) -> dict[str, dict[str, 
     """
     mark = f"0x{1 << config.masquerade_bit:x}"
     nat: dict[str, list[str]] = {
-        "KUBE-SERVICES": ["-s 127.0.0.0/8 -j RETURN", *_services(filled, config)],
+        "KUBE-SERVICES": [f"-s {_LOOPBACK[config.family]} -j RETURN", *_services(filled, config)],
         "KUBE-LOAD-BALANCER": [],
         "KUBE-NODE-PORT": [],
         "KUBE-MARK-MASQ": [f"-j MARK --set-xmark {mark}/{mark}"],
@@ -137,7 +174,8 @@ def compile(filled: frozenset[str], config: ProxyConfig) -> dict[str, dict[str, 
         f"-j MARK --set-xmark {mark}/0x0",
         '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
     ]
-    return {"filter": _finished(_filter(mark)), "nat": _finished(nat)}
+    made = {"filter": _filter(mark, _REFUSAL[config.family]), "nat": nat}
+    return {table: _finished(chains, config.family) for table, chains in made.items()}
 
 
 def _services(filled: frozenset[str], config: ProxyConfig) -> list[str]:
@@ -168,7 +206,7 @@ def _services(filled: frozenset[str], config: ProxyConfig) -> list[str]:
     return rules
 
 
-def _filter(mark: str) -> dict[str, list[str]]:
+def _filter(mark: str, refusal: str) -> dict[str, list[str]]:
     returns = (
         *((s, "dst,dst") for s in (Set.LOAD_BALANCER, Set.CLUSTER_IP, Set.EXTERNAL_IP)),
         (Set.EXTERNAL_IP_LOCAL, "dst,dst"),
@@ -192,7 +230,7 @@ def _filter(mark: str) -> dict[str, list[str]]:
         "KUBE-IPVS-FILTER": [
             *(f"-m set --match-set {name} {flags} -j RETURN" for name, flags in returns),
             f"-m conntrack --ctstate NEW -m set --match-set {Set.IPVS_IPS} dst "
-            "-j REJECT --reject-with icmp-port-unreachable",
+            f"-j REJECT --reject-with {refusal}",
         ],
         "KUBE-IPVS-OUT-FILTER": [],
     }
@@ -203,5 +241,8 @@ def _set(name: Set, flags: str, target: str, more: str = "") -> str:
     return f"{match} {more} -j {target}" if more else f"{match} -j {target}"
 
 
-def _finished(chains: dict[str, list[str]]) -> dict[str, Rules]:
-    return {chain: tuple(f"-A {chain} {rule}" for rule in rules) for chain, rules in chains.items()}
+def _finished(chains: dict[str, list[str]], family: Family) -> dict[str, Rules]:
+    def own(rule: str) -> str:
+        return _IN_RULE.sub(lambda found: f"--match-set {set_name(found[1], family)}", rule)
+
+    return {chain: tuple(f"-A {chain} {own(r)}" for r in rules) for chain, rules in chains.items()}

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from netpod.errors import KernelError
 from netpod.ip import Family
 from netpod.linux import nft, nftwire
-from netpod.proxy.config import ProxyConfig
+from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.nftables_compiled import Compiled
 from netpod.proxy.nftables_names import NAME, Chain, table_of
@@ -84,9 +84,10 @@ class NftablesProxier:
             return 0.0
         return max(0.01, min(self._stale.values()) + STALE_SECONDS - time.monotonic())
 
-    async def remove(self) -> None:
+    async def remove(self, *, but: Mode | None = None) -> bool:
         """See Proxier.remove."""
         await asyncio.to_thread(remove, self._config.netns, self._config.family)
+        return True
 
     def _look(self, model: Model, zone: str) -> tuple[Delta, frozenset[str]]:
         """What to hand over, and the chains that only wait for their deletion."""

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from netpod.linux import iptables
 from netpod.proxy import iptables as iptables_mode
-from netpod.proxy import variants
+from netpod.proxy import owners, variants
 from netpod.proxy.compiled import Compiled
-from netpod.proxy.config import ProxyConfig, Variant
+from netpod.proxy.config import Mode, ProxyConfig, Variant
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.names import Chain
-from netpod.proxy.restore import TABLES, Delta, removal
+from netpod.proxy.restore import TABLES, Delta
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,15 @@ class Proxier(Protocol):
         """Do what had to wait after an earlier sync; return in how many seconds to ask again, 0 for not at all."""
         ...
 
-    async def remove(self) -> None:
-        """Take everything of this mode out of the kernel; what is absent is fine, other people's rules stay."""
+    async def remove(self, *, but: Mode | None = None) -> bool:
+        """Take everything of this mode out of the kernel; what is absent is fine, other people's rules stay.
+
+        Args:
+            but: A mode whose rules are in place; what both have is its.
+
+        Returns:
+            False while something has to wait; then it is to be called again.
+        """
         ...
 
 
@@ -93,9 +100,10 @@ class IptablesProxier:
         """See Proxier.tidy: nothing ever waits."""
         return 0.0
 
-    async def remove(self) -> None:
+    async def remove(self, *, but: Mode | None = None) -> bool:
         """See Proxier.remove."""
-        await asyncio.to_thread(self._remove)
+        await asyncio.to_thread(self._remove, but)
+        return True
 
     def _look(self, model: Model, zone: str) -> Delta:
         self._compiled.rebuild(model, zone=zone)
@@ -137,8 +145,8 @@ class IptablesProxier:
         observed = variants.observe(config.iptables_variant, config.netns, family=config.family)
         return all(Chain.CANARY in observed.get(table, {}) for table in TABLES)
 
-    def _remove(self) -> None:
+    def _remove(self, but: Mode | None) -> None:
         config = self._config
         observed = variants.observe(config.iptables_variant, config.netns, family=config.family)
-        doomed, jumps = removal(observed, iptables_mode.is_mine)
+        doomed, jumps = owners.taken_away(observed, Mode.IPTABLES, but=but)
         variants.remove(config.iptables_variant, config.netns, doomed, jumps, family=config.family)

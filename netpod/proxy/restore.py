@@ -5,7 +5,7 @@ and what the kernel has are compared as text, and only chains that differ are ha
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 Rules = tuple[str, ...]
@@ -115,24 +115,29 @@ def difference(
 
 
 def removal(
-    observed: Ruleset, mine: Callable[[str], bool]
+    observed: Ruleset,
+    mine: Callable[[str, str], bool],
+    jumps: Collection[tuple[str, str]] = (),
 ) -> tuple[dict[str, dict[str, Rules]], dict[str, dict[str, Rules]]]:
-    """Chains to delete, and the rules of other chains that lead to them, both by chain by table.
+    """Chains to delete, and the rules of other chains to delete first, both by chain by table.
 
     Args:
         observed: What the kernel has.
-        mine: Whether a chain of that name is to go.
+        mine: Whether chain (table, chain) is to go; so do the rules that lead to it.
+        jumps: (table, rule) of chains that stay, to be deleted too.
     """
     doomed: dict[str, dict[str, Rules]] = {}
-    jumps: dict[str, dict[str, Rules]] = {}
+    rules_out: dict[str, dict[str, Rules]] = {}
     for table, chains in observed.items():
-        doomed[table] = {chain: rules for chain, rules in chains.items() if mine(chain)}
-        jumps[table] = {
-            chain: tuple(rule for rule in rules if mine(_target(rule)))
+        doomed[table] = {chain: rules for chain, rules in chains.items() if mine(table, chain)}
+        rules_out[table] = {
+            chain: tuple(
+                rule for rule in rules if mine(table, _target(rule)) or (table, rule) in jumps
+            )
             for chain, rules in chains.items()
-            if not mine(chain)
+            if not mine(table, chain)
         }
-    return doomed, jumps
+    return doomed, rules_out
 
 
 def save_text(ruleset: Ruleset) -> str:

@@ -105,6 +105,7 @@ class Sync:
         self._config = config
         self._switch = Switch(config, proxier)
         self._mode = config.mode
+        self._ipvs = config.ipvs
         self._tracker = ChangeTracker(config.node_name, config.family)
         self._runs_informers = informers is None
         self._informers = informers or Informers(client)
@@ -191,10 +192,10 @@ class Sync:
         start = asyncio.get_running_loop().time()
         try:
             if full:
-                await self._switch.full_sync(self._mode, model, zone=self._zone)
+                await self._switch.full_sync(self._mode, model, zone=self._zone, ipvs=self._ipvs)
             elif changed:
                 await self._switch.proxier.sync(model, changed, zone=self._zone)
-            wait = await self._switch.proxier.tidy()
+            wait = await self._switch.tidy()
             if wait:
                 asyncio.get_running_loop().call_later(wait, self._wake.set)
             if not full and not changed:
@@ -217,10 +218,11 @@ class Sync:
 
     def _stay(self, error: KernelError) -> bool:
         """Go on in the mode of now when this machine cannot do the one that was asked for."""
-        if self._mode == self._switch.mode or not isinstance(error, Unsupported):
+        wanted = (self._mode, self._ipvs)
+        if wanted == (self._switch.mode, self._switch.ipvs) or not isinstance(error, Unsupported):
             return False
         self._say(f"cannot use {self._mode} mode: {error}; staying in {self._switch.mode} mode")
-        self._mode = self._switch.mode
+        self._mode, self._ipvs = self._switch.mode, self._switch.ipvs
         return True
 
     def _failed(self, full: bool) -> None:
@@ -282,12 +284,13 @@ class Sync:
     def _config_changed(self, _old: ConfigMap | None, new: ConfigMap | None) -> None:
         try:
             mode = configmap.wanted(new, self._config.node_name, self._config.mode)
+            ipvs = configmap.ipvs(new, self._config.node_name, self._config.ipvs)
         except BadRequest as error:
             log.error("%s; staying in %s mode", error, self._mode)
             self._say(f"{error}; staying in {self._mode} mode")
             return
-        if mode != self._mode:
-            self._mode = mode
+        if (mode, ipvs) != (self._mode, self._ipvs):
+            self._mode, self._ipvs = mode, ipvs
             self._full = True
             self._changed()
 

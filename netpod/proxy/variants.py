@@ -10,6 +10,12 @@ from netpod.proxy.config import Variant
 from netpod.proxy.restore import TABLES, Delta, Ruleset, parse_save, restore_text
 
 
+def prepare(variant: Variant) -> None:
+    """Get ready what the first hand-over would wait for."""
+    if variant is Variant.LEGACY:
+        legacy.load()
+
+
 def observe(
     variant: Variant, netns: str, table: str = "", *, family: Family = Family.IPV4
 ) -> dict[str, dict[str, tuple[str, ...]]]:

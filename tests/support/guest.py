@@ -3,7 +3,7 @@
 import functools
 import os
 import subprocess  # noqa: TID251 - both streams and the status are looked at
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ needed = pytest.mark.skipif("NETPOD_VM" in os.environ or bool(why_not()), reason
 
 def command(*argv: str, options: Sequence[str] = ()) -> list[str]:
     """The command line."""
-    return [str(VM_SH), "--quiet", "--timeout", "240", *options, "--", *argv]
+    return [str(VM_SH), "--quiet", "--timeout", "290", *options, "--", *argv]
 
 
 def run(
@@ -40,3 +40,31 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a guest and wait for it."""
     return subprocess.run(command(*argv, options=options), cwd=folder, capture_output=True)
+
+
+MARKED: set[str] = set()
+"""Files, from the checkout on, in which this run collected a test marked `needs`."""
+
+
+def needs(*features: str) -> pytest.MarkDecorator:
+    """For tests of what not every kernel has; see FEATURES. Where it is missing, the tier vm runs them in a guest."""
+    return pytest.mark.needs(*features)
+
+
+FEATURES: dict[str, Callable[[], bool]] = {
+    "ip_vs": lambda: Path("/proc/sys/net/ipv4/vs").exists(),
+    "netem": lambda: _can("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"),
+}
+"""Whether this kernel has it; asked in the private network namespace of the tests."""
+
+
+@functools.cache
+def missing(feature: str) -> bool:
+    """Whether this kernel lacks a feature."""
+    return not FEATURES[feature]()
+
+
+def _can(*argv: str) -> bool:
+    done = subprocess.run(argv, capture_output=True)
+    subprocess.run(["tc", "qdisc", "del", "dev", "lo", "root"], capture_output=True)
+    return done.returncode == 0

@@ -10,6 +10,7 @@ from netpod.ip import Family
 from netpod.linux import netns
 from netpod.proxy.config import Mode, Variant
 from tests.kernel.proxy import families, lab, pair
+from tests.support.guest import needs
 
 
 @pytest.fixture
@@ -36,20 +37,27 @@ def empty_node() -> Iterator[str]:
         netns.delete_netns(lab.NODE)
 
 
-@pytest.fixture(params=list(Mode))
+WAYS: dict[str, dict[str, object]] = {
+    "iptables-nft": {"mode": Mode.IPTABLES},
+    "iptables-legacy": {"mode": Mode.IPTABLES, "iptables_variant": Variant.LEGACY},
+    "nftables": {"mode": Mode.NFTABLES},
+    "ipvs": {"mode": Mode.IPVS, "iptables_variant": lab.RULES},
+}
+
+
+def _marked(value: object, mode: object) -> object:
+    """A parameter, with what the kernel must have for it."""
+    ipvs = (mode["mode"] if isinstance(mode, dict) else mode) is Mode.IPVS
+    return pytest.param(value, marks=[needs("ip_vs")] if ipvs else [])
+
+
+@pytest.fixture(params=[_marked(mode, mode) for mode in Mode])
 def mode(request: pytest.FixtureRequest) -> Mode:
     """Every proxy mode this kernel can do, one after the other."""
     return Mode(request.param)
 
 
-WAYS: dict[str, dict[str, object]] = {
-    "iptables-nft": {"mode": Mode.IPTABLES},
-    "iptables-legacy": {"mode": Mode.IPTABLES, "iptables_variant": Variant.LEGACY},
-    "nftables": {"mode": Mode.NFTABLES},
-}
-
-
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[_marked(name, way) for name, way in WAYS.items()])
 def apply(node: str, request: pytest.FixtureRequest) -> lab.Apply:
     """Hand a model's rules to the node's kernel, in every mode and variant, one after the other."""
     return functools.partial(lab.apply, **WAYS[request.param])
@@ -57,7 +65,7 @@ def apply(node: str, request: pytest.FixtureRequest) -> lab.Apply:
 
 @pytest.fixture(
     scope="module",
-    params=[(way, family) for family in Family for way in WAYS],
+    params=[_marked((way, family), WAYS[way]) for family in Family for way in WAYS],
     ids=lambda it: f"{it[0]}-{it[1]}",
 )
 def nodes(request: pytest.FixtureRequest) -> Iterator[pair.Pair]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -48,7 +49,11 @@ async def running(component: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-async def until(fact: Callable[[], bool], seconds: float = 3) -> float:
+SECONDS = 30.0 if os.environ.get("NETPOD_VM") else 3.0
+"""How long to wait; a guest is slow."""
+
+
+async def until(fact: Callable[[], bool], seconds: float = SECONDS) -> float:
     """Wait for a fact, asked in a thread; return the seconds that took."""
     loop = asyncio.get_running_loop()
     start = loop.time()

@@ -6,6 +6,7 @@ client 172.18.0.1 --- eth0 172.18.0.3 [node] cni0 10.244.1.1 --- eth0 10.244.1.5
 import asyncio
 import contextlib
 import dataclasses
+import os
 import re
 import socket
 import threading
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from netpod.ip import Family
 from netpod.linux import netns, process, sysctl
 from netpod.proxy import modes
+from netpod.proxy.config import Variant
 from netpod.proxy.model import Model
 from netpod.proxy.proxier import Proxier
 from tests.kernel.proxy import families
@@ -24,6 +26,8 @@ T = TypeVar("T")
 Apply = Callable[..., Proxier]
 CLIENT, NODE, POD1, POD2 = "npt-client", "npt-node", "npt-pod1", "npt-pod2"
 PODS = {POD1: "10.244.1.5", POD2: "10.244.1.6"}
+# User Mode Linux has no nf_tables for IP.
+RULES = Variant.LEGACY if os.environ.get("NETPOD_VM") == "uml" else Variant.NFT
 NODE_IP, CLIENT_IP = "172.18.0.3", "172.18.0.1"
 
 

@@ -170,6 +170,8 @@ def test_affinity_is_kept_and_ends(nodes: pair.Pair) -> None:
     assert pair.who(NEAR, CLUSTER_IP) == {first}
     nodes.put(endpoint_slice(at(A, B, C)))
     assert pair.who(NEAR, CLUSTER_IP) == {first}
+    if nodes.settings["mode"] is Mode.IPVS:
+        return  # it lasts as long as IPVS remembers connections: test_ipvs.py
     others = {A, B, C} - {first}
     for _ in range(20):
         select.select([], [], [], 2.3)  # a connection would begin the time anew
@@ -323,6 +325,8 @@ def test_udp_flows_end_with_their_endpoint(nodes: pair.Pair) -> None:
         assert pair.say(sock, CLUSTER_IP, 53) == A
         nodes.delete(made)
         assert not conntrack.observe(WORKER2, protocol="udp")
+        if nodes.settings["mode"] is Mode.IPVS:
+            return  # a virtual server that goes takes its connections with it
         stream.sendall(b"still here\n")
         assert stream.recv(100) == b"still here\n"
 
@@ -338,7 +342,9 @@ def test_a_draining_udp_endpoint_keeps_its_flows(nodes: pair.Pair) -> None:
         assert pair.say(old, CLUSTER_IP, 53) == A
         draining = at(A, ready=False, serving=True, terminating=True)
         nodes.put(endpoint_slice([*draining, *at(C)], ports=DNS))
-        assert pair.say(old, CLUSTER_IP, 53) == A
+        # IPVS has nothing that says when a UDP flow ends, so its real servers go at once.
+        kept = C if nodes.settings["mode"] is Mode.IPVS else A
+        assert pair.say(old, CLUSTER_IP, 53) == kept
         assert pair.say(new, CLUSTER_IP, 53) == C
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from netpod.linux import iptables, process
-from netpod.proxy import ipvs, ipvs_rules, restore
+from netpod.proxy import ipvs, ipvs_compiled, ipvs_rules, restore
 from tests.unit.proxy import builders
 
 CASES = builders.cases()
@@ -12,7 +12,7 @@ CASES = builders.cases()
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_kernel_has_the_pinned_sets_and_rules(empty_node: str, name: str) -> None:
     """`ipset save` and `iptables-save` print what was compiled; the second restore changes nothing."""
-    made = ipvs.compile(CASES[name], builders.CONFIG)
+    made = ipvs_compiled.compile(CASES[name], builders.CONFIG)
     sets = ipvs.ipset_text(made.sets)
     process.run(["ipset", "restore"], stdin=sets.encode(), netns=empty_node)
     delta = restore.difference(

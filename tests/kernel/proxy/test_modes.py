@@ -1,7 +1,10 @@
 """Which mode a proxy works in, and how it changes: real API server, real kernel, real packets."""
 
 import asyncio
+import contextlib
 import dataclasses
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -9,11 +12,20 @@ import pytest
 from netpod.api.core import ConfigMap
 from netpod.api.meta import ObjectMeta
 from netpod.client.rest import Client
-from netpod.linux import iptables, nft, sysctl
-from netpod.proxy import configmap, sync
-from netpod.proxy.config import Mode
+from netpod.linux import ipset, iptables, link, nft, sysctl
+from netpod.proxy import configmap, ipvs, sync
+from netpod.proxy.config import Mode, Variant
+from netpod.proxy.ipvs_config import IpvsConfig
 from tests.kernel.proxy import control, lab
 from tests.kernel.proxy.test_sync import CONFIG, answers, story
+from tests.support.guest import needs
+
+# Without IP in nf_tables there are two modes only.
+WAYS_TO_GO = [
+    pytest.param(old, new, marks=[needs("ip_vs")] if Mode.IPVS in (old, new) else [])
+    for old, new in itertools.permutations(Mode, 2)
+    if lab.RULES is Variant.NFT or Mode.NFTABLES not in (old, new)
+]
 
 
 def config_map(mode: str, **nodes: str) -> ConfigMap:
@@ -32,10 +44,14 @@ def text(mode: str) -> str:
 def present(node: str) -> set[Mode]:
     """The modes of which anything is in the kernel."""
     found = set()
-    if "KUBE-" in iptables.save(node):
+    saved = iptables.save(node, legacy=lab.RULES is Variant.LEGACY)
+    if "KUBE-PROXY-CANARY" in saved:
         found.add(Mode.IPTABLES)
-    if "kube-proxy" in nft.list_text(node, "tables"):
+    if lab.RULES is Variant.NFT and "kube-proxy" in nft.list_text(node, "tables"):
         found.add(Mode.NFTABLES)
+    if link.observe_link(node, ipvs.DUMMY) or "KUBE-LOAD-BALANCER" in saved:
+        found.add(Mode.IPVS)
+    assert found or "KUBE-" not in saved
     return found
 
 
@@ -64,23 +80,64 @@ def test_switch_keeps_connections_and_leaves_nothing(node: str, tmp_path: Path) 
         await client.create(config_map("iptables"))
         async with control.running(sync.run(client, CONFIG)):
             await control.until(lambda: answers(lab.POD1, lab.POD2))
-            sock = await asyncio.to_thread(lab.connect, lab.CLIENT, "10.96.45.12", 80)
-            with sock:
-                lines = sock.makefile("rw")
-                before = await asyncio.to_thread(lines.readline)
-                assert before.split()[1] == "10.244.1.1"
+            async with _old_connection() as still_there:
                 for mode in (Mode.NFTABLES, Mode.IPTABLES):
                     await put(client, config_map(mode))
                     while await asyncio.to_thread(present, node) != {mode}:
                         assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
-                    lines.write("still here\n")
-                    lines.flush()
-                    assert await asyncio.to_thread(lines.readline) == "still here\n"
+                    await still_there()
                     assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
                     local = sysctl.read(node, "net.ipv4.conf.all.route_localnet")
                     assert local == ("1" if mode is Mode.IPTABLES else "0")
 
     story(tmp_path, body)
+
+
+@needs("ip_vs")
+def test_switch_to_ipvs_and_back(node: str, tmp_path: Path) -> None:
+    """A connection of before goes on in IPVS mode; one made there holds its virtual server until it has ended."""
+    config = dataclasses.replace(CONFIG, ipvs=IpvsConfig(drain_period=0.1))
+
+    async def body(client: Client) -> None:
+        await client.create(config_map("iptables"))
+        async with control.running(sync.run(client, config)):
+            await control.until(lambda: answers(lab.POD1, lab.POD2), 20)
+            async with _old_connection() as old:
+                await put(client, config_map("ipvs"))
+                while await asyncio.to_thread(present, node) != {Mode.IPVS}:
+                    assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+                await old()
+                assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+            async with _old_connection() as held:
+                await put(client, config_map("iptables"))
+                while Mode.IPTABLES not in await asyncio.to_thread(present, node):
+                    assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+                for _ in range(5):
+                    await asyncio.sleep(0.1)
+                    await held()
+                    assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+                assert await asyncio.to_thread(present, node) == {Mode.IPTABLES, Mode.IPVS}
+            await control.until(lambda: present(node) == {Mode.IPTABLES}, 20)
+            assert await asyncio.to_thread(answers, lab.POD1, lab.POD2)
+            assert not await asyncio.to_thread(ipset.observe, node)
+
+    story(tmp_path, body)
+
+
+@contextlib.asynccontextmanager
+async def _old_connection() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A connection from outside; awaiting what is yielded sends a line and sees it come back."""
+    sock = await asyncio.to_thread(lab.connect, lab.CLIENT, "10.96.45.12", 80)
+    with sock, sock.makefile("rw") as lines:
+        first = await asyncio.to_thread(lines.readline)
+        assert first.split()[1] == "10.244.1.1"
+
+        async def goes_on() -> None:
+            lines.write("still here\n")
+            lines.flush()
+            assert await asyncio.to_thread(lines.readline) == "still here\n"
+
+        yield goes_on
 
 
 def test_unknown_mode_changes_nothing(node: str, tmp_path: Path) -> None:
@@ -111,12 +168,11 @@ def test_node_override(node: str, tmp_path: Path) -> None:
     story(tmp_path, body)
 
 
-@pytest.mark.parametrize("start", list(Mode))
+@pytest.mark.parametrize(("other", "start"), WAYS_TO_GO)
 def test_leftovers_of_another_mode_are_removed_at_start(
-    node: str, start: Mode, tmp_path: Path
+    node: str, other: Mode, start: Mode, tmp_path: Path
 ) -> None:
     """A proxy that was killed in one mode and starts in the other finishes the change."""
-    (other,) = set(Mode) - {start}
 
     async def body(client: Client) -> None:
         for mode in (other, start):

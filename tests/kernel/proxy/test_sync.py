@@ -25,6 +25,7 @@ CONFIG = ProxyConfig(
     node_ip=IPv4Address(lab.NODE_IP),
     cluster_cidr=IPv4Network("10.244.0.0/16"),
     netns=lab.NODE,
+    iptables_variant=lab.RULES,
 )
 WEB = Service(
     metadata=ObjectMeta(name="web", namespace="default"),
@@ -63,7 +64,7 @@ def story(folder: Path, body: Callable[[Client], Awaitable[None]]) -> None:
     """Run against a fresh API server that knows default/web with both pods."""
 
     async def told() -> None:
-        async with asyncio.timeout(15), control.serving(folder) as client:
+        async with asyncio.timeout(5 * control.SECONDS), control.serving(folder) as client:
             await client.create(WEB)
             await client.create(pods("10.244.1.5", "10.244.1.6"))
             await body(client)

@@ -1,6 +1,7 @@
 """What packets do under compiled rules: facts, never rule text."""
 
 import dataclasses
+import functools
 import socket
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from netpod.api.discovery import Endpoint
 from netpod.linux import conntrack as kernel
 from netpod.linux import netns
 from netpod.proxy import conntrack, model
+from netpod.proxy.config import Mode
 from netpod.proxy.model import Model
 from tests.kernel.proxy import lab
 from tests.kernel.proxy.lab import CLIENT, CLIENT_IP, NODE, NODE_IP, POD1, POD2, Apply, ask
@@ -34,6 +36,11 @@ def balancer(entries: tuple[Endpoint, ...] = BOTH, **spec: Any) -> Model:
     """The same of type LoadBalancer with node port 31080 and a VIP."""
     ports = (port(node_port=31080),)
     return web(entries, type="LoadBalancer", ports=ports, vips=(LB,), **spec)
+
+
+def is_ipvs(apply: Apply) -> bool:
+    """Whether it is IPVS mode's turn."""
+    return isinstance(apply, functools.partial) and apply.keywords["mode"] is Mode.IPVS
 
 
 def test_cluster_ip_reaches_every_endpoint(apply: Apply) -> None:
@@ -103,9 +110,15 @@ def test_local_policy_preserves_the_client(apply: Apply) -> None:
 
 
 def test_local_policy_without_local_endpoints_drops(apply: Apply) -> None:
-    """External traffic gets no answer at all; this node's pods use the endpoints of other nodes."""
+    """External traffic gets no answer at all; this node's pods use the endpoints of other nodes.
+
+    IPVS mode uses the others for everybody.
+    """
     elsewhere = (entry("10.244.1.5", "worker2"),)
     apply(balancer(elsewhere, external_traffic_policy="Local"))
+    if is_ipvs(apply):
+        assert ask(CLIENT, NODE_IP, 31080) == (POD1, CLIENT_IP)
+        return
     with pytest.raises(TimeoutError):
         ask(CLIENT, NODE_IP, 31080, timeout=0.2)
     assert ask(POD2, LB)[0] == POD1
@@ -113,8 +126,11 @@ def test_local_policy_without_local_endpoints_drops(apply: Apply) -> None:
 
 
 def test_internal_local_policy_without_local_endpoints_drops(apply: Apply) -> None:
-    """internalTrafficPolicy Local keeps cluster IP traffic on the node, even if nobody is there."""
+    """internalTrafficPolicy Local keeps cluster IP traffic on the node, even if nobody is there; not in IPVS mode."""
     apply(web((entry("10.244.1.5", "worker2"),), internal_traffic_policy="Local"))
+    if is_ipvs(apply):
+        assert ask(POD2, VIP)[0] == POD1
+        return
     with pytest.raises(TimeoutError):
         ask(POD2, VIP, timeout=0.2)
 
@@ -151,7 +167,8 @@ def test_established_connection_survives_a_sync(apply: Apply) -> None:
         assert lines.readline().split() == [POD1, "10.244.1.6"]
         apply(web((entry("10.244.1.6"),)))
         assert ask(POD2, VIP)[0] == POD2
-        apply(model.build((), (), "worker"))
+        if not is_ipvs(apply):  # a virtual server that goes takes its connections with it
+            apply(model.build((), (), "worker"))
         lines.write("still here\n")
         lines.flush()
         assert lines.readline() == "still here\n"
@@ -175,6 +192,13 @@ def test_stale_udp_flows_are_forgotten(apply: Apply) -> None:
     with client, lab.udp_server(POD1), lab.udp_server(POD2):
         assert answer() == POD1
         assert reconciler.reconcile(conntrack.frontends(models[0])) == 0
+        if is_ipvs(apply):
+            # What goes to a real server that is gone is dropped, and forgotten with that.
+            apply(models[1], proxier)
+            with pytest.raises(TimeoutError):
+                answer()
+            assert answer() == POD2
+            return
         apply(models[1], proxier)
         assert answer() == POD1
         assert reconciler.reconcile(conntrack.frontends(models[1])) == 1

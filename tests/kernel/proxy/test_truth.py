@@ -61,14 +61,34 @@ def expected(case: Case, mode: Mode) -> set[str] | str:
         unhooked = mode is Mode.IPTABLES and case.client == WORKER
         away = case.target in ("loadBalancer", "externalIP")
         return "dropped" if unhooked and away else "refused"
+    if mode is Mode.IPVS:
+        return expected_of_ipvs(case)
     # Pods and processes of the node are not external traffic: the external policy does not bind them.
     bound = case.local and (case.target == "clusterIP" or case.client == OUTSIDE)
     allowed = case.here if bound else case.endpoints
     return set(allowed) or "dropped"
 
 
-def source(case: Case, pod: str) -> str:
+def expected_of_ipvs(case: Case) -> set[str] | str:
+    """The policy binds everybody there; where it finds nobody, the others serve, unmasqueraded.
+
+    Their answers do not come back the way they should: they reach who asked with an address that was not asked.
+    """
+    if not case.local or case.here:
+        return set(case.here if case.local else case.endpoints)
+    away = case.target in ("loadBalancer", "externalIP")
+    lost = (case.client == OUTSIDE and case.target != "clusterIP") or (
+        case.client == WORKER and away
+    )
+    return "dropped" if lost else set(case.endpoints)
+
+
+def source(case: Case, pod: str, mode: Mode) -> str:
     """The address the pod sees."""
+    external = case.target != "clusterIP"
+    if mode is Mode.IPVS and external and case.local and case.client == WORKER:
+        # To a node every address of a Service is its own, and so the source of what it sends there.
+        return case.address[0]
     sender = {NEAR: pair.PODS[NEAR], FAR: pair.PODS[FAR], OUTSIDE: pair.OUTSIDE_IP}
     pods = case.client in (NEAR, FAR)
     if case.target == "clusterIP":
@@ -122,7 +142,7 @@ def test_who_answers_whom(nodes: pair.Pair, place: str, internal: str, external:
                     continue
                 seen = [pair.fate(client, *case.address) for _ in range(ASKED[len(wanted)])]
                 assert {pod for pod, _ in seen} <= wanted, said
-                assert {s for s in seen if s != (s[0], source(case, s[0]))} == set(), said
+                assert {s for s in seen if s != (s[0], source(case, s[0], mode))} == set(), said
                 if len(wanted) > 1:
                     assert len({pod for pod, _ in seen}) > 1, said
     for said, (wanted, fate) in turned_away.items():

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from netpod.errors import UsageError
-from netpod.proxy import ipvs
-from netpod.proxy.ipvs import RealServer, Scheduler, VirtualServer
+from netpod.proxy import ipvs, ipvs_compiled, ipvs_config
+from netpod.proxy.ipvs_config import IpvsConfig, Scheduler
+from netpod.proxy.ipvs_port import RealServer, VirtualServer
 from netpod.proxy.ipvs_rules import Set
 from tests.unit.proxy import builders
 
@@ -22,7 +23,7 @@ SEVEN = RealServer(address=IPv4Address("10.244.2.7"), port=8080)
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_everything_is_the_pinned_text(name: str) -> None:
     """Virtual servers, bound addresses, sets and rules, as the tools print them."""
-    made = ipvs.text(ipvs.compile(CASES[name], builders.CONFIG))
+    made = ipvs.text(ipvs_compiled.compile(CASES[name], builders.CONFIG))
     assert made == Path(builders.GOLDEN / f"{name}.ipvs").read_text()
 
 
@@ -33,7 +34,7 @@ def test_every_golden_text_has_its_case() -> None:
 
 def test_cluster_ip_is_a_virtual_server_with_every_endpoint() -> None:
     """Weight 1 each, and the address on kube-ipvs0."""
-    made = ipvs.compile(CASES["two-services"], builders.CONFIG)
+    made = ipvs_compiled.compile(CASES["two-services"], builders.CONFIG)
     server = VirtualServer(address=VIP, port=80, protocol="tcp")
     assert made.servers[server] == (FIVE, SIX, SEVEN)
     assert VIP in made.addresses
@@ -42,13 +43,13 @@ def test_cluster_ip_is_a_virtual_server_with_every_endpoint() -> None:
 
 def test_local_policy_without_local_endpoints_uses_the_clusters() -> None:
     """Unlike the other modes, which drop."""
-    made = ipvs.compile(CASES["local-elsewhere"], builders.CONFIG)
+    made = ipvs_compiled.compile(CASES["local-elsewhere"], builders.CONFIG)
     assert set(made.servers.values()) == {(SEVEN,)}
 
 
 def test_local_policy_with_local_endpoints_uses_them() -> None:
     """External addresses and node ports lead to this node's endpoints, the cluster IP to all."""
-    made = ipvs.compile(CASES["web-local"], builders.CONFIG)
+    made = ipvs_compiled.compile(CASES["web-local"], builders.CONFIG)
     by_place = {(str(s.address), s.port): found for s, found in made.servers.items()}
     assert by_place == {
         ("10.96.45.12", 80): (FIVE, SIX, SEVEN),
@@ -60,47 +61,50 @@ def test_local_policy_with_local_endpoints_uses_them() -> None:
 
 def test_service_without_endpoints_is_an_empty_virtual_server() -> None:
     """The kernel answers port unreachable for it."""
-    made = ipvs.compile(CASES["no-endpoints"], builders.CONFIG)
+    made = ipvs_compiled.compile(CASES["no-endpoints"], builders.CONFIG)
     assert made.servers
     assert set(made.servers.values()) == {()}
 
 
 def test_source_ranges_with_the_node_inside_admit_the_vip_itself() -> None:
     """A node that talks to a VIP uses the VIP as its source."""
-    made = ipvs.compile(CASES["own-range"], builders.CONFIG)
+    made = ipvs_compiled.compile(CASES["own-range"], builders.CONFIG)
     assert made.sets[Set.LOAD_BALANCER_SOURCE_IP] == {"203.0.113.10,tcp:80,203.0.113.10"}
 
 
 def test_node_ports_are_open_on_every_address_given() -> None:
     """One virtual server per node address; the set of ports has it once."""
     nodes = (IPv4Address("172.18.0.3"), IPv4Address("10.244.1.1"))
-    made = ipvs.compile(CASES["web"], builders.CONFIG, node_ips=nodes)
+    made = ipvs_compiled.compile(CASES["web"], builders.CONFIG, nodes=nodes)
     assert {s.address for s in made.servers if s.port == 31080} == set(nodes)
     assert made.sets[Set.NODE_PORT_TCP] == {"31080"}
 
 
 def test_maglev_hashes_the_port_too() -> None:
     """Scheduler mh has its own flag; the others have none."""
-    made = ipvs.compile(CASES["web"], builders.CONFIG, scheduler=Scheduler.MH)
+    config = dataclasses.replace(builders.CONFIG, ipvs=IpvsConfig(scheduler=Scheduler.MH))
+    made = ipvs_compiled.compile(CASES["web"], config)
     assert all(server.hash_port for server in made.servers)
-    assert not any(s.hash_port for s in ipvs.compile(CASES["web"], builders.CONFIG).servers)
+    assert not any(
+        s.hash_port for s in ipvs_compiled.compile(CASES["web"], builders.CONFIG).servers
+    )
 
 
 def test_masquerade_all_and_no_detector() -> None:
     """The rule for cluster IPs has three forms."""
     everybody = dataclasses.replace(builders.CONFIG, masquerade_all=True)
-    rules = ipvs.compile(CASES["web"], everybody).rules["nat"]["KUBE-SERVICES"]
+    rules = ipvs_compiled.compile(CASES["web"], everybody).rules["nat"]["KUBE-SERVICES"]
     assert any("KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ" in rule for rule in rules)
     nobody = dataclasses.replace(builders.CONFIG, cluster_cidr=None)
-    rules = ipvs.compile(CASES["web"], nobody).rules["nat"]["KUBE-SERVICES"]
+    rules = ipvs_compiled.compile(CASES["web"], nobody).rules["nat"]["KUBE-SERVICES"]
     assert any("KUBE-CLUSTER-IP src,dst -j KUBE-MARK-MASQ" in rule for rule in rules)
 
 
 def test_unknown_scheduler_is_refused() -> None:
     """The message says which there are."""
-    assert ipvs.scheduler_of("") is Scheduler.RR
+    assert ipvs_config.scheduler_of("") is Scheduler.RR
     with pytest.raises(UsageError, match="there are rr, wrr"):
-        ipvs.scheduler_of("random")
+        ipvs_config.scheduler_of("random")
 
 
 def test_names_of_sets_fit_the_kernel() -> None:

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.service import Service
-from netpod.proxy import iptables, nftables
+from netpod.proxy import iptables, ipvs_compiled, nftables
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.compiled import Compiled as IptablesCompiled
+from netpod.proxy.ipvs import Ipvs
+from netpod.proxy.ipvs_rules import JUMPS, Set
 from netpod.proxy.nftables_compiled import Compiled
 from netpod.proxy.nftables_table import Delta, Table, difference, parse_list
 from netpod.proxy.restore import Ruleset
@@ -146,6 +148,59 @@ def test_iptables_differences_add_up(
         compiled.applied()
     final: Ruleset = iptables.compile(tracker.model, builders.CONFIG)
     assert kernel == final
+
+
+def carried_out_ipvs(kernel: Ipvs, delta: ipvs_compiled.Delta) -> Ipvs:
+    """What the kernel has after a delta; refuses what the kernel would refuse."""
+    by_place = {server.place: (server, real) for server, real in kernel.servers.items()}
+    sets = {name: set(members) for name, members in kernel.sets.items()}
+    for name, members in delta.add_members.items():
+        assert not members & sets[name]
+        sets[name] |= members
+    by_place |= {server.place: (server, real) for server, real in delta.servers}
+    assert not delta.bind & kernel.addresses
+    assert delta.unbind <= kernel.addresses
+    for place in delta.gone:
+        del by_place[place]
+    for name, members in delta.remove_members.items():
+        assert members <= sets[name]
+        sets[name] -= members
+    rules = {table: dict(chains) for table, chains in kernel.rules.items()}
+    for table, chains in delta.rules.changed.items():
+        rules.setdefault(table, {}).update(chains)
+    assert not any(delta.rules.stale.values())
+    return Ipvs(
+        servers=dict(by_place.values()),
+        addresses=(kernel.addresses | delta.bind) - delta.unbind,
+        sets=sets,
+        rules=rules,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_ipvs_differences_add_up(
+    changes: list[Service | EndpointSlice | tuple[bool, str]],
+) -> None:
+    """The same for IPVS mode: virtual servers, addresses, sets and helper rules."""
+    tracker = ChangeTracker("worker")
+    compiled = ipvs_compiled.Compiled(builders.CONFIG)
+    compiled.rebuild(tracker.model)
+    kernel = carried_out_ipvs(Ipvs(sets={name: set() for name in Set}), compiled.pending())
+    compiled.applied()
+    for step in changes:
+        change(tracker, step)
+        compiled.update(tracker.take(), tracker.model)
+        kernel = carried_out_ipvs(kernel, compiled.pending())
+        compiled.applied()
+        assert not compiled.pending()
+    final = ipvs_compiled.compile(tracker.model, builders.CONFIG)
+    assert kernel == final == compiled.desired()
+    jumps = {table: {rule.split(" ", 2)[1]: () for _, rule in JUMPS} for table in final.rules}
+    for table, rule in JUMPS:
+        jumps[table][rule.split(" ", 2)[1]] += (rule,)  # type: ignore[assignment]
+    saved = {table: {**final.rules[table], **jumps[table]} for table in final.rules}
+    assert not compiled.against(kernel, saved)
 
 
 def test_unknown_lines_of_a_list_do_no_harm() -> None:
