@@ -168,7 +168,7 @@ class _World:
         if kind in ("node", "nodes", "no"):
             return self._node(name)
         try:
-            address = ipaddress.IPv4Address(where)
+            address = ipaddress.ip_address(where)
         except ValueError:
             raise UsageError(
                 f"cannot read {where!r}: say pod/[NAMESPACE/]NAME, node/NAME or an address"
@@ -182,7 +182,7 @@ class _World:
 
         if not self.nodes.get(name):
             raise NotFound(f'nodes "{name}" not found; there are {", ".join(sorted(self.nodes))}')
-        return Party(address=ipaddress.IPv4Address(self.nodes[name]), node=name)
+        return Party(address=ipaddress.ip_address(self.nodes[name]), node=name)
 
 
 def _list(api: Any, cls: type[T]) -> list[T]:

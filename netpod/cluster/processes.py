@@ -13,6 +13,7 @@ import uvloop
 
 from netpod.api.meta import Object
 from netpod.api.node import Node
+from netpod.api.pod import Pod
 from netpod.apiserver import admission
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.dialer import Dialer
@@ -273,7 +274,14 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
     """
     paths = config.paths
     client = Client.unix(paths.api_socket)
-    policies = Policies(client, PolicyConfig(node_name=node.name))
+    policies = [
+        Policies(client, PolicyConfig(node_name=node.name, family=it)) for it in config.families
+    ]
+
+    async def isolate(pod: Pod, pod_ips: tuple[str, ...]) -> None:
+        for each in policies:
+            await each.isolate(pod, pod_ips)
+
     kubelet = KubeletConfig(
         cluster=config.name,
         node=node.name,
@@ -292,7 +300,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         pod_cidrs=config.pod_networks,
         backend=Backend(config.pod_network),
         tls=lambda: keys.kubelet_context(config, node.name),
-        isolate=policies.isolate,
+        isolate=isolate,
     )
     try:
         await rest.wait_ready(client, _READY_SECONDS)
@@ -300,7 +308,8 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
             tasks.create_task(proxy.run(client, proxymode.proxy_config(config, node)), name="proxy")
-            tasks.create_task(policies.run(), name="policy")
+            for each in policies:
+                tasks.create_task(each.run(), name="policy")
             turn = config.running.index(node) + 1
             tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")
     finally:

@@ -1,4 +1,4 @@
-"""Policies > chains and sets of table `ip netpod-policy` (pure).
+"""Policies > chains and sets of table `ip netpod-policy`, or `ip6 netpod-policy` (pure).
 
     forward, input    replies pass; a pod passes to itself; then the source's and the destination's isolation:
       map egress      address of an isolated pod here > jump to the chain of the policies that isolate it
@@ -16,6 +16,7 @@ at: it reaches its own pods. Source: nft(8); kubernetes pkg/apis/networking Netw
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from netpod.ip import Family
 from netpod.policy.model import Block, Direction, Policy, PortMatch, Rule, Selector
 
 TABLE = "netpod-policy"
@@ -24,47 +25,58 @@ PRIORITY = 5
 
 MAP = {Direction.INGRESS: "ingress", Direction.EGRESS: "egress"}
 SELF = "self"
-ADDRESSES = "type ipv4_addr ;"
-ADDRESS_PORTS = "type ipv4_addr . inet_service ;"
 CONTAINERS = {
     MAP[Direction.EGRESS]: "map",
     MAP[Direction.INGRESS]: "map",
     SELF: "set",
 }
-BASE = {
-    "forward": (
-        "ct state established,related accept",
-        f"ip saddr . ip daddr @{SELF} accept",
-        f"ip saddr vmap @{MAP[Direction.EGRESS]}",
-        f"ip daddr vmap @{MAP[Direction.INGRESS]}",
-    ),
-    "input": (
-        "ct state established,related accept",
-        f"ip saddr vmap @{MAP[Direction.EGRESS]}",
-    ),
-}
+_NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept"
+"""Without neighbour discovery there is no IPv6 at all; what ARP does is no packet of IPv4."""
 _COMMENT = 120
 """Bytes; the kernel's tools take 127."""
 
-_MATCH = {Direction.INGRESS: "ip saddr", Direction.EGRESS: "ip daddr"}
+_MATCH = {Direction.INGRESS: "saddr", Direction.EGRESS: "daddr"}
 
 
-def base() -> list[str]:
+def table_of(family: Family) -> str:
+    """The table of an address family: "ip netpod-policy" or "ip6 netpod-policy"."""
+    return f"{family.nft} {TABLE}"
+
+
+def base(family: Family = Family.IPV4) -> list[str]:
     """Commands that replace the table by an empty one with its hooks; pods pass."""
+    table, type_ = table_of(family), _type(family)
     lines = [
-        f"add table ip {TABLE}",
-        f"delete table ip {TABLE}",
-        f"add table ip {TABLE}",
-        f"add map ip {TABLE} egress {{ type ipv4_addr : verdict ; }}",
-        f"add map ip {TABLE} ingress {{ type ipv4_addr : verdict ; }}",
-        f"add set ip {TABLE} {SELF} {{ type ipv4_addr . ipv4_addr ; }}",
+        f"add table {table}",
+        f"delete table {table}",
+        f"add table {table}",
+        f"add map {table} egress {{ type {type_} : verdict ; }}",
+        f"add map {table} ingress {{ type {type_} : verdict ; }}",
+        f"add set {table} {SELF} {{ type {type_} . {type_} ; }}",
     ]
-    for hook, rules in BASE.items():
+    for hook, rules in _hooks(family).items():
         priority = f"filter + {PRIORITY}"
         kind = f"type filter hook {hook} priority {priority} ; policy accept ;"
-        lines.append(f"add chain ip {TABLE} {hook} {{ {kind} }}")
-        lines += [f"add rule ip {TABLE} {hook} {rule}" for rule in rules]
+        lines.append(f"add chain {table} {hook} {{ {kind} }}")
+        lines += [f"add rule {table} {hook} {rule}" for rule in rules]
     return lines
+
+
+def _hooks(family: Family) -> dict[str, tuple[str, ...]]:
+    ip = family.nft
+    first: tuple[str, ...] = ("ct state established,related accept",)
+    if family is Family.IPV6:
+        first = (*first, _NEIGHBOURS)
+    sender = f"{ip} saddr vmap @{MAP[Direction.EGRESS]}"
+    return {
+        "forward": (
+            *first,
+            f"{ip} saddr . {ip} daddr @{SELF} accept",
+            sender,
+            f"{ip} daddr vmap @{MAP[Direction.INGRESS]}",
+        ),
+        "input": (*first, sender),
+    }
 
 
 def chain_name(direction: Direction, policies: Sequence[Policy]) -> str:
@@ -78,9 +90,9 @@ def set_name(selector: Selector) -> str:
     return f"pods-{_digest(str(selector))}"
 
 
-def set_definition(selector: Selector) -> str:
+def set_definition(selector: Selector, family: Family = Family.IPV4) -> str:
     """What the set of a selector is made of."""
-    return f'{ADDRESSES} comment "{_cut(str(selector))}" ;'
+    return f'type {_type(family)} ; comment "{_cut(str(selector))}" ;'
 
 
 def port_set_name(name: str, protocol: str) -> str:
@@ -88,30 +100,39 @@ def port_set_name(name: str, protocol: str) -> str:
     return f"port-{name}-{protocol.lower()}"
 
 
-def chain(direction: Direction, policies: Iterable[Policy]) -> tuple[str, ...]:
+def port_set_definition(family: Family = Family.IPV4) -> str:
+    """What a set of pods' ports is made of."""
+    return f"type {_type(family)} . inet_service ;"
+
+
+def chain(
+    direction: Direction, policies: Iterable[Policy], family: Family = Family.IPV4
+) -> tuple[str, ...]:
     """Rules of a group's chain: each returns for what it allows; what is left is dropped."""
     ordered = sorted(policies, key=lambda policy: policy.key)
     lines: dict[str, None] = {}
     for policy in ordered:
         for rule in policy.rules(direction) or ():
-            for match in _matches(direction, rule):
+            for match in _matches(direction, rule, family):
                 words = f"{match} " if match else ""
                 lines[f'{words}counter return comment "{_cut(str(policy))}"'] = None
     names = ", ".join(map(str, ordered))
     return (*lines, f'counter drop comment "{_cut(f"isolated by {names}")}"')
 
 
-def _matches(direction: Direction, rule: Rule) -> Iterator[str]:
+def _matches(direction: Direction, rule: Rule, family: Family) -> Iterator[str]:
     for peer in rule.peers if rule.peers is not None else (None,):
+        if isinstance(peer, Block) and peer.cidr.version != family.version:
+            continue
         # In egress a named port is a pod's; no address has one.
         names = not (isinstance(peer, Block) and direction is Direction.EGRESS)
-        where = _peer(direction, peer)
-        for port in _ports(rule.ports, names=names):
+        where = _peer(direction, peer, family)
+        for port in _ports(rule.ports, family, names=names):
             yield f"{where} {port}".strip()
 
 
-def _peer(direction: Direction, peer: Selector | Block | None) -> str:
-    field = _MATCH[direction]
+def _peer(direction: Direction, peer: Selector | Block | None, family: Family) -> str:
+    field = f"{family.nft} {_MATCH[direction]}"
     if peer is None:
         return ""
     if isinstance(peer, Selector):
@@ -121,7 +142,7 @@ def _peer(direction: Direction, peer: Selector | Block | None) -> str:
     return " ".join(words)
 
 
-def _ports(ports: tuple[PortMatch, ...] | None, *, names: bool) -> Iterator[str]:
+def _ports(ports: tuple[PortMatch, ...] | None, family: Family, *, names: bool) -> Iterator[str]:
     if ports is None:
         yield ""
         return
@@ -136,7 +157,7 @@ def _ports(ports: tuple[PortMatch, ...] | None, *, names: bool) -> Iterator[str]
             spans = [str(low) if low == high else f"{low}-{high}" for low, high in ranges]
             yield f"{word} dport {spans[0] if len(spans) == 1 else '{ ' + ', '.join(spans) + ' }'}"
         for name in dict.fromkeys(port.name for port in mine if port.name and names):
-            yield f"ip daddr . {word} dport @{port_set_name(name, protocol)}"
+            yield f"{family.nft} daddr . {word} dport @{port_set_name(name, protocol)}"
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -148,6 +169,10 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((low, high))
     return found
+
+
+def _type(family: Family) -> str:
+    return f"ipv{family.version}_addr"
 
 
 def _digest(text: str) -> str:

@@ -6,8 +6,8 @@ always reaches it, and a pod itself.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
+from netpod.ip import Address
 from netpod.policy.model import (
     Block,
     Direction,
@@ -32,7 +32,7 @@ class Party:
         node: Name of the node, when it is one.
     """
 
-    address: IPv4Address
+    address: Address
     pod: PodFacts | None = None
     node: str = ""
 

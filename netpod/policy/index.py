@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netpod.api.meta import Key
+from netpod.ip import Family
 from netpod.policy import compile
 from netpod.policy.model import Direction, PodFacts, Policy, Selector, namespace_labels
 from netpod.policy.table import Table
@@ -32,10 +33,12 @@ class Index:
 
     Args:
         node: The node whose pods are isolated here.
+        family: Of the addresses that are judged.
     """
 
-    def __init__(self, node: str) -> None:
-        self.table = Table()
+    def __init__(self, node: str, family: Family = Family.IPV4) -> None:
+        self.table = Table(family=family)
+        self._family = family
         self.policies: dict[Key, Policy] = {}
         self._node = node
         self._in: dict[str, set[Key]] = {}
@@ -193,7 +196,7 @@ class Index:
             {selector for rule in rules for selector in rule.selectors()},
             {(p.name, p.protocol) for rule in rules for p in rule.ports or () if p.name},
         )
-        self.table.put_chain(group.chain, compile.chain(direction, policies))
+        self.table.put_chain(group.chain, compile.chain(direction, policies, self._family))
 
     def _use(self, group: _Group, selectors: set[Selector], ports: set[_PortName]) -> None:
         for selector in selectors - group.selectors:
@@ -220,7 +223,7 @@ class Index:
 
     def _fill(self, selector: Selector) -> None:
         name = compile.set_name(selector)
-        self.table.put_set(name, compile.set_definition(selector))
+        self.table.put_set(name, compile.set_definition(selector, self._family))
         if selector.namespace:
             self._narrow.setdefault(selector.namespace, set()).add(selector)
         else:
@@ -231,7 +234,7 @@ class Index:
 
     def _fill_port(self, name: _PortName) -> None:
         made = compile.port_set_name(*name)
-        self.table.put_set(made, compile.ADDRESS_PORTS)
+        self.table.put_set(made, compile.port_set_definition(self._family))
         for pod in self._pods.values():
             number = pod.ports.get(name)
             if number is not None:

@@ -14,13 +14,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from netpod.api import selectors
 from netpod.api.meta import Key, key_of
 from netpod.api.networkpolicy import IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from netpod.api.pod import Pod
 from netpod.api.selectors import LabelQuery
+from netpod.ip import Address, Family, Network, address_of
 
 LABEL_NAME = "kubernetes.io/metadata.name"
 ENDED = ("Succeeded", "Failed")
@@ -41,7 +42,7 @@ class PodFacts:
     Attributes:
         key: Namespace and name.
         labels: Its labels.
-        pod_ip: Its address on the pod network.
+        pod_ip: Its address on the pod network, of the family that is judged.
         node: Node it runs on.
         created: When it was made, RFC 3339; of two pods with one address the younger has it.
         ports: Number by (name, protocol) of its containers' named ports.
@@ -49,7 +50,7 @@ class PodFacts:
 
     key: Key
     labels: Mapping[str, str]
-    pod_ip: IPv4Address
+    pod_ip: Address
     node: str = ""
     created: str = ""
     ports: Mapping[tuple[str, str], int]
@@ -89,10 +90,10 @@ class Selector:
 class Block:
     """The addresses of `cidr`, but not those of `except_`."""
 
-    cidr: IPv4Network
-    except_: tuple[IPv4Network, ...] = ()
+    cidr: Network
+    except_: tuple[Network, ...] = ()
 
-    def matches(self, address: IPv4Address) -> bool:
+    def matches(self, address: Address) -> bool:
         """Whether an address is meant."""
         return address in self.cidr and not any(address in other for other in self.except_)
 
@@ -167,18 +168,21 @@ def policy_of(obj: NetworkPolicy) -> Policy:
     )
 
 
-def pod_of(pod: Pod, pod_ip: str = "") -> PodFacts | None:
+def pod_of(pod: Pod, pod_ip: str = "", family: Family | None = None) -> PodFacts | None:
     """Read a pod; None when it has no address of its own: none yet, the node's, or no longer.
 
     Args:
         pod: The pod.
         pod_ip: Its address, when more is known than its status says.
+        family: Of the address that counts; None is the primary one.
     """
-    address = pod_ip or pod.status.pod_ip
+    known = [it.ip for it in pod.status.pod_ips] or [pod.status.pod_ip]
+    own = (it for it in known if family is None or address_of(it, family))
+    address = pod_ip or next(own, "")
     if pod.spec.host_network or pod.status.phase in ENDED or not address:
         return None
     try:
-        parsed = IPv4Address(address)
+        parsed = ip_address(address)
     except ValueError:
         return None
     return PodFacts(
@@ -213,7 +217,7 @@ def _rule(
 def _peers(namespace: str, peers: tuple[NetworkPolicyPeer, ...]) -> Iterator[Selector | Block]:
     for peer in peers:
         if peer.ip_block is not None:
-            # Addresses of the other family, and what is no CIDR, choose nobody on this network.
+            # What is no CIDR chooses nobody.
             with contextlib.suppress(ValueError):
                 yield _block(peer.ip_block)
             continue
@@ -233,8 +237,8 @@ def _peers(namespace: str, peers: tuple[NetworkPolicyPeer, ...]) -> Iterator[Sel
 
 def _block(block: IPBlock) -> Block:
     return Block(
-        IPv4Network(block.cidr, strict=False),
-        tuple(IPv4Network(other, strict=False) for other in block.except_),
+        ip_network(block.cidr, strict=False),
+        tuple(ip_network(other, strict=False) for other in block.except_),
     )
 
 

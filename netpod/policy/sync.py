@@ -15,9 +15,10 @@ from netpod.api.pod import Pod
 from netpod.client.informer import Informer
 from netpod.client.rest import Client
 from netpod.errors import KernelError, Unavailable
+from netpod.ip import Family, address_of
 from netpod.linux import nft, nftwire
 from netpod.policy import model
-from netpod.policy.compile import TABLE
+from netpod.policy.compile import TABLE, table_of
 from netpod.policy.config import PolicyConfig
 from netpod.policy.index import Index
 
@@ -41,7 +42,7 @@ class Policies:
         self._client = client
         self._config = config
         self._policies = Informer(client, NetworkPolicy)
-        self._index = Index(config.node_name)
+        self._index = Index(config.node_name, config.family)
         self._addresses: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._some = asyncio.Event()
@@ -70,7 +71,8 @@ class Policies:
                 await self._policies.wait_synced()
                 if not self._some.is_set():
                     return
-                self._addresses[pod.metadata.uid] = pod_ips[0]
+                own = (it for it in pod_ips if address_of(it, self._config.family))
+                self._addresses[pod.metadata.uid] = next(own, "")
                 self._pod_changed(None, pod)
                 done = asyncio.get_running_loop().create_future()
                 self._waiting.append(done)
@@ -111,7 +113,7 @@ class Policies:
                 self._listed = False
                 for task in following:
                     task.cancel()
-        index = Index(self._config.node_name)
+        index = Index(self._config.node_name, self._config.family)
         for policy in self._policies.values():  # one that came meanwhile
             index.put_policy(key_of(policy), model.policy_of(policy))
         self._index = index
@@ -166,7 +168,9 @@ class Policies:
     async def _look(self) -> None:
         """See whether somebody took the table away."""
         try:
-            there = await asyncio.to_thread(nftwire.exists, self._config.netns, TABLE, "forward")
+            there = await asyncio.to_thread(
+                nftwire.exists, self._config.netns, TABLE, "forward", self._config.family
+            )
         except KernelError as error:
             log.warning("cannot look at table %s: %s", TABLE, error)
             return
@@ -178,7 +182,7 @@ class Policies:
         """Have no table."""
         if self._table:
             try:
-                await asyncio.to_thread(remove, self._config.netns)
+                await asyncio.to_thread(remove, self._config.netns, self._config.family)
             except KernelError as error:
                 # A kernel without nftables has no table either; the first policy will say so.
                 log.warning("cannot remove table %s: %s", TABLE, error)
@@ -203,7 +207,9 @@ class Policies:
             self._addresses.pop(old.metadata.uid, None)
             facts = None
         else:
-            facts = model.pod_of(new, self._addresses.get(new.metadata.uid, ""))
+            facts = model.pod_of(
+                new, self._addresses.get(new.metadata.uid, ""), self._config.family
+            )
             if new.status.phase in model.ENDED:
                 self._addresses.pop(new.metadata.uid, None)
         either = new or old
@@ -232,10 +238,10 @@ def hand_over(netns: str, texts: list[str]) -> None:
         nft.apply(netns, text, timeout=120)
 
 
-def remove(netns: str) -> None:
-    """Delete the table; absent is fine."""
-    if nftwire.exists(netns, TABLE):
-        nft.apply(netns, f"delete table ip {TABLE}\n")
+def remove(netns: str, family: Family = Family.IPV4) -> None:
+    """Delete the table of a family; absent is fine."""
+    if nftwire.exists(netns, TABLE, family=family):
+        nft.apply(netns, f"delete table {table_of(family)}\n")
 
 
 def _release(waiting: list["asyncio.Future[None]"]) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from netpod.ip import Family
 from netpod.policy import compile
-from netpod.policy.compile import TABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,13 @@ class Table:
     """Chains, sets and elements wanted; each put and drop notes what was there when last applied.
 
     Attributes:
+        family: Of all its addresses.
         chains: Rules by chain, without the base chains.
         sets: Definition by set, without the base sets.
         elements: By set or map, key > verdict; "" in sets.
     """
 
+    family: Family = Family.IPV4
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sets: dict[str, str] = field(default_factory=dict)
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -49,6 +51,10 @@ class Table:
     def __post_init__(self) -> None:
         for name in compile.CONTAINERS:
             self.elements.setdefault(name, {})
+
+    @property
+    def _table(self) -> str:
+        return compile.table_of(self.family)
 
     @property
     def empty(self) -> bool:
@@ -109,31 +115,31 @@ class Table:
             elif rules != before:
                 changed.append(name)
                 new += [name] if before is None else []
-        lines = [f"add set ip {TABLE} {name} {{ {self.sets[name]} }}" for name in new_sets]
-        lines += [f"add chain ip {TABLE} {name}" for name in new]
+        lines = [f"add set {self._table} {name} {{ {self.sets[name]} }}" for name in new_sets]
+        lines += [f"add chain {self._table} {name}" for name in new]
         for name in changed:
-            lines += [f"flush chain ip {TABLE} {name}"] if name not in new else []
-            lines += [f"add rule ip {TABLE} {name} {rule}" for rule in self.chains[name]]
+            lines += [f"flush chain {self._table} {name}"] if name not in new else []
+            lines += [f"add rule {self._table} {name} {rule}" for rule in self.chains[name]]
         elements = list(self._element_lines(set(gone_sets)))
         new_ones = set(new_sets)
         lines += [line for container, line in elements if container in new_ones]
         change = [line for container, line in elements if container not in new_ones]
-        removal = [f"flush chain ip {TABLE} {name}" for name in stale]
-        removal += [f"delete chain ip {TABLE} {name}" for name in stale]
-        removal += [f"delete set ip {TABLE} {name}" for name in gone_sets]
+        removal = [f"flush chain {self._table} {name}" for name in stale]
+        removal += [f"delete chain {self._table} {name}" for name in stale]
+        removal += [f"delete set {self._table} {name}" for name in gone_sets]
         return Delta(prepare=_text(lines), change=_text(change), removal=_text(removal))
 
     def everything(self) -> str:
         """Commands of one transaction that replace whatever table there is by this one."""
-        lines = compile.base()
-        lines += [f"add set ip {TABLE} {name} {{ {made} }}" for name, made in self.sets.items()]
-        lines += [f"add chain ip {TABLE} {name}" for name in self.chains]
+        lines = compile.base(self.family)
+        lines += [f"add set {self._table} {name} {{ {made} }}" for name, made in self.sets.items()]
+        lines += [f"add chain {self._table} {name}" for name in self.chains]
         for name, rules in self.chains.items():
-            lines += [f"add rule ip {TABLE} {name} {rule}" for rule in rules]
+            lines += [f"add rule {self._table} {name} {rule}" for rule in rules]
         for container, elements in self.elements.items():
             if elements:
                 inside = ", ".join(_element(key, value) for key, value in elements.items())
-                lines.append(f"add element ip {TABLE} {container} {{ {inside} }}")
+                lines.append(f"add element {self._table} {container} {{ {inside} }}")
         return _text(lines)
 
     def applied(self) -> None:
@@ -150,9 +156,9 @@ class Table:
             if now == before or container in gone:
                 continue
             if before is not None:
-                yield container, f"delete element ip {TABLE} {container} {{ {key} }}"
+                yield container, f"delete element {self._table} {container} {{ {key} }}"
             if now is not None:
-                line = f"add element ip {TABLE} {container} {{ {_element(key, now)} }}"
+                line = f"add element {self._table} {container} {{ {_element(key, now)} }}"
                 added.append((container, line))
         yield from added
 

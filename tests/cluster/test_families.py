@@ -5,12 +5,25 @@ from typing import Any
 
 import pytest
 
+from netpod.linux import process
 from tests.support import cluster as clusters
 from tests.support import traffic, wait
 from tests.support.cluster import Cluster
 
 SERVICE = "/api/v1/namespaces/default/services/example-service"
 INGRESS = "/api/v1/namespaces/kube-system/services/ingress"
+
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: own-kind}
+spec:
+  podSelector: {matchLabels: {app: example}}
+  policyTypes: [Ingress, Egress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: example}}}]}]
+  egress: [{to: [{podSelector: {matchLabels: {app: example}}}]}]
+"""
 
 
 @pytest.fixture(scope="module", params=["dual", "ipv6"])
@@ -91,6 +104,28 @@ def test_load_balancer_and_ingress_answer_over_ipv6(world: Cluster) -> None:
     assert answered(world, f"http://[{address}]/", *host, origin="outside")
     refused = world.curl(f"http://[{address}]/", "-g", origin="outside")
     assert refused.stdout.endswith("404"), "without a host no rule matches"
+
+
+def test_policies_hold_over_ipv6_and_neighbours_are_found(world: Cluster) -> None:
+    """Pods that may hear of their own kind alone still ask for each other's links; everybody else is dropped."""
+    names = [pod["metadata"]["name"] for pod in world.pods()]
+    address = six(world.get(SERVICE)["spec"]["clusterIPs"])
+    number = world.get(SERVICE)["spec"]["ports"][0]["nodePort"]
+    node = six(
+        [it["address"] for it in world.get("/api/v1/nodes/control-plane")["status"]["addresses"]]
+    )
+    everybody = f"http://[{node}]:{number}/"
+    world.ok("apply", "-f", "-", stdin=POLICY)
+    wait.until(
+        lambda: world.curl(everybody, "-g", "-m", "1", origin="outside").code == 28,
+        "others are dropped",
+    )
+    for name in names:
+        stand = world.paths.netns_pod("worker", "default", name)
+        process.run(["ip", "-6", "neighbour", "flush", "all"], netns=stand)
+        assert answered(world, f"http://[{address}]/", origin=f"pod/{name}")
+    world.ok("delete", "networkpolicy", "own-kind")
+    assert answered(world, everybody, origin="outside")
 
 
 def test_ipv4_goes_on_beside_ipv6(world: Cluster) -> None:
