@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,6 +14,7 @@ from netpod.api.service import Service, ServicePort, ServiceSpec
 from netpod.client.rest import Client
 from netpod.cloud import run
 from netpod.cloud.run import CloudConfig
+from netpod.linux import netns
 from tests.kernel.cloud.edge_lab import CLIENT_IP, EDGE, NODE3, NODE4, OUTSIDE
 from tests.kernel.proxy import control, lab
 
@@ -111,6 +113,54 @@ def test_a_load_balancer_is_answered(edge_netns: str, tmp_path: Path) -> None:
             await until(said)
             await client.delete(Service, "web", "default")
             await control.until(lambda: answers("198.51.100.1"))
+
+    story(tmp_path, body)
+
+
+def test_another_class_of_load_balancer_is_left_alone(edge_netns: str, tmp_path: Path) -> None:
+    """spec.loadBalancerClass names somebody else: no address, and none is taken from the pool."""
+
+    async def body(client: Client) -> None:
+        await create(client, "theirs", load_balancer_class="example.com/lb")
+        async with control.running(run.run(client, CONFIG)):
+            await create(client, "web")
+            await control.until(lambda: answers("198.51.100.1", NODE3, NODE4))
+            assert await vip_of(client, "theirs") == ""
+
+    story(tmp_path, body)
+
+
+def test_every_port_and_protocol_is_balanced(edge_netns: str, tmp_path: Path) -> None:
+    """Two TCP ports and a UDP port of one Service lead to their own node ports."""
+
+    async def body(client: Client) -> None:
+        ports = (
+            ServicePort(name="a", port=80, protocol="TCP", node_port=31080),
+            ServicePort(name="b", port=81, protocol="TCP", node_port=31080 + 1),
+            ServicePort(name="dns", port=53, protocol="UDP", node_port=31053),
+        )
+        await create(client, "many", ports=ports)
+        with (
+            lab.tcp_server(NODE3, 31081),
+            lab.tcp_server(NODE4, 31081),
+            lab.udp_server(NODE3, 31053),
+            lab.udp_server(NODE4, 31053),
+            netns.socket_in(OUTSIDE, socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        ):
+            sock.settimeout(0.3)
+
+            def datagram() -> bool:
+                try:
+                    sock.sendto(b"?", ("198.51.100.1", 53))
+                    return sock.recv(100).decode() in (NODE3, NODE4)
+                except OSError:
+                    return False
+
+            async with control.running(run.run(client, CONFIG)):
+                await control.until(lambda: answers("198.51.100.1", NODE3, NODE4))
+                second = await asyncio.to_thread(lab.ask, OUTSIDE, "198.51.100.1", 81)
+                assert second[0] in (NODE3, NODE4)
+                await control.until(datagram)
 
     story(tmp_path, body)
 
