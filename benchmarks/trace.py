@@ -1,6 +1,6 @@
 """What a trace costs, and whether it stays whole among noise.
 
-    python benchmarks/trace.py [--traces 100] [--noise 3]
+    python -P benchmarks/trace.py [--cluster NAME] [--traces 100] [--noise 3]
 
 Run as root in private namespaces, e.g. `unshare --net --mount --pid --fork --mount-proc`, with a cluster up
 (`netpod demo`). Prints one line per number; compares each with its target.
@@ -52,7 +52,15 @@ def main() -> int:
     def command() -> float:
         began = time.monotonic()
         process.run(
-            [sys.executable, "-c", "from netpod_cli.main import entry; entry()", "trace", URL]
+            [
+                sys.executable,
+                "-c",
+                "from netpod_cli.main import entry; entry()",
+                "--cluster",
+                options.cluster,
+                "trace",
+                URL,
+            ]
         )
         return (time.monotonic() - began) * 1000
 

@@ -48,6 +48,17 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """An address that was asked for by ARP and did not answer: how often, and where the question was first seen."""
+
+    address: IPv4Address
+    asked: int
+    netns: str
+    interface: str
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
     """By how much a counter of /proc/net rose while the request ran; not only this request moves it."""
 
@@ -93,6 +104,7 @@ class Clues:
     icmp: tuple[IcmpError, ...] = ()
     drops: tuple[Drop, ...] = ()
     counters: tuple[Counter, ...] = ()
+    silent: tuple[Silence, ...] = ()
     inspect: Inspect = no_inspection
     addresses: Mapping[str, frozenset[IPv4Address]]
 

@@ -65,6 +65,7 @@ class Doctor:
             *self._rules(leg, walk),
             *self._kernel(walk),
             *self._wire(leg),
+            *self._silence(walk),
             *self._counters(place, silent=silent),
             *self._state(walk),
         ]
@@ -186,6 +187,21 @@ class Doctor:
                 )
                 yield self._made("no-listener", first.tap.netns, evidence)
                 return
+
+    def _silence(self, walk: Walk) -> Iterable[Diagnosis]:
+        """Nobody answered for the destination's address where the packet ended."""
+        last = walk.path()[-1]
+        wanted = (self._chosen(walk) or last.packet.flow.destination).ip
+        for silence in self.clues.silent:
+            if silence.netns == last.tap.netns and silence.address == wanted:
+                words = f"ARP for {silence.address} asked {silence.asked} times on {silence.interface}, no answer"
+                evidence = Evidence(
+                    source=Source.CAPTURE,
+                    netns=silence.netns,
+                    time_ns=silence.time_ns,
+                    reference=words,
+                )
+                yield self._made("neighbour", silence.netns, evidence)
 
     def _counters(self, netns: str, *, silent: bool) -> Iterable[Diagnosis]:
         """A counter of the namespace in which the packet ended rose while the request ran."""

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from netpod.trace import correlate, path
-from netpod.trace.clues import Clues, Examine, IcmpError
+from netpod.trace.clues import Clues, Examine, IcmpError, Silence
 from netpod.trace.diagnose import Doctor
 from netpod.trace.findings import Findings
 from netpod.trace.hop import Witness
@@ -19,11 +20,12 @@ from netpod.trace.model import (
     SourceReport,
     Trace,
 )
-from netpod.trace.packet import HeaderKey, parse_error
+from netpod.trace.packet import ARP_REPLY, HeaderKey, parse_arp, parse_error
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import EMPTY, RuleBook, legacy_verdict, meaning
 from netpod.trace.sources import nflog
+from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
 from netpod.trace.topology import Topology, World
 
@@ -74,6 +76,7 @@ def evaluate(
         icmp=_errors(record),
         drops=tuple(replace(d, time_ns=d.time_ns - record.started_at_ns) for d in record.drops),
         counters=record.counters,
+        silent=_silences(record),
         inspect=examine.inspect,
         addresses=topology.addresses,
     )
@@ -131,6 +134,34 @@ def _errors(record: Record) -> tuple[IcmpError, ...]:
         )
         found[replace(began, flow=error.flow)] = None
     return tuple(found)
+
+
+def _silences(record: Record) -> tuple[Silence, ...]:
+    """Addresses that somebody asked for by ARP and nobody had."""
+    asked: dict[IPv4Address, list[Frame]] = {}
+    answered: set[IPv4Address] = set()
+    for frame in sorted(record.frames, key=lambda f: (f.time_ns, f.sequence)):
+        found = parse_arp(frame.data)
+        if found is None:
+            continue
+        operation, sender, wanted = found
+        if operation == ARP_REPLY:
+            answered.add(sender)
+        elif sender != wanted:
+            asked.setdefault(wanted, []).append(frame)
+    return tuple(
+        Silence(
+            address=address,
+            asked=sum(
+                (f.netns, f.interface) == (frames[0].netns, frames[0].interface) for f in frames
+            ),
+            netns=frames[0].netns,
+            interface=frames[0].interface,
+            time_ns=frames[0].time_ns - record.started_at_ns,
+        )
+        for address, frames in asked.items()
+        if address not in answered
+    )
 
 
 def _entries(entries: list[CtEntry], legs: tuple[Leg, ...]) -> tuple[CtEntry, ...]:

@@ -20,7 +20,7 @@ from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
 from netpod.trace.model import Address, Answer, Flow, Leg, Trace, Verdict
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
-from netpod.trace.packet import parse_frame
+from netpod.trace.packet import header_key, parse_frame
 from netpod.trace.postmortem import Inspector
 from netpod.trace.record import Record
 from netpod.trace.request import Kind, TraceRequest
@@ -29,7 +29,9 @@ from netpod.trace.sources import nftrace, skbdrop
 from netpod.trace.topology import World, doors
 from netpod.trace.world import observe_world
 
-TURN, QUIET = 0.05, 0.3
+TURN, QUIET, SETTLE = 0.05, 0.3, 0.03
+DROPS = 200
+"""Drops that are remembered: one is told apart by its packet, so others' do no harm."""
 FIN, RST = 1, 4
 
 
@@ -122,33 +124,46 @@ class _Listener:
             answer=Answer(), flow=Flow(wanted[0], wanted[0]), started_at_ns=now,
             ended_at_ns=now, has_log=False, wants_log=False, drop_note=ears.drop_note,
         )  # fmt: skip
-        self._told: set[object] = set()
+        self._topology = observe_links(())
 
     def turn(self, pool: ThreadPoolExecutor) -> Iterator[Trace]:
-        """Read what came, and yield the connections that ended."""
+        """Read what came, and yield the connections that ended; forget those and what is none of ours."""
         record, ears = self._record, self._ears
         record.frames += [f for c in ears.captures for f in c.read() if parse_frame(f.data)]
         record.events += [e for r in ears.rules for e in r.read()]
         record.entries += [e for c in ears.conntracks for e in c.read()]
         if ears.drops is not None:
             record.drops += ears.drops.read()
-        topology = observe_links(record.crossed)
-        walks = correlate.build_walks(record.frames, topology, record.started_at_ns)
-        for leg in correlate.build_legs(walks):
-            if leg.flows[0] in self._told or not self._concerns(leg) or not self._ended(leg):
-                continue
-            self._told.add(leg.flows[0])
-            yield self._tell(leg, pool)
-
-    def _concerns(self, leg: Leg) -> bool:
-        return bool(leg.opening) and leg.flows[0].destination in self._wanted
+        if not set(record.crossed) <= {netns for netns, _ in self._topology.links}:
+            self._topology = observe_links(record.crossed)
+        walks = correlate.build_walks(record.frames, self._topology, record.started_at_ns)
+        ended = [leg for leg in correlate.build_legs(walks) if self._ended(leg)]
+        for leg in ended:
+            # One that began before all were listening is not known whole.
+            whole = leg.walks[0].sightings[0].time_ns >= 0
+            if whole and leg.opening and leg.flows[0].destination in self._wanted:
+                yield self._tell(leg, pool)
+        if ended:
+            self._forget(ended)
 
     def _ended(self, leg: Leg) -> bool:
-        last = leg.walks[-1].sightings[-1].time_ns
+        last = max(s.time_ns for w in leg.walks for s in w.sightings)
+        silent = time.time_ns() - self._record.started_at_ns - last
         fins = {leg.forward(w) for w in leg.walks if w.packet.flags & FIN}
-        if len(fins) == 2 or any(w.packet.flags & RST for w in leg.walks):
-            return True
-        return time.time_ns() - self._record.started_at_ns - last > QUIET * 1e9
+        over = len(fins) == 2 or any(w.packet.flags & RST for w in leg.walks)
+        # One namespace is read after the other: the last packet may have been seen in the first of them only.
+        return silent > (SETTLE if over else QUIET) * 1e9
+
+    def _forget(self, legs: list[Leg]) -> None:
+        record = self._record
+        flows = {s.packet.flow for leg in legs for w in leg.walks for s in w.sightings}
+        keys = {header_key(w.packet) for leg in legs for w in leg.walks}
+        record.frames = [
+            f for f in record.frames if (p := parse_frame(f.data)) and p.flow not in flows
+        ]
+        record.events = [e for e in record.events if e.packet not in keys and e.flow not in flows]
+        record.entries = [e for e in record.entries if e.original not in flows]
+        record.drops = record.drops[-DROPS:]
 
     def _tell(self, leg: Leg, pool: ThreadPoolExecutor) -> Trace:
         record, flow = self._record, leg.flows[0]

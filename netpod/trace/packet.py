@@ -15,6 +15,7 @@ from netpod.trace.model import Address, Flow, Packet
 
 ETHERNET = 14
 ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
+ARP_REPLY = 2
 IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP = 1, 6, 17
 VXLAN_PORTS = (4789, 8472)
 """IANA's, and the one Linux and flannel use."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from netpod.api import codec
+from netpod.api.pod import Pod
 from netpod.errors import NotFound, UsageError
 from netpod.linux import netns, process
 from netpod.trace import explain, listen, live, render, run
@@ -270,7 +272,9 @@ def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:
         stop.set()
         thread.join()
     assert [t.verdict for t in found] == [Verdict.DELIVERED] * 2, render.to_text(found[0])
-    assert all(t.hop(chain="KUBE-SVC-*") is not None for t in found)
+    assert all(t.hop(chain="KUBE-SVC-*") is not None for t in found), "\n".join(
+        render.to_text(t, verbose=True) for t in found
+    )
 
 
 def test_capture_of_a_service_holds_its_pods_frames(lab: Lab) -> None:
@@ -294,3 +298,45 @@ def test_capture_of_a_service_holds_its_pods_frames(lab: Lab) -> None:
     assert lost == 0
     assert out.getvalue()[:4] == b"\n\r\r\n"
     assert IPv4Address("10.244.2.6").packed in out.getvalue()
+
+
+def test_live_tells_only_what_is_dropped(lab: Lab) -> None:
+    """Of connections that arrive and others that nobody listens for, `dropped` shows the others."""
+    stop, pod0 = threading.Event(), world.PATHS.netns_pod("worker", "default", "web-0")
+
+    def send() -> None:
+        while not stop.wait(0.05):
+            for address in (("10.244.2.6", 8080), ("10.244.2.6", 9999)):
+                with netns.socket_in(pod0, socket.AF_INET, socket.SOCK_STREAM, 0) as sock:
+                    sock.settimeout(2)
+                    sock.connect_ex(address)
+
+    port = {"ports": [{"containerPort": 9999}, {"containerPort": 8080}], "name": "web"}
+    pods = tuple(
+        replace(
+            p,
+            spec=replace(
+                p.spec,
+                containers=codec.decode(Pod, {"spec": {"containers": [port]}}).spec.containers,
+            ),
+        )
+        for p in lab.objects.pods
+    )
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        found = list(
+            live.follow(
+                world.PATHS,
+                replace(lab.objects, pods=pods),
+                "pod/web-1",
+                "default",
+                count=3,
+                dropped=True,
+            )
+        )
+    finally:
+        stop.set()
+        thread.join()
+    assert [t.verdict for t in found] == [Verdict.REFUSED] * 3, render.to_text(found[0])
+    assert all("9999" in t.url for t in found)

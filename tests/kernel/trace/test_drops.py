@@ -175,6 +175,8 @@ def test_dead_neighbour(lab: Lab, mode: str) -> None:
     with setting(WORKER2, "net.ipv4.neigh.cni0.retrans_time_ms", 50):
         found = ask(lab, "10.244.2.99:80")
     dropped(found, "node worker2", "ARP")
+    ended = next(s for s in found.steps if s.verdict is Verdict.DROPPED)
+    assert any("ARP for 10.244.2.99 asked" in e.reference for e in ended.evidence)
 
 
 def test_no_tcp_listener(lab: Lab, mode: str) -> None:
