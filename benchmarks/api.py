@@ -237,7 +237,9 @@ async def fanout(path: Path, writer: Connection, watchers: int = 1000, writes: i
     streams = []
     for _ in range(watchers):
         stream = await Connection.open(path)
-        await stream.head("GET", f"{where}?watch=true&resourceVersionMatch=NotOlderThan&sendInitialEvents=false")
+        await stream.head(
+            "GET", f"{where}?watch=true&resourceVersionMatch=NotOlderThan&sendInitialEvents=false"
+        )
         streams.append(stream)
     times: list[float] = []
     for number in range(writes):

@@ -53,6 +53,19 @@ def server_names(addresses: Sequence[Address], names: Sequence[str] = ()) -> tup
     return tuple(dict.fromkeys([*usual, *names, *map(str, addresses)]))
 
 
+def due(folder: Path, now: datetime) -> list[str]:
+    """Roles whose certificates are near their end, or cannot be read."""
+    found = []
+    for path in sorted(folder.glob("*.crt")):
+        try:
+            left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
+        except ValueError:
+            left = timedelta()
+        if left <= NEAR:
+            found.append(path.stem)
+    return found
+
+
 class Authority:
     """A certificate authority in a folder, made on first use.
 

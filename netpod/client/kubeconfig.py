@@ -30,17 +30,36 @@ def load(path: Path) -> Endpoint:
     Raises:
         UsageError: the file cannot be read or names no usable cluster.
     """
+    cluster, user = _current(path)
+    tls = ssl.create_default_context(cadata=_text(cluster, "certificate-authority"))
+    _show(tls, user)
+    url = str(cluster["server"])
+    return Endpoint(url=url, tls=tls, token=str(user.get("token", "")))
+
+
+def renew(endpoint: Endpoint, path: Path) -> None:
+    """Have an endpoint that `load` made show the certificate that the file has now.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if endpoint.tls is not None:
+        _show(endpoint.tls, _current(path)[1])
+
+
+def _current(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cluster and user of a file's current context."""
     try:
         (config,) = codec.load_manifests(path.read_bytes())
         context = _named(config, "contexts", config["current-context"])["context"]
         cluster = _named(config, "clusters", context["cluster"])["cluster"]
         user = _named(config, "users", context["user"])["user"]
-        url = str(cluster["server"])
+        str(cluster["server"])
     except OSError as error:
         raise UsageError(f"cannot read kubeconfig {path}: {error.strerror}") from error
     except (NetpodError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"cannot read kubeconfig {path}: {error}") from error
-    return Endpoint(url=url, tls=_tls(cluster, user), token=str(user.get("token", "")))
+    return cluster, user
 
 
 def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
@@ -50,8 +69,8 @@ def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
     raise KeyError(f"no {section} entry named {name}")
 
 
-def _tls(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=_text(cluster, "certificate-authority"))
+def _show(context: ssl.SSLContext, user: dict[str, Any]) -> None:
+    """Have a context show a user's certificate, if there is one."""
     certificate, key = _text(user, "client-certificate"), _text(user, "client-key")
     if certificate and key:
         # load_cert_chain reads files only.
@@ -61,7 +80,6 @@ def _tls(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
             f.write(f"{certificate}\n{key}".encode())
             f.flush()
             context.load_cert_chain(f.name)
-    return context
 
 
 def _text(section: dict[str, Any], name: str) -> str | None:

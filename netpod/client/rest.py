@@ -4,7 +4,9 @@ Source: the API conventions of Kubernetes (resourceVersion, Status, watch events
 """
 
 import asyncio
+import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,13 @@ from netpod.api import codec, registry
 from netpod.api.meta import Key, Object
 from netpod.client import kubeconfig, status
 from netpod.client.kubeconfig import Endpoint
-from netpod.errors import Unavailable
+from netpod.errors import Unavailable, UsageError
 
 T = TypeVar("T", bound=Object)
 MERGE_PATCH = "application/merge-patch+json"
 _REQUEST_SECONDS = 30.0
+_LOOK_SECONDS = 60.0
+"""How often to look whether a kubeconfig is another file."""
 _LINE_LIMIT = 4 << 20
 
 
@@ -47,8 +51,11 @@ class Client:
     Unavailable means that no answer came; whether a write happened is then unknown.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, file: Path | None = None) -> None:
         self._endpoint = endpoint
+        self._file = file
+        self._loaded = file.stat().st_mtime_ns if file is not None else 0
+        self._look = 0.0
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -58,12 +65,12 @@ class Client:
 
     @classmethod
     def kubeconfig(cls, path: Path) -> "Client":
-        """Return a client of the current context of a kubeconfig file.
+        """Return a client of the current context of a kubeconfig file; a newer certificate in it is taken up.
 
         Raises:
             UsageError: the file cannot be read.
         """
-        return cls(kubeconfig.load(path))
+        return cls(kubeconfig.load(path), path)
 
     async def close(self) -> None:
         """Close all connections; the client can be used again afterwards."""
@@ -234,7 +241,19 @@ class Client:
                 raise Unavailable(f"cannot {method} {path}: {error}") from error
         raise AssertionError("a request either answers or raises")
 
+    def _renew(self) -> None:
+        """Show the certificate that the kubeconfig has now to servers we connect to from now on."""
+        if self._file is None or time.monotonic() < self._look:
+            return
+        self._look = time.monotonic() + _LOOK_SECONDS
+        with contextlib.suppress(OSError, UsageError):
+            found = self._file.stat().st_mtime_ns
+            if found != self._loaded:
+                kubeconfig.renew(self._endpoint, self._file)
+                self._loaded = found
+
     def _open(self) -> aiohttp.ClientSession:
+        self._renew()
         if self._session is None:
             connector: aiohttp.BaseConnector
             if self._endpoint.socket:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ADDONS = ("dns", "ingress")
 ADDONS_GROUP = "system:serviceaccounts:kube-system"
+API_SERVER = "apiserver"
 KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 DEFAULT_NAME = "netpod ingress default certificate"
 _FRESH = "made"
@@ -64,7 +65,7 @@ def ensure_kubelet(config: ClusterConfig, node: NodeConfig) -> None:
 
 def _ensure_kubelet(authority: "Authority", node: NodeConfig) -> None:
     names = [node.name, *map(str, node.node_ips)]
-    authority.server(names, _kubelet(node.name), f"system:node:{node.name}")
+    authority.server(names, kubelet(node.name), f"system:node:{node.name}")
 
 
 def kubeconfig(config: ClusterConfig, addon: str) -> Path:
@@ -81,14 +82,14 @@ def server_context(config: ClusterConfig) -> ssl.SSLContext:
     """Return the API server's TLS context; keys are made first if they are not all there."""
     if not (config.paths.pki / _FRESH).exists() or not config.paths.kubeconfig.exists():
         ensure(config)
-    return _server_context(config, "apiserver", ssl.CERT_OPTIONAL)
+    return _server_context(config, API_SERVER, ssl.CERT_OPTIONAL)
 
 
 def kubelet_context(config: ClusterConfig, node: str) -> ssl.SSLContext:
     """Return a kubelet's TLS context; who comes without a certificate needs a token: kubelet/permission.py."""
-    if not (config.paths.pki / f"{_kubelet(node)}.crt").exists():
+    if not (config.paths.pki / f"{kubelet(node)}.crt").exists():
         ensure(config)
-    return _server_context(config, _kubelet(node), ssl.CERT_OPTIONAL)
+    return _server_context(config, kubelet(node), ssl.CERT_OPTIONAL)
 
 
 def kubelet_client_context(config: ClusterConfig) -> ssl.SSLContext:
@@ -103,7 +104,8 @@ def kubelet_client_context(config: ClusterConfig) -> ssl.SSLContext:
     return context
 
 
-def _kubelet(node: str) -> str:
+def kubelet(node: str) -> str:
+    """The role of a kubelet's certificate."""
     return f"kubelet-{node}"
 
 

@@ -36,6 +36,7 @@ from netpod.cluster import (
     keys,
     launch,
     proxymode,
+    renewal,
     underlay,
 )
 from netpod.cluster.config import ClusterConfig, NodeConfig
@@ -101,8 +102,9 @@ async def _control_plane(config: ClusterConfig) -> None:
     store = await open_store(paths.database, config.store_config)
     client = Client.unix(paths.api_socket)
     try:
-        listeners = [_local(paths.api_socket), *_remote(config)]
-        server = ApiServer(store, _api_config(config))
+        contexts = renewal.Contexts(paths.pki)
+        listeners = [_local(paths.api_socket), *_remote(config, contexts)]
+        server = ApiServer(store, _api_config(config, contexts))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(listeners, ready), name="apiserver")
             await ready.wait()
@@ -122,6 +124,8 @@ async def _control_plane(config: ClusterConfig) -> None:
                 name="cloud",
             )
             tasks.create_task(guard.run(config), name="guard")
+            tasks.create_task(renewal.run(config), name="renewal")
+            tasks.create_task(contexts.run(), name="certificates")
             tasks.create_task(forwarder.run(config, informers), name="forwarder")
             tasks.create_task(dashboard.run(config), name="dashboard")
             if config.attach:
@@ -133,7 +137,7 @@ async def _control_plane(config: ClusterConfig) -> None:
         await store.close()
 
 
-def _api_config(config: ClusterConfig) -> ApiServerConfig:
+def _api_config(config: ClusterConfig, contexts: renewal.Contexts) -> ApiServerConfig:
     first, last = config.node_ports
     # Kubelets, pods and Services are reached from the control plane's node, as if the API server stood there.
     node = config.paths.netns_node(config.nodes[0].name)
@@ -146,7 +150,9 @@ def _api_config(config: ClusterConfig) -> ApiServerConfig:
         toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
         dialer=Dialer(
             open_socket=lambda family: netns.socket_in(node, family.af, socket.SOCK_STREAM),
-            kubelet_tls=lambda: keys.kubelet_client_context(config),
+            kubelet_tls=lambda: contexts.keep(
+                keys.kubelet_client_context(config), keys.KUBELET_CLIENT
+            ),
         ),
     )
 
@@ -179,12 +185,12 @@ def _local(path: Path) -> Listener:
     return Listener(socket=listening, trusted=True)
 
 
-def _remote(config: ClusterConfig) -> list[Listener]:
+def _remote(config: ClusterConfig, contexts: renewal.Contexts) -> list[Listener]:
     """Listen for kubectl on 127.0.0.1, and for pods on the control plane node's address."""
     host = _listening("", ip_address("127.0.0.1"), config.api_port)
     launch.wait_made(config)
     underlay.ensure(config)
-    tls = keys.server_context(config)
+    tls = contexts.keep(keys.server_context(config), keys.API_SERVER)
     node = config.paths.netns_node(config.nodes[0].name)
     inside = _listening(node, config.control_plane_ip, API_PORT)
     return [Listener(socket=host, tls=tls), Listener(socket=inside, tls=tls)]
@@ -274,6 +280,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
     """
     paths = config.paths
     client = Client.unix(paths.api_socket)
+    contexts = renewal.Contexts(paths.pki)
     policies = [
         Policies(client, PolicyConfig(node_name=node.name, family=it)) for it in config.families
     ]
@@ -299,7 +306,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
         pod_cidrs=config.pod_networks,
         backend=Backend(config.pod_network),
-        tls=lambda: keys.kubelet_context(config, node.name),
+        tls=lambda: contexts.keep(keys.kubelet_context(config, node.name), keys.kubelet(node.name)),
         isolate=isolate,
     )
     try:
@@ -310,6 +317,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
             tasks.create_task(proxy.run(client, proxymode.proxy_config(config, node)), name="proxy")
             for each in policies:
                 tasks.create_task(each.run(), name="policy")
+            tasks.create_task(contexts.run(), name="certificates")
             turn = config.running.index(node) + 1
             tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")
     finally:
