@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netpod.ip import host_port
 from netpod_cli import context
 
 if TYPE_CHECKING:
@@ -61,4 +62,5 @@ def conntrack_command(target: str, form: str, namespace: str) -> int:
 def _tuple(side: "Tuple") -> str:
     if not side.source_port and not side.destination_port:
         return f"{side.source} → {side.destination}"
-    return f"{side.source}:{side.source_port} → {side.destination}:{side.destination_port}"
+    source = host_port(side.source, side.source_port)
+    return f"{source} → {host_port(side.destination, side.destination_port)}"

@@ -62,8 +62,10 @@ def rules_command(
     def look(item: "NodeConfig") -> "list[Chain]":
         netns = config.paths.netns_node(item.name)
         if service:
-            return rules.of_service(netns, namespace, service, variant=variant)
-        return rules.of_node(netns, variant=variant)
+            return rules.of_service(
+                netns, namespace, service, variant=variant, families=config.families
+            )
+        return rules.of_node(netns, variant=variant, families=config.families)
 
     if watch:
         _watch(nodes, look, service)
@@ -130,8 +132,12 @@ def _diff(
             conntrack_tcp_be_liberal=wantedrules.liberal(netns),
         )
         modes = proxymode.observe(config, item.name)
-        counted, table = wantedrules.wanted(api, told, modes)
-        want = rules.select(counted, table, *service) if service[1] else rules.every(counted, table)
+        want: list[Chain] = []
+        for own in filter(None, (told, told.secondary)):
+            own = dataclasses.replace(own, conntrack_tcp_be_liberal=told.conntrack_tcp_be_liberal)
+            ruled = wantedrules.wanted(api, own, modes)
+            chosen = rules.select(*ruled, *service) if service[1] else rules.every(*ruled)
+            want += rules.named(chosen, own.family)
         said.append((item.name, wantedrules.difference(want, look(item))))
     if form:
         listed = [{"node": n, "lines": [dataclasses.asdict(x) for x in found]} for n, found in said]

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from netpod.api.meta import Key
 from netpod.errors import KernelError, NotFound, UsageError
+from netpod.ip import Family
 from netpod.linux import conntrack, netns
 from netpod.paths import Paths
 from netpod.trace import where
+from netpod.trace.families import cluster_ips, pod_ips
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
 from netpod.trace.topology import Place
 from netpod.trace.world import observe_world
@@ -63,14 +65,16 @@ def _addresses(objects: ClusterObjects, key: Key) -> frozenset[str]:
     service = objects.service(key)
     if service is None:
         raise NotFound(f'services "{key.name}" not found in namespace {key.namespace}')
-    found = {service.spec.cluster_ip, *load_balancer_ips(service), *service.spec.external_ips}
-    found |= {p.status.pod_ip for p in objects.endpoint_pods(key)}
+    found = {*cluster_ips(service), *load_balancer_ips(service), *service.spec.external_ips}
+    found |= {ip for pod in objects.endpoint_pods(key) for ip in pod_ips(pod)}
     return frozenset(found - {"", "None"})
 
 
 def _listed(name: str) -> Iterable[conntrack.Flow]:
     try:
-        return conntrack.observe(name) if netns.exists(name) else ()
+        if not netns.exists(name):
+            return []
+        return [flow for it in Family for flow in conntrack.observe(name, family=it)]
     except KernelError:
         return ()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from netpod.errors import Unsupported
+from netpod.ip import Family
 from netpod.linux import iptables
 from netpod.linux.iptables import Counted
 from netpod.proxy import iptables as iptables_mode
@@ -40,7 +41,12 @@ class Chain:
 
 
 def of_service(
-    netns: str, namespace: str, name: str, *, variant: Variant = Variant.NFT
+    netns: str,
+    namespace: str,
+    name: str,
+    *,
+    variant: Variant = Variant.NFT,
+    families: Iterable[Family] = (Family.IPV4,),
 ) -> list[Chain]:
     """Return a Service's chains as they are in the kernel now, of whatever mode the node is in.
 
@@ -49,28 +55,48 @@ def of_service(
         namespace: Of the Service.
         name: Of the Service.
         variant: Of the cluster's iptables.
+        families: Of the cluster, one after the other.
 
     Returns:
         Dispatching chains first, each with this Service's rules only; then the Service's own chains whole, in
         the order in which they are jumped to. Empty when the node has no rule for it.
     """
-    counted, table = observe(netns, variant)
-    return explained(select(counted, table, namespace, name))
+    return [
+        chain
+        for family in families
+        for chain in named(
+            explained(select(*observe(netns, variant, family), namespace, name)), family
+        )
+    ]
 
 
-def of_node(netns: str, *, variant: Variant = Variant.NFT) -> list[Chain]:
+def of_node(
+    netns: str, *, variant: Variant = Variant.NFT, families: Iterable[Family] = (Family.IPV4,)
+) -> list[Chain]:
     """Return everything kube-proxy has in a node's kernel: built-in chains with its jumps, then its own."""
-    counted, table = observe(netns, variant)
-    return explained(every(counted, table))
+    return [
+        chain
+        for family in families
+        for chain in named(explained(every(*observe(netns, variant, family))), family)
+    ]
 
 
-def observe(netns: str, variant: Variant) -> tuple[list[Counted], Table | None]:
+def named(chains: Iterable[Chain], family: Family) -> list[Chain]:
+    """The same chains; tables of IPv6 say so: "ip6 nat"."""
+    if family is Family.IPV4:
+        return list(chains)
+    return [replace(chain, table=f"ip6 {chain.table}") for chain in chains]
+
+
+def observe(
+    netns: str, variant: Variant, family: Family = Family.IPV4
+) -> tuple[list[Counted], Table | None]:
     """Read what iptables mode and nftables mode have in the kernel."""
     try:
-        counted = iptables.list_counters(netns, legacy=variant is Variant.LEGACY)
+        counted = iptables.list_counters(netns, legacy=variant is Variant.LEGACY, family=family)
     except Unsupported:
         counted = []  # iptables is not installed, so there are no rules of it
-    return counted, nftables_proxier.observe(netns)
+    return counted, nftables_proxier.observe(netns, family)
 
 
 def select(

@@ -50,7 +50,7 @@ def wanted(
     slices = _all(client, "/apis/discovery.k8s.io/v1/endpointslices", EndpointSlice, SLICES)
     node = codec.decode(Node, client.request("GET", f"/api/v1/nodes/{config.node_name}"))
     zone = node.metadata.labels.get(LABEL_ZONE, "")
-    built = model.build(services, slices, config.node_name)
+    built = model.build(services, slices, config.node_name, config.family)
     counted: list[Counted] = []
     if Mode.IPTABLES in modes:
         compiled = iptables.compile(built, config, zone=zone)

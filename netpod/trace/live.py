@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from netpod.api.meta import Key
 from netpod.errors import NotFound, UsageError
@@ -17,6 +16,7 @@ from netpod.paths import Paths
 from netpod.trace import correlate, evaluate, session, where
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
+from netpod.trace.families import ipv4_among, pod_ips
 from netpod.trace.links import observe_links
 from netpod.trace.model import Address, Answer, Flow, Leg, Trace, Verdict
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
@@ -46,7 +46,7 @@ def targets(objects: ClusterObjects, only: str, namespace: str) -> tuple[Address
     if kind in ("pod", "pods", "po") and name:
         pod = where.find_pod(objects, name, namespace)
         ports = [p.container_port for c in pod.spec.containers for p in c.ports]
-        return tuple(Address(IPv4Address(pod.status.pod_ip), port) for port in ports)
+        return tuple(Address(ip, port) for port in ports for ip in ipv4_among(pod_ips(pod)))
     if kind not in ("svc", "service", "services") or not name:
         raise UsageError(f"cannot follow {only or 'everything'}: say --filter svc/NAME or pod/NAME")
     service = objects.service(Key(namespace, name))
@@ -56,8 +56,8 @@ def targets(objects: ClusterObjects, only: str, namespace: str) -> tuple[Address
     ips = [service.spec.cluster_ip, *load_balancer_ips(service), *service.spec.external_ips]
     nodes = [a.address for n in objects.nodes for a in n.status.addresses if a.type == "InternalIP"]
     for port in service.spec.ports:
-        found += [Address(IPv4Address(ip), port.port) for ip in ips if ip not in ("", "None")]
-        found += [Address(IPv4Address(ip), port.node_port) for ip in nodes if port.node_port]
+        found += [Address(ip, port.port) for ip in ipv4_among(ips)]
+        found += [Address(ip, port.node_port) for ip in ipv4_among(nodes) if port.node_port]
     for address in list(found)[:1]:
         found += doors(objects, address)
     return tuple(dict.fromkeys(found))

@@ -7,6 +7,7 @@ from netpod.api.meta import Key
 from netpod.errors import NotFound
 from netpod.linux import netns
 from netpod.trace import dnsquery
+from netpod.trace.families import cluster_ips, ipv4_of
 from netpod.trace.objects import ClusterObjects
 
 DNS_SERVICE = Key("kube-system", "kube-dns")
@@ -40,7 +41,7 @@ def server(objects: ClusterObjects) -> IPv4Address:
     service = objects.service(DNS_SERVICE)
     if service is None or not service.spec.cluster_ip:
         raise NotFound(f"cannot look up names: there is no Service {'/'.join(DNS_SERVICE)}")
-    return IPv4Address(service.spec.cluster_ip)
+    return ipv4_of(cluster_ips(service), "names")
 
 
 def resolve(

@@ -86,7 +86,8 @@ class ClusterObjects:
         text = str(ip)
         for pod in self.pods:
             finished = pod.status.phase in ("Succeeded", "Failed")
-            if pod.status.pod_ip == text and not pod.spec.host_network and not finished:
+            own = text == pod.status.pod_ip or any(it.ip == text for it in pod.status.pod_ips)
+            if own and not pod.spec.host_network and not finished:
                 return pod
         return None
 

@@ -8,6 +8,7 @@ from netpod.api.pod import Pod
 from netpod.errors import NetpodError
 from netpod.paths import Paths
 from netpod.trace import lookup, session, target, where
+from netpod.trace.families import cluster_ips, ipv4_among
 from netpod.trace.model import Address, Role, Trace
 from netpod.trace.objects import (
     INGRESS_SERVICE,
@@ -178,7 +179,7 @@ def _service_ip(objects: ClusterObjects, name: str, namespace: str) -> IPv4Addre
     service = objects.service(key)
     if service is None or service.spec.cluster_ip in ("", "None"):
         return None
-    return IPv4Address(service.spec.cluster_ip)
+    return next(iter(ipv4_among(cluster_ips(service))), None)
 
 
 def address(text: str) -> Address:

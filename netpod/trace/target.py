@@ -6,13 +6,15 @@ public DNS entry would say; from a node or pod to what the cluster's DNS answers
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
 from netpod.api.meta import Key
 from netpod.api.service import Service, ServicePort
 from netpod.errors import NetpodError, NotFound, UsageError
+from netpod.ip import Family, address_of
 from netpod.trace import where
+from netpod.trace.families import cluster_ips, ipv4_of, pod_ips
 from netpod.trace.model import Address
 from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, gateway_of_host, load_balancer_ips
 from netpod.trace.request import Kind
@@ -98,14 +100,12 @@ class Reader:
 
     def _web(self, url: str, host: str) -> IPv4Address:
         """A host of the world is the ingress', or a Gateway's; from inside only when a rule says so, else DNS knows."""
-        try:
-            return IPv4Address(host)
-        except AddressValueError:
-            pass
+        if _is_address(host):
+            return ipv4_of((host,), url)
         hosts = {r.host for i in self.objects.ingresses for r in i.spec.rules}
         gateway = gateway_of_host(self.objects, host) if host not in hosts else None
         if gateway is not None and (found := load_balancer_ips(gateway)):
-            return IPv4Address(found[0])
+            return ipv4_of(found, url)
         if not self.outside and host not in hosts:
             return self._address(host)
         ingress = self.objects.service(INGRESS_SERVICE)
@@ -114,13 +114,10 @@ class Reader:
             raise NetpodError(
                 f"cannot trace {url}: Service {'/'.join(INGRESS_SERVICE)} has no load balancer address"
             )
-        return IPv4Address(addresses[0])
+        return ipv4_of(addresses, url)
 
     def _address(self, host: str) -> IPv4Address:
-        try:
-            return IPv4Address(host)
-        except AddressValueError:
-            return self.resolve(host)
+        return ipv4_of((host,), host) if _is_address(host) else self.resolve(host)
 
     def _service(self, text: str, name: str, port: int, kind: Kind) -> Target:
         namespace, _, short = name.rpartition("/")
@@ -135,14 +132,14 @@ class Reader:
                 raise UsageError(
                     f"cannot trace {text}: it has no cluster IP; trace one of its pods"
                 )
-            address = Address(IPv4Address(service.spec.cluster_ip), port or wanted.port)
+            address = Address(ipv4_of(cluster_ips(service), text), port or wanted.port)
         elif load_balancer_ips(service):
-            address = Address(IPv4Address(load_balancer_ips(service)[0]), port or wanted.port)
+            address = Address(ipv4_of(load_balancer_ips(service), text), port or wanted.port)
         elif wanted.node_port and self.objects.nodes:
             ips = [
                 a.address for a in self.objects.nodes[0].status.addresses if a.type == "InternalIP"
             ]
-            address = Address(IPv4Address(ips[0]), wanted.node_port)
+            address = Address(ipv4_of(ips, text), wanted.node_port)
         else:
             raise UsageError(
                 f"cannot trace {text} from outside: it is of type {service.spec.type or 'ClusterIP'};"
@@ -159,8 +156,8 @@ class Reader:
             raise UsageError(f"cannot trace {text}: the pod declares no port; say {text}:PORT")
         if not port and kind is not Kind.ICMP:
             port = ports[0]
-        address = Address(IPv4Address(pod.status.pod_ip), port)
-        return Target(connect=address, kind=kind, host=_host(pod.status.pod_ip, address.port))
+        address = Address(ipv4_of(pod_ips(pod), text), port)
+        return Target(connect=address, kind=kind, host=_host(str(address.ip), address.port))
 
     def _node(self, text: str, name: str, port: int, kind: Kind) -> Target:
         for node in self.objects.nodes:
@@ -170,10 +167,13 @@ class Reader:
                     raise NotFound(f'nodes "{name}" has no address')
                 if not port and kind is not Kind.ICMP:
                     raise UsageError(f"cannot trace {text}: say which port, {text}:PORT")
-                return Target(
-                    connect=Address(IPv4Address(ips[0]), port), kind=kind, host=_host(ips[0], port)
-                )
+                own = ipv4_of(ips, text)
+                return Target(connect=Address(own, port), kind=kind, host=_host(str(own), port))
         raise NotFound(f'nodes "{name}" not found')
+
+
+def _is_address(text: str) -> bool:
+    return any(address_of(text, family) for family in Family)
 
 
 def _split(text: str, whole: str) -> tuple[str, int]:

@@ -128,6 +128,27 @@ def test_policies_hold_over_ipv6_and_neighbours_are_found(world: Cluster) -> Non
     assert answered(world, everybody, origin="outside")
 
 
+@pytest.mark.parametrize("mode", ["nftables", "iptables"])
+def test_rules_and_connections_of_ipv6_are_shown(world: Cluster, mode: str) -> None:
+    """In every mode: the Service's rules and connections, and nothing that the kernel has too few or too many."""
+    world.ok("proxy-mode", mode)
+    address = six(world.get(SERVICE)["spec"]["clusterIPs"])
+    assert answered(world, f"http://[{address}]/", origin="node/worker")
+    shown = world.ok("rules", "svc/example-service", "--node", "worker").stdout
+    assert address in shown
+    world.ok("rules", "--diff")
+    assert f"[{address}]:80" in world.ok("conntrack", "svc/example-service").stdout
+
+
+def test_a_trace_over_ipv6_says_that_it_cannot(world: Cluster) -> None:
+    """Better no trace than one that has not looked."""
+    status = world.get(INGRESS)["status"]["loadBalancer"]["ingress"]
+    address = six([it["ip"] for it in status])
+    result = world.cli("trace", f"http://[{address}]/")
+    assert result.code == 2
+    assert f"traces follow IPv4, and it has {address} only" in result.stderr
+
+
 def test_ipv4_goes_on_beside_ipv6(world: Cluster) -> None:
     """In a cluster of both the old way is as it was; where IPv4 is not, nobody has an address of it."""
     if world.name.endswith("dual"):
