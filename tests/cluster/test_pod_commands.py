@@ -44,9 +44,9 @@ def test_run_passes_input_on_and_ends_with_the_program(cluster: Cluster) -> None
 
 def test_logs_of_several_pods_are_followed_together(talkers: Cluster) -> None:
     """Each line whole, with its pod and container before it; a limit keeps it to five by default."""
-    result = talkers.cli("logs", "-l", "app=talk", "--prefix", "--tail", "3")
+    argv = ("logs", "-l", "app=talk", "--prefix", "--tail", "3")
+    result = wait.until(lambda: len((r := talkers.cli(*argv)).lines) == 6 and r, "three of each")
     assert set(result.lines) == {f"[pod/{n}/{n}] I am {n}" for n in ("talk-a", "talk-b")}
-    assert len(result.lines) == 6
     result = talkers.cli("logs", "-f", "-l", "app=talk", "--max-log-requests", "1")
     assert result.code == 2
     assert "you are attempting to follow 2 log streams" in result.stderr

@@ -134,7 +134,7 @@ def test_what_the_kernel_calls_a_pod(lab: Lab) -> None:
             name = "db.sub.default.svc.cluster.local"
             lines = said(pod).splitlines()
             assert lines[:2] == [name, name]
-            assert f"{pod.status.pod_ip}\t{name}\tdb" in lines
+            assert any(line.endswith(f"\t{name}\tdb") for line in lines)
             pod = await lab.wait("node", lambda it: it.status.phase == "Succeeded")
             lines = said(pod).splitlines()
             assert lines[:3] == [labs.NODE] * 2 + [
