@@ -49,6 +49,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Predict where a request would go, without sending it."),
     "capture": ("capture", "Write packets of pods, nodes or the edge as pcapng."),
     "conntrack": ("conntrack", "List tracked connections, with what they mean."),
+    "netem": ("faults", "Worsen what a node, a pod or the edge sends: delay, loss, rate."),
+    "partition": ("faults", "Cut the wire between two nodes."),
+    "heal": ("faults", "Mend cut wires."),
     "policy": ("policy", "Judge connections by the NetworkPolicies, without a packet."),
     "rules": ("rules", "Show live rules with counters and meaning; --diff, --watch."),
 }
@@ -85,6 +88,7 @@ _SECTIONS = (
             *("curl", "dig", "ping", "shell"),
         ),
     ),
+    ("Faults", ("netem", "partition", "heal")),
 )
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from netpod.errors import KernelError, Unsupported
-from netpod.linux import iptables, link, netns, nft, process, vxlan
+from netpod.linux import iptables, link, netem, netns, nft, process, vxlan
 from netpod.linux.link import End
+from netpod.linux.netem import Netem
 from netpod.proxy import ipvs_kernel
 from netpod.proxy.config import Mode
 from netpod.proxy.ipvs_config import Scheduler
@@ -176,6 +177,10 @@ def _ipvs() -> None:
     ipvs_kernel.require(SCRATCH)
 
 
+def _netem() -> None:
+    netem.apply(SCRATCH, "lo", Netem(delay=0.001))
+
+
 _IPTABLES_PROBE = """*nat
 :P - [0:0]
 -A P -m comment --comment x -m statistic --mode random --probability 0.5 -j RETURN
@@ -202,6 +207,7 @@ _FEATURES: tuple[tuple[str, Callable[[], None], str, bool], ...] = (
     ("packet sockets", _packet_socket, "modprobe af_packet", True),
     ("vxlan", _vxlan, "modprobe vxlan; only --pod-network vxlan needs it", False),
     ("ipvs", _ipvs, "only --proxy-mode ipvs needs it", False),
+    ("netem", _netem, "only netpod netem needs it", False),
 )
 
 

@@ -77,10 +77,11 @@ def unplug_node(config: ClusterConfig, node: NodeConfig) -> None:
     """Pull a node's cable; pulled already, or no wire: nothing to do."""
     underlay = config.paths.netns_underlay
     if netns.exists(underlay):
-        link.delete_link(underlay, _port(node.name))
+        link.delete_link(underlay, port(node.name))
 
 
-def _port(owner: str) -> str:
+def port(owner: str) -> str:
+    """Name of a node's, or the edge's, port of the wire."""
     return owner if len(owner) <= link.IFNAMSIZ else link.short_name("node", owner)
 
 
@@ -105,10 +106,10 @@ def _ensure_port(
 ) -> None:
     """Give namespace `name` an eth0 whose other end is a port of the wire."""
     underlay = config.paths.netns_underlay
-    port = _port(owner)
+    name_of_port = port(owner)
     if link.observe_link(name, "eth0") is None:
-        link.delete_link(underlay, port)
-        link.create_veth(underlay, End(name=port), name, End(name="eth0"), master=WIRE)
+        link.delete_link(underlay, name_of_port)
+        link.create_veth(underlay, End(name=name_of_port), name, End(name="eth0"), master=WIRE)
     _ensure_addresses(name, "eth0", addresses)
 
 

@@ -32,7 +32,7 @@ needed = pytest.mark.skipif("NETPOD_VM" in os.environ or bool(why_not()), reason
 
 def command(*argv: str, options: Sequence[str] = ()) -> list[str]:
     """The command line."""
-    return [str(VM_SH), "--quiet", "--timeout", "290", *options, "--", *argv]
+    return [str(VM_SH), "--quiet", "--timeout", "600", *options, "--", *argv]
 
 
 def run(
