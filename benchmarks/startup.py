@@ -85,7 +85,9 @@ def _run() -> dict[str, float]:
 def _floor() -> float:
     """Seconds to import all of it once, and to make the namespaces of the default cluster with nothing in them."""
     began = time.monotonic()
-    _timed([sys.executable, "-P", "-c", "import netpod.cluster.processes"])
+    _timed(
+        [sys.executable, "-P", "-c", "import netpod.cluster.controlplane, netpod.cluster.processes"]
+    )
     names = [f"netpod-floor-{number}" for number in range(3 + len(ClusterConfig().nodes))]
     for name in names:
         netns.create(name)
