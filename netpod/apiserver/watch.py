@@ -129,27 +129,36 @@ class Stream:
             if self._call.query.get("sendInitialEvents") == "true":
                 yield self._bookmark(self._initial.revision, initial=True)
             self._initial = None
-        while True:
-            left = end - loop.time()
-            try:
-                async with asyncio.timeout(
-                    min(left, BOOKMARK_SECONDS) if self._bookmarks else left
-                ):
-                    events = await self._watch.batch()
-            except TimeoutError:
+        watch = self._watch
+        due = self._next(end)
+        timer = loop.call_at(due, watch.poke)
+        try:
+            while True:
+                try:
+                    events = await watch.batch()
+                except errors.Expired as error:
+                    yield self._expired(str(error))
+                    return
+                except StopAsyncIteration:
+                    return
+                found = [it for event in events if (it := change(event, self._chosen)) is not None]
+                if found:
+                    yield b"".join(map(self._tell, found))
+                if loop.time() < due:
+                    continue
                 if self._bookmarks:
-                    yield self._bookmark(self._watch.revision)
+                    yield self._bookmark(watch.revision)
                 if loop.time() >= end:
                     return
-                continue
-            except errors.Expired as error:
-                yield self._expired(str(error))
-                return
-            except StopAsyncIteration:
-                return
-            found = [told for event in events if (told := change(event, self._chosen)) is not None]
-            if found:
-                yield b"".join(map(self._tell, found))
+                due = self._next(end)
+                timer = loop.call_at(due, watch.poke)
+        finally:
+            timer.cancel()
+
+    def _next(self, end: float) -> float:
+        """When to look up from waiting: for a bookmark, or because the time is over."""
+        now = asyncio.get_running_loop().time()
+        return min(end, now + BOOKMARK_SECONDS) if self._bookmarks else end
 
     def _tell(self, told: Change) -> bytes:
         resource = self._call.route.resource

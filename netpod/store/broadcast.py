@@ -30,6 +30,7 @@ class Watcher:
         self._history: Sequence[Event] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._dropped = False
+        self._poked = False
         self._closed = False
 
     @property
@@ -44,6 +45,9 @@ class Watcher:
 
     async def __anext__(self) -> Event:
         await self._ready()
+        while not self._history and not self._queue:
+            self._poked = False
+            await self._ready()
         source = self._history if self._history else self._queue
         event = source[0]
         if source is self._queue:
@@ -54,17 +58,20 @@ class Watcher:
         return event
 
     async def batch(self) -> Sequence[Event]:
-        """All events that are there, at least one; see `Watch.batch`."""
+        """All events that are there; see `Watch.batch`."""
         await self._ready()
+        self._poked = False
         if self._history:
             events, self._history = self._history, None
-        else:
+        elif self._queue:
             events, self._queue = self._queue, []
+        else:
+            return ()
         self._start = events[-1].kv.mod_revision
         return events
 
     async def _ready(self) -> None:
-        while not self._history and not self._queue:
+        while not self._history and not self._queue and not self._poked:
             if self._dropped:
                 raise errors.Expired(
                     f"cannot watch {self.prefix}: this watcher fell more than {self._limit} events behind"
@@ -77,6 +84,11 @@ class Watcher:
                 await self._wake
             finally:
                 self._wake = None
+
+    def poke(self) -> None:
+        """Have `batch` return at once; see `Watch.poke`."""
+        self._poked = True
+        self._wake_up()
 
     def close(self) -> None:
         """End the stream and leave the broadcast."""

@@ -74,12 +74,17 @@ class Watch(Protocol):
     async def __anext__(self) -> Event: ...
 
     async def batch(self) -> Sequence[Event]:
-        """Wait for events and return all that are there, at least one.
+        """Wait for events and return all that are there; none only after `poke`.
 
         Raises:
             Expired: this watcher fell behind and was dropped, or its revision is compacted; list again.
             StopAsyncIteration: the watch or the store was closed.
         """
+        ...
+
+    def poke(self) -> None:
+        """Have whoever waits in `batch` return, empty-handed if nothing is there: a timer costs less than a timeout
+        around each wait."""
         ...
 
     def close(self) -> None:

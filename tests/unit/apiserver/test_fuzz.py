@@ -1,6 +1,7 @@
 """Whatever is sent, the server answers, blames the sender, and goes on."""
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from tests.unit.apiserver import fuzzing
 from tests.unit.apiserver.support import CONFIGMAPS, Api, configmap, serving
 
 BATCH = 100
+REQUESTS = int(os.environ.get("NETPOD_FUZZ_REQUESTS", "3000"))
+"""How many requests; before a release run it with 50000, which takes some minutes."""
+MODEST = (503, 504)
+"""What is no failure of the server: somebody behind it does not answer, or a revision is not there yet."""
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 YAML = {"Content-Type": "application/yaml"}
 
@@ -42,7 +47,7 @@ async def _batch(api: Api, seed: int) -> None:
         if "timeoutSeconds" in request.query:
             continue  # a watch takes its second
         code = await _answer(api, request)
-        assert code < 500 or code == 503, (code, request)
+        assert code < 500 or code in MODEST, (code, request)
 
 
 def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
@@ -53,7 +58,7 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
             loop = asyncio.get_running_loop()
 
             @settings(
-                max_examples=30,
+                max_examples=REQUESTS // BATCH,
                 derandomize=True,
                 deadline=None,
                 database=None,

@@ -1,6 +1,7 @@
 """watch: every change once and in order, selections, bookmarks, 410, clients that come and go."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -123,6 +124,30 @@ def test_a_watch_ends_in_time_with_a_bookmark(run: Run) -> None:
             version = made["metadata"]["resourceVersion"]
             assert bookmark["object"]["metadata"]["resourceVersion"] == version
             assert await event() is None
+
+    run(body)
+
+
+def test_a_watch_ends_in_time_though_events_never_cease(run: Run) -> None:
+    """Its time is over also while somebody writes without a pause."""
+
+    async def body(api: Api) -> None:
+        async def write() -> None:
+            number = 0
+            while True:
+                await api.create(CONFIGMAPS, configmap(f"c-{number}"))
+                number += 1
+
+        writing = asyncio.ensure_future(write())
+        try:
+            query = {"watch": "true", "timeoutSeconds": "1", "allowWatchBookmarks": "true"}
+            async with api.session.get(api.base + CONFIGMAPS, params=query) as answer:
+                lines = (await answer.text()).splitlines()
+            assert len(lines) > 10
+            assert json.loads(lines[-1])["type"] == "BOOKMARK"
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
     run(body)
 

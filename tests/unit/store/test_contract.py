@@ -252,6 +252,30 @@ def test_a_cancelled_wait_loses_no_event(run: Run) -> None:
     run(body)
 
 
+def test_a_poked_watch_looks_up(run: Run) -> None:
+    """Whoever waits is let go empty-handed, once; who iterates waits on, and no event is lost by it."""
+
+    async def body(store: Store) -> None:
+        watch = await store.watch("/k/", store.revision)
+        waiting = asyncio.ensure_future(watch.batch())
+        await asyncio.sleep(0)
+        watch.poke()
+        assert list(await waiting) == []
+        watch.poke()
+        made = await store.create("/k/a", b"")
+        found = [*await watch.batch()]
+        while not found:
+            found = [*await watch.batch()]
+        assert [event.kv for event in found] == [made]
+        watch.poke()
+        again = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0)
+        second = await store.create("/k/b", b"")
+        assert (await again).kv == second
+
+    run(body)
+
+
 def test_a_reopened_store_is_the_same(opener: Opener) -> None:
     """Closing and opening keeps state, revisions and history, also when the newest row was compacted."""
 
