@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from netpod.errors import ApiError
 from netpod.linux import process
 from tests.support import cluster as clusters
 from tests.support import traffic, wait
@@ -126,6 +127,33 @@ def test_policies_hold_over_ipv6_and_neighbours_are_found(world: Cluster) -> Non
         assert answered(world, f"http://[{address}]/", origin=f"pod/{name}")
     world.ok("delete", "networkpolicy", "own-kind")
     assert answered(world, everybody, origin="outside")
+
+
+def test_a_load_balancer_goes_to_two_families_and_back(world: Cluster) -> None:
+    """By the word of ipFamilyPolicy alone; where there is one family, upstream's words say so."""
+    own = {"metadata": {"name": "spare"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}
+    path = "/api/v1/namespaces/default/services"
+    world.request("POST", path, body=own)
+    path = f"{path}/spare"
+
+    def addresses() -> list[str]:
+        found = world.get(path)
+        said = found.get("status", {}).get("loadBalancer", {}).get("ingress", ())
+        return [*found["spec"]["clusterIPs"], *(it["ip"] for it in said)]
+
+    wait.until(lambda: len(addresses()) == 2, "an address")
+    first = addresses()
+    if world.name.endswith("dual"):
+        world.patch(path, {"spec": {"ipFamilyPolicy": "RequireDualStack"}})
+        wait.until(lambda: len([it for it in addresses() if ":" in it]) == 2, "IPv6 addresses")
+        world.patch(path, {"spec": {"ipFamilyPolicy": "SingleStack"}})
+        wait.until(lambda: addresses() == first, "the first addresses alone")
+    else:
+        with pytest.raises(
+            ApiError, match="this cluster is not configured for dual-stack services"
+        ):
+            world.patch(path, {"spec": {"ipFamilyPolicy": "RequireDualStack"}})
+    world.request("DELETE", path)
 
 
 @pytest.mark.parametrize("mode", ["nftables", "iptables"])
