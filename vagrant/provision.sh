@@ -24,7 +24,7 @@ readonly -a runtime=(
 readonly -a build=(python3:python3 gcc:gcc /usr/include/stdlib.h:libc6-dev)
 # Real servers and tools that the tests hold netpod against.
 readonly -a testing=(
-  git:git openssl:openssl ipset:ipset skopeo:skopeo umoci:umoci nginx:nginx-light tshark:tshark prometheus:prometheus chromium:chromium etcd:etcd-server etcdctl:etcd-client
+  git:git openssl:openssl ipset:ipset skopeo:skopeo umoci:umoci nginx:nginx-light tshark:tshark wrk:wrk dnsperf:dnsperf prometheus:prometheus chromium:chromium etcd:etcd-server etcdctl:etcd-client
 )
 # A guest with a kernel of its own, for what this machine's lacks: vagrant/vm.sh.
 readonly -a guest=(linux.uml:user-mode-linux)

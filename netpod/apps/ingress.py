@@ -2,7 +2,7 @@
 
 Environment: KUBECONFIG, how to reach the API server; DEFAULT_CERTIFICATE, a PEM file for hosts without one of their
 own. HTTP listens on the declared port named `http`, else on 80; HTTPS on the one named `https`, if there is one.
-GET /healthz answers on the declared port named `health`, if there is one.
+GET /healthz and, for Prometheus, /metrics answer on the declared port named `health`, if there is one.
 """
 
 import asyncio

@@ -121,6 +121,7 @@ def _ingress(config: ClusterConfig) -> tuple[Object, ...]:
     ports = (
         ContainerPort(name="http", container_port=80, protocol="TCP"),
         ContainerPort(name="https", container_port=443, protocol="TCP"),
+        ContainerPort(name="health", container_port=10254, protocol="TCP"),
     )
     certificate = EnvVar(name="DEFAULT_CERTIFICATE", value=str(keys.default_certificate(config)))
     deployment = _deployment(config, "ingress", labels, "netpod.dev/ingress", ports, certificate)

@@ -24,6 +24,9 @@ from netpod.ingress.model import H2C, Address, Backend, Options, Routing, Rule, 
 TRACE_HEADER = "X-Netpod-Trace"
 TRACE_PORTS = (61000, 61999)
 """Source ports of traced requests; above net.ipv4.ip_local_port_range, so nothing else has them."""
+LOGGED_PER_SECOND = 500
+"""While a frontend has more requests a second, one of a hundred is logged, and all that are traced or fail by 5xx:
+an access line costs half of what a request does, and nobody reads so many."""
 EVERY_HOST = "*"
 """The site of rules without host."""
 HOSTS, EXACT, PREFIX, WHY = "hosts.map", "exact.map", "prefix.map", "why.map"
@@ -44,7 +47,8 @@ class Settings:
     Attributes:
         bind: Arguments of `bind` in the HTTP frontend, e.g. "0.0.0.0:80" or "fd@7".
         tls: The same for HTTPS; none leaves certificates aside.
-        health: Where GET /healthz says 200 while HAProxy lives, e.g. "0.0.0.0:10254"; "" for nowhere.
+        health: Where GET /healthz says 200 while HAProxy lives, and /metrics its metrics in Prometheus' form, e.g.
+            "0.0.0.0:10254"; "" for nowhere.
         sources: Addresses of this pod, which traced requests come from, at most one of each family.
         gateways: Arguments of `bind` by what a Gateway's frontend listens on; the port where there are none.
         socket: Path of the runtime API's unix socket.
@@ -160,7 +164,7 @@ def text(config: Config, settings: Settings) -> str:
         parts.append(_HEALTH.format(health=settings.health))
     https = [f"{bind} ssl crt-list {CERTIFICATES} alpn h2,http/1.1" for bind in settings.tls]
     binds = "\n".join(f"    bind {bind}" for bind in (*settings.bind, *https))
-    head = _REQUEST.format(trace=TRACE_HEADER)
+    head = _REQUEST.format(trace=TRACE_HEADER, logged=LOGGED_PER_SECOND)
     parts.append(_FRONTEND.format(binds=binds, head=head, send=_SEND))
     for frontend in config.frontends:
         own = settings.gateways.get(frontend.bind, (f"0.0.0.0:{frontend.bind}",))
@@ -250,6 +254,7 @@ defaults
     retries 1
     option redispatch
     option dontlognull
+    option idle-close-on-response
     balance roundrobin
     http-reuse safe
     unique-id-format %[uuid()]
@@ -269,12 +274,16 @@ _HEALTH = """\
 frontend health
     bind {health}
     http-request return status 200 content-type text/plain string "ok\\n" if {{ path /healthz }}
-    http-request return status 404 content-type text/plain string "only /healthz is here\\n"
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    http-request return status 404 content-type text/plain string "only /healthz and /metrics are here\\n"
 """
 
 # Requests end and begin connections of their own, so X-Forwarded-* are what we saw, whatever the client claims.
 _REQUEST = """\
     log global
+    http-request set-log-level silent if {{ fe_req_rate gt {logged} }} {{ rand(100) gt 0 }} \
+!{{ req.hdr({trace}) -m found }}
+    http-response set-log-level info if {{ status ge 500 }}
     http-request set-var(txn.trace) req.hdr({trace}) if {{ req.hdr({trace}) -m found }}
     http-request set-var(txn.path) path
     http-request set-var(txn.host) req.hdr(Host),host_only,lower,rtrim(.)
@@ -285,16 +294,16 @@ _REQUEST = """\
     http-request set-header X-Forwarded-Host %[req.hdr(Host)]
 """
 
-# A later set-var that finds nothing leaves the variable as it was, so the strongest rule comes last.
+# A set-var that finds nothing leaves the variable as it was, so an exact path comes after prefixes.
 _FRONTEND = """\
 frontend http
 {binds}
 {head}\
     http-request set-header X-Forwarded-Port %[dst_port]
     http-request set-var(txn.kind) str(Ingress)
-    http-request set-var(txn.site) str(*)
-    http-request set-var(txn.site) var(txn.host),regsub(^[^.]+,*),map_str(hosts.map)
     http-request set-var(txn.site) var(txn.host),map_str(hosts.map)
+    http-request set-var(txn.site) var(txn.host),regsub(^[^.]+,*),map_str(hosts.map) unless {{ var(txn.site) -m found }}
+    http-request set-var(txn.site) str(*) unless {{ var(txn.site) -m found }}
     http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path,/),map_beg(prefix.map)'
     http-request set-var(txn.rule) 'var(txn.site),concat(#,txn.path),map_str(exact.map)'
     http-request return status 404 content-type text/plain hdr X-Content-Type-Options nosniff lf-string \

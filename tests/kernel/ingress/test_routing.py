@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from tests.kernel.ingress.conftest import get
 from tests.unit.ingress.builders import make_class, make_ingress, make_service, make_slice
 from tests.unit.ingress.tables import HOSTS, PATHS
 
@@ -147,5 +148,25 @@ def test_traced_request_leaves_from_a_reserved_port_and_is_logged(
         assert (line["rule_host"], line["rule_path"]) == ("a.com", "/x")
         assert line["status"] == 200
         assert lines[0]["trace"] == "-"
+
+    asyncio.run(check())
+
+
+def test_metrics_count_a_services_requests(proxy: Start, http_server: Start) -> None:
+    """Prometheus finds each Service's requests under the name of its section; /healthz is beside it."""
+
+    async def check() -> None:
+        async with http_server("web") as server, proxy(health="127.0.0.1:10254") as running:
+            port = server.port
+            web = make_service("web", cluster_ip="127.0.0.1", ports=(("", port),))
+            one = make_ingress(("a.com", "Prefix", "/", "web"), port=port)
+            slices = [make_slice("web", "127.0.0.1", port=port)]
+            await running.serve([one], [make_class()], [web], slices)
+            for _ in range(3):
+                assert (await running.get("a.com", "/")).status == 200
+            assert (await get(10254, "x", "/healthz")).body == "ok\n"
+            metrics = (await get(10254, "x", "/metrics")).body.splitlines()
+        name = f'haproxy_backend_http_requests_total{{proxy="svc-default:web:{port}"}} 3'
+        assert name in metrics
 
     asyncio.run(check())
