@@ -79,6 +79,8 @@ def wire(resource: registry.Resource, kv: KeyValue, revision: Revision | None = 
     if resource.stored is not None:
         return orjson.dumps(views.shown(resource, plain(kv, revision)))
     head = _head(resource)
+    if not kv.mod_revision:
+        return kv.value
     return b'%s"resourceVersion":"%d",%s' % (
         head,
         revision or kv.mod_revision,
@@ -106,5 +108,6 @@ def parsed(kv: KeyValue) -> Mapping[str, Json]:
 def plain(kv: KeyValue, revision: Revision | None = None) -> dict[str, Json]:
     """The object as plain JSON values with its resourceVersion, for whoever wants to change it."""
     data: dict[str, Json] = orjson.loads(kv.value)
-    data["metadata"]["resourceVersion"] = str(revision or kv.mod_revision)
+    if kv.mod_revision:
+        data["metadata"]["resourceVersion"] = str(revision or kv.mod_revision)
     return data

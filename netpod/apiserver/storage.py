@@ -11,6 +11,9 @@ from netpod.api.meta import Object
 from netpod.apiserver import objects
 from netpod.store.store import KeyValue, Page, Revision, Store, Watch
 
+UNSTORED = Revision(0)
+"""Revision of what a dry run would have created: it has none, and shows none."""
+
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
@@ -111,7 +114,7 @@ class Storage:
             if not dry_run:
                 return await self._store.create(key, value)
             if await self._store.get(key) is None:
-                return KeyValue(key, value, self.revision, self.revision)
+                return KeyValue(key, value, UNSTORED, UNSTORED)
         except errors.AlreadyExists:
             pass
         raise errors.AlreadyExists(

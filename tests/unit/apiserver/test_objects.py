@@ -149,6 +149,7 @@ def test_a_dry_run_answers_and_stores_nothing(run: Run) -> None:
     async def body(api: Api) -> None:
         code, made = await api("POST", CONFIGMAPS, configmap("a"), dryRun="All")
         assert (code, made["metadata"]["name"]) == (201, "a")
+        assert "resourceVersion" not in made["metadata"]
         code, _ = await api("GET", f"{CONFIGMAPS}/a")
         assert code == 404
 
