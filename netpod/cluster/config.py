@@ -56,6 +56,7 @@ class ClusterConfig:
             change it.
         iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy modes iptables and ipvs.
         ipvs_scheduler: How virtual servers choose in proxy mode ipvs; the ConfigMap may change it.
+        node_cidr_mask_size: Prefix length of a node's part of the IPv4 pod network, 16..28; it bounds the node's pods.
         pod_network: How nodes reach each other's pods: host-gw, by routes, or vxlan, by an overlay.
         stand_in: Whether an image that is not on this machine is stood in for.
         allow_host_path: Directories of the machine that hostPath volumes may be below, separated by colons; "" is none.
@@ -78,6 +79,7 @@ class ClusterConfig:
     pod_cidr: str = ""
     service_cidr: str = ""
     lb_cidr: str = ""
+    node_cidr_mask_size: int = 24
     node_port_range: str = "30000-32767"
     api_port: int = 0
     proxy_mode: str = Mode.IPTABLES.value
@@ -151,6 +153,16 @@ class ClusterConfig:
     def running(self) -> tuple[NodeConfig, ...]:
         """The nodes that shall run now."""
         return tuple(node for node in self.nodes if node.power is Power.ON)
+
+    @property
+    def node_prefixes(self) -> dict[Family, int]:
+        """Prefix length of a node's part of the pod network, by family."""
+        return {**networks.NODE_PREFIX, Family.IPV4: self.node_cidr_mask_size}
+
+    @property
+    def max_pods(self) -> int:
+        """How many pods a node takes: as many as its part of the pod network has addresses, but a few."""
+        return int(min(2 ** (32 - self.node_cidr_mask_size), 1024)) - 6
 
     @property
     def mtu(self) -> int:
@@ -253,6 +265,10 @@ class ClusterConfig:
                 f"cannot use iptables variant {self.iptables_variant!r}: there are {known}"
             )
         networks.check(self.ip_family, self.named_networks, host_routes)
+        if not 16 <= self.node_cidr_mask_size <= 28:
+            raise UsageError(
+                f"cannot use nodeCIDRMaskSize: {self.node_cidr_mask_size}; allowed are 16 to 28"
+            )
         self.check_room()
 
     def check_room(self) -> None:
@@ -264,7 +280,7 @@ class ClusterConfig:
         count = len(self.nodes)
         if count > MAX_WORKERS + 1:
             raise UsageError(f"cannot use {count} nodes; allowed are {MAX_WORKERS + 1}")
-        networks.check_room(self.named_networks, count)
+        networks.check_room(self.named_networks, count, self.node_prefixes)
 
     def save(self) -> None:
         """Write to the cluster's state folder, in one step."""

@@ -30,7 +30,6 @@ from netpod.cluster import (
     underlay,
 )
 from netpod.cluster.config import ClusterConfig
-from netpod.cluster.networks import NODE_PREFIX
 from netpod.cluster.role import Role
 from netpod.controllers import nodelifecycle
 from netpod.controllers import run as controllers
@@ -116,7 +115,7 @@ def _api_config(config: ClusterConfig, contexts: renewal.Contexts) -> ApiServerC
 
 def _controllers_config(config: ClusterConfig) -> ControllersConfig:
     return ControllersConfig(
-        pod_cidrs=tuple((it, NODE_PREFIX[family_of(it)]) for it in config.pod_networks),
+        pod_cidrs=tuple((it, config.node_prefixes[family_of(it)]) for it in config.pod_networks),
         nodes=nodelifecycle.Periods(
             monitor=5.0 * config.patience,
             grace=config.node_monitor_grace_seconds * config.patience,

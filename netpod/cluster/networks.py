@@ -151,14 +151,16 @@ def _check_one(
             )
 
 
-def check_room(named: Mapping[str, str], nodes: int) -> None:
+def check_room(
+    named: Mapping[str, str], nodes: int, prefixes: Mapping[Family, int] = NODE_PREFIX
+) -> None:
     """Raise unless that many nodes can have their addresses and their shares of the pod networks.
 
     Raises:
         UsageError: there are more nodes than that.
     """
     for network in parse(named["pod_cidr"]):
-        share = NODE_PREFIX[family_of(network)]
+        share = prefixes[family_of(network)]
         room = 2 ** max(0, share - network.prefixlen)
         if nodes > room:
             raise UsageError(

@@ -132,6 +132,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         stand_in=config.stand_in,
         allow_host_path=tuple(Path(it) for it in config.allow_host_path.split(":") if it),
         pod_cidrs=config.pod_networks,
+        max_pods=config.max_pods,
         backend=Backend(config.pod_network),
         tls=lambda: contexts.keep(keys.kubelet_context(config, node.name), keys.kubelet(node.name)),
         isolate=isolate,

@@ -92,3 +92,15 @@ def test_file_uses_the_apis_spelling(tmp_path: Path) -> None:
     file.write_text("workers: many\n")
     with pytest.raises(UsageError, match="workers: expected int, found 'many'"):
         config.from_file(file)
+
+
+def test_a_nodes_part_of_the_pod_network_bounds_its_pods() -> None:
+    """A /24 has room for 250; parts may be larger, as long as the pod network holds one for every node."""
+    assert ClusterConfig().max_pods == 250
+    large = ClusterConfig(node_cidr_mask_size=22)
+    large.check()
+    assert large.max_pods == 1018
+    with pytest.raises(UsageError, match=r"3 nodes need a /17 each, it holds 2"):
+        ClusterConfig(node_cidr_mask_size=17).check()
+    with pytest.raises(UsageError, match=r"nodeCIDRMaskSize: 29; allowed are 16 to 28"):
+        ClusterConfig(node_cidr_mask_size=29).check()
