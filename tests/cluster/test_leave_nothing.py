@@ -52,7 +52,8 @@ def test_cleanup_after_everything_was_killed_leaves_nothing() -> None:
         assert status.code == 3, status
         again = cluster.cli("up")
         assert again.code == 2, again
-        assert "netpod cleanup" in again.stderr
+        assert "netpod start" in again.stderr
+        assert "netpod down" in again.stderr
     finally:
         result = cluster.cli("cleanup")
     assert result.code == 0
