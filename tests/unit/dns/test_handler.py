@@ -133,3 +133,16 @@ def test_no_question_breaks_the_handler(tail: bytes) -> None:
     """The same after a well-formed header of a query with one question."""
     header = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
     assert _handler(View()).respond(header + tail, tcp=False)[:2] == b"\x12\x34"
+
+
+def test_aliases_in_a_circle_end() -> None:
+    """Two ExternalName Services that name each other are answered once each, and everything else keeps its name."""
+    view = builders.cluster()
+    for name, other in (("one", "two"), ("two", "one")):
+        alias = builders.service(name, external=f"{other}.default.svc.cluster.local")
+        view.set_service(key_of(alias), alias)
+    handler = _handler(view)
+    response = _ask(handler, dns.message.make_query("one.default.svc.cluster.local.", "A"))
+    assert response.rcode() == dns.rcode.NOERROR
+    assert [str(rrset.name).partition(".")[0] for rrset in response.answer] == ["one", "two"]
+    assert _ask(handler, dns.message.make_query(WEB, "A")).answer
