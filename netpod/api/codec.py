@@ -174,7 +174,7 @@ def _decode_shared(cls: type[Struct], data: Json) -> Struct:
         found = _decode_struct(cls, data)
         if len(text) <= SHARED_BYTES:
             if len(_shared) >= memo.SIZE:
-                _shared.pop(list(_shared)[0], None)  # noqa: RUF015 - one step, also among threads
+                _shared.clear()
             _shared[cls, text] = found
     return found
 
