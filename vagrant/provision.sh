@@ -26,8 +26,9 @@ readonly -a build=(python3:python3 gcc:gcc /usr/include/stdlib.h:libc6-dev)
 readonly -a testing=(
   git:git openssl:openssl ipset:ipset skopeo:skopeo umoci:umoci nginx:nginx-light tshark:tshark wrk:wrk dnsperf:dnsperf prometheus:prometheus chromium:chromium etcd:etcd-server etcdctl:etcd-client
 )
-# A guest with a kernel of its own, for what this machine's lacks: vagrant/vm.sh.
-readonly -a guest=(linux.uml:user-mode-linux)
+# Not every distribution and architecture has these: a guest with a kernel of its own (vagrant/vm.sh), and vagrant, which
+# checks the Vagrantfile.
+readonly -a optional=(linux.uml:user-mode-linux vagrant:vagrant)
 
 installed() {
   local what=$1
@@ -67,15 +68,20 @@ install_packages() {
   done
 }
 
-# Not every distribution and architecture has the package; without it the tests that need it say so.
-install_guest() {
-  installed "${guest[0]%%:*}" && return
+# Those that this distribution has; the tests that need another say so.
+install_optional() {
+  local entry
+  local -a wanted=()
+  for entry in "${optional[@]}"; do installed "${entry%%:*}" || wanted+=("$entry"); done
+  [ ${#wanted[@]} -gt 0 ] || return 0
   apt-get update -q >/dev/null || die "cannot update the package lists; see apt-get update"
-  if apt-cache show "${guest[0]#*:}" >/dev/null 2>&1; then
-    install_packages "${guest[@]}"
-  else
-    say "guest: this distribution has no ${guest[0]#*:}; tests that need it will say so"
-  fi
+  for entry in "${wanted[@]}"; do
+    if apt-cache show "${entry#*:}" >/dev/null 2>&1; then
+      install_packages "$entry"
+    else
+      say "this distribution has no ${entry#*:}; tests that need it will say so"
+    fi
+  done
 }
 
 check_python() {
@@ -162,7 +168,7 @@ main() {
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
   if [ -n "$extra" ]; then install_packages "${runtime[@]}" "${build[@]}" "${testing[@]}"; else install_packages "${runtime[@]}" "${build[@]}"; fi
-  [ -z "$extra" ] || install_guest
+  [ -z "$extra" ] || install_optional
   check_python
   install_libraries "$extra"
   install_netpod

@@ -31,7 +31,8 @@ def test_demo_runs_on_a_clean_userland(suite: str) -> None:
 @pytest.mark.skipif(
     not shutil.which("vagrant"), reason="tier vm did not run: vagrant is not installed"
 )
-def test_the_vagrantfile_is_valid() -> None:
+def test_the_vagrantfile_is_valid(tmp_path: Path) -> None:
     """`vagrant validate` finds nothing wrong, whatever providers are installed."""
-    env = {**os.environ, "VAGRANT_CWD": str(ROOT)}
+    home = {"VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")}
+    env = {**os.environ, "VAGRANT_CWD": str(ROOT), **home}
     process.run(["vagrant", "validate", "--ignore-provider"], env=env, timeout=60)
