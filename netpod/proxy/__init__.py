@@ -9,7 +9,7 @@ iptables), a few sysctls, and deletes stale UDP conntrack entries. Of API object
     iptables.py  values -> rules, as text that iptables-save prints
     restore.py   rules <-> iptables-restore and iptables-save text; what differs
     changes.py   what changed since the last sync
-    ipvs.py      IPVS mode's virtual servers, addresses, sets; ipvs_kernel.py has the order and the words for what is missing
+    ipvs.py      IPVS mode's virtual servers, addresses, sets; ipvs_proxier.py hands them over in order
     modes.py     from one mode to another; owners.py, what both have
     sync.py      the loop
     metrics.py   what it counted
