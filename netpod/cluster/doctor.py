@@ -54,6 +54,19 @@ def require_essentials() -> None:
             raise Unsupported(f"cannot start: {check.name}: {check.found}; {check.advice}")
 
 
+def require_ipv6() -> None:
+    """Raise unless this kernel speaks IPv6.
+
+    Raises:
+        Unsupported: it does not; says how to get it.
+    """
+    if not socket.has_ipv6 or not os.path.isdir("/proc/sys/net/ipv6"):
+        raise Unsupported(
+            "cannot use IPv6: this kernel has none, or was started with ipv6.disable=1; "
+            "start it without that, or choose --ip-family ipv4"
+        )
+
+
 def require_mode(mode: Mode, scheduler: Scheduler = Scheduler.RR) -> None:
     """Raise unless this kernel can do a proxy mode; tried in a namespace of its own.
 

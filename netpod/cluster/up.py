@@ -69,6 +69,8 @@ def up(
     config.check(_host_routes())
     attach.check(config)
     doctor.require_mode(Mode(config.proxy_mode), scheduler_of(config.ipvs_scheduler))
+    if Family.IPV6 in config.families:
+        doctor.require_ipv6()
     config = replace(config, api_port=config.api_port or _free_port())
     try:
         with launch.making(config):

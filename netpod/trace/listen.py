@@ -3,17 +3,19 @@
 import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from operator import itemgetter
 from typing import BinaryIO
 
 from netpod.api.meta import Key
 from netpod.errors import NotFound, UsageError
+from netpod.ip import Address as IPAddress
 from netpod.linux import process
 from netpod.paths import Paths
 from netpod.trace import where
+from netpod.trace.families import cluster_ips, pod_ips
 from netpod.trace.formats import pcapng
-from netpod.trace.objects import ClusterObjects
+from netpod.trace.objects import ClusterObjects, load_balancer_ips
 from netpod.trace.sources import afpacket, ring
 from netpod.trace.topology import Place, World
 from netpod.trace.world import observe_world
@@ -182,13 +184,14 @@ def _writer(file: BinaryIO, world: World) -> pcapng.Writer:
     return writer
 
 
-def _known(world: World) -> Iterator[IPv4Address]:
+def _known(world: World) -> Iterator[IPAddress]:
     objects = world.objects
-    texts = [p.status.pod_ip for p in objects.pods]
-    texts += [s.spec.cluster_ip for s in objects.services]
+    texts = [ip for pod in objects.pods for ip in pod_ips(pod)]
+    texts += [ip for service in objects.services for ip in cluster_ips(service)]
+    texts += [ip for service in objects.services for ip in load_balancer_ips(service)]
     texts += [a.address for n in objects.nodes for a in n.status.addresses]
     for text in dict.fromkeys(texts):
         try:
-            yield IPv4Address(text)
-        except AddressValueError:
+            yield ip_address(text)
+        except ValueError:
             continue

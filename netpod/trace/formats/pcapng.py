@@ -5,8 +5,9 @@ Source: IETF draft-ietf-opsawg-pcapng (Section Header, Interface Description, En
 
 import struct
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
 from typing import BinaryIO
+
+from netpod.ip import Address as IPAddress
 
 LINKTYPE_ETHERNET = 1
 _SECTION, _INTERFACE, _NAMES, _PACKET = 0x0A0D0D0A, 1, 4, 6
@@ -30,12 +31,12 @@ class Writer:
         options += _option(_USERAPPL, b"netpod trace")
         self._block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options + _END)
 
-    def names(self, names: Mapping[IPv4Address, str]) -> None:
+    def names(self, names: Mapping[IPAddress, str]) -> None:
         """Say what addresses are called; write it before the packets that need it."""
         records = b""
-        for ip, name in sorted(names.items()):
+        for ip, name in sorted(names.items(), key=lambda it: (it[0].version, it[0].packed)):
             value = ip.packed + name.encode() + b"\0"
-            records += struct.pack("<HH", 1, len(value)) + _pad(value)
+            records += struct.pack("<HH", 1 if ip.version == 4 else 2, len(value)) + _pad(value)
         self._block(_NAMES, records + struct.pack("<HH", 0, 0))
 
     def packet(

@@ -1,8 +1,8 @@
 """A trace's frames as a pcapng file: every tap, or one tap per packet as a wire would show it (`wire`)."""
 
 import io
-from ipaddress import IPv4Address
 
+from netpod.ip import Address as IPAddress
 from netpod.trace.formats import pcapng
 from netpod.trace.model import Direction, Flow, Hop, Trace
 from netpod.trace.packet import HeaderKey, header_key, label, parse_frame
@@ -62,7 +62,7 @@ def _numbers(trace: Trace) -> dict[tuple[int, ...], int]:
     return {walk.packet.fingerprint: number for number, walk in enumerate(walks, 1)}
 
 
-def _names(trace: Trace, world: World) -> dict[IPv4Address, str]:
+def _names(trace: Trace, world: World) -> dict[IPAddress, str]:
     ips = {
         a.ip for leg in trace.legs for w in leg.walks for s in w.sightings for a in s.packet.flow
     }
