@@ -16,29 +16,33 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netpod.trace.awaitable import explain_request, trace_request
+    from netpod.trace.awaitable import explain_request, trace_all, trace_request
     from netpod.trace.explain import Prediction, disagreements
     from netpod.trace.model import Hop, Leg, RuleHit, Step, Trace, Verdict
     from netpod.trace.request import Kind
+    from netpod.trace.run import Question
 
 __all__ = [
     "Hop",
     "Kind",
     "Leg",
     "Prediction",
+    "Question",
     "RuleHit",
     "Step",
     "Trace",
     "Verdict",
     "disagreements",
     "explain_request",
+    "trace_all",
     "trace_request",
 ]
 _HOMES = {
-    "awaitable": ("explain_request", "trace_request"),
+    "awaitable": ("explain_request", "trace_all", "trace_request"),
     "explain": ("Prediction", "disagreements"),
     "model": ("Hop", "Leg", "RuleHit", "Step", "Trace", "Verdict"),
     "request": ("Kind",),
+    "run": ("Question",),
 }
 
 

@@ -1,6 +1,7 @@
 """Traces of a running cluster for programs: one awaitable call, typed answers."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from netpod.api import codec, registry
@@ -11,11 +12,14 @@ from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.client.blocking import BlockingClient
+from netpod.errors import NetpodError
 from netpod.paths import Paths
-from netpod.trace import explain, run
+from netpod.trace import batch, explain, run, where
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects, gateway_of
 from netpod.trace.request import Kind
+from netpod.trace.run import Question
+from netpod.trace.world import observe_world
 
 if TYPE_CHECKING:
     from netpod.api.gateway import HTTPRoute
@@ -79,6 +83,39 @@ async def trace_request(
     def work() -> Trace:
         paths = Paths(cluster)
         return run.trace(paths, question, observe_objects(BlockingClient(paths.api_socket)))
+
+    return await asyncio.to_thread(work)
+
+
+async def trace_all(questions: Sequence[Question], *, cluster: str = "netpod") -> list[Trace]:
+    """Send many requests at once and follow each: who reaches whom.
+
+    What the ingress proxy does with a request is not followed; use `trace_request` for that.
+
+    Args:
+        questions: What to send, from where, to where; at most 1,000.
+        cluster: Which cluster.
+
+    Returns:
+        One trace per question, in their order.
+
+    Raises:
+        UsageError: a source or target cannot be read.
+        NotFound: it names something that is not there.
+        NetpodError: the cluster is not up.
+    """
+
+    def work() -> list[Trace]:
+        paths = Paths(cluster)
+        objects = observe_objects(BlockingClient(paths.api_socket))
+        requests = []
+        for question in questions:
+            place = where.resolve(paths, objects, question.source, question.namespace)
+            requests.append(run.request_of(question, objects, place))
+        world = observe_world(paths, objects, targets=objects.pods)
+        if world.client not in world.places:
+            raise NetpodError(f"cannot trace: cluster {cluster} is not up")
+        return batch.follow_all(requests, world)
 
     return await asyncio.to_thread(work)
 

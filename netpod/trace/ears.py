@@ -17,8 +17,20 @@ from netpod.trace.topology import World, capture_ports
 _Ear = afpacket.Capture | nftrace.RuleTrace | nflog.LegacyTrace | Conntrack
 
 
+_ONLY = "only frames were captured (--timing)"
+
+
 class Ears:
-    """Every socket of a trace, open in all namespaces before the first packet leaves."""
+    """Every socket of a trace, open in all namespaces before the first packet leaves.
+
+    Args:
+        request: What will be sent.
+        world: Where it may go.
+        own_ports: Ports of the clients.
+        pool: Closes them all at once.
+        everything: Frames of all ports, for many requests.
+        timing: Only frames: what costs a request least.
+    """
 
     def __init__(
         self,
@@ -28,6 +40,7 @@ class Ears:
         pool: Executor,
         *,
         everything: bool = False,
+        timing: bool = False,
     ) -> None:
         self._pool = pool
         self.drops: skbdrop.SkbDrops | None = None
@@ -47,13 +60,13 @@ class Ears:
                 # A pod may be deleted between looking at the cluster and listening in it.
                 if place.role is not Role.POD or netns.exists(place.netns):
                     self.captures.append(afpacket.Capture(place.netns, program))
-            for name in world.ruled():
+            for name in () if timing else world.ruled():
                 self.rules.append(nftrace.RuleTrace(name))
                 if nflog.in_use(name):
                     self.rules.append(nflog.LegacyTrace(name))
                 self.conntracks.append(Conntrack(name))
             self.log = ProxyLog(world.logs)
-            self.drops, self.drop_note = _open_drops(world)
+            self.drops, self.drop_note = (None, _ONLY) if timing else _open_drops(world)
             self.counters = procnet.Counters(world.places)
             self._poll = select.poll()
             for ear in self._all():

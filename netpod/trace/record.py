@@ -42,9 +42,12 @@ class Record(Heard):
     timing: dict[str, int] = field(default_factory=dict)
 
     @property
-    def ruled(self) -> list[str]:
-        """Namespaces in which a rule was met: only their rules need to be read."""
-        return sorted({event.netns for event in self.events})
+    def ruled(self) -> dict[str, set[tuple[str, str, str]]]:
+        """Chains in which a rule was met (family, table, chain), by namespace: only their rules need to be read."""
+        met: dict[str, set[tuple[str, str, str]]] = {}
+        for event in self.events:
+            met.setdefault(event.netns, set()).add((event.family, event.table, event.chain))
+        return met
 
     @property
     def crossed(self) -> list[str]:

@@ -29,7 +29,7 @@ from netpod.trace.probe import Probe
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import nflog, nftrace, skbdrop
+from netpod.trace.sources import ctnetlink, nflog, nftrace, skbdrop
 from netpod.trace.sources.frames import Frame
 from netpod.trace.topology import World, doors
 
@@ -161,7 +161,7 @@ def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool
     with ExitStack() as stack:
         probe = Probe(request)
         stack.callback(probe.close)
-        ears = Ears(request, world, (probe.source.port,), pool)
+        ears = Ears(request, world, (probe.source.port,), pool, timing=timing)
         stack.callback(ears.close)
         table = nftrace.compile_table(
             probe.source.port,
@@ -181,6 +181,8 @@ def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool
                 request, ears, flow, answer, started_at, ended_at, logged=_logged(request, world)
             )
             lap("drain")
+            if timing:
+                record.entries += [e for name in world.ruled() for e in ctnetlink.observe(name)]
         lap("disarm")
     lap("close")
     record.timing.update(laps)

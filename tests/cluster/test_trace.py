@@ -1,11 +1,15 @@
 """The trace commands on a living cluster: modes side by side, TLS, and what is put back after a kill."""
 
+import asyncio
 import os
 import signal
+import sys
+from pathlib import Path
 
 from netpod.cluster import compare
 from netpod.linux import process
 from netpod.paths import Paths
+from netpod.trace import Kind, Question, Verdict, trace_all
 from tests.support import wait
 from tests.support.cluster import NETPOD, Cluster
 
@@ -56,3 +60,19 @@ def test_request_over_tls_is_joined_behind_the_ingress(cluster: Cluster) -> None
     assert {s["verdict"] for s in found["steps"]} == {"DELIVERED"}
     times = [hop["start_ns"] for step in found["steps"] for hop in step["hops"]]
     assert times == sorted(times)
+
+
+def test_example_for_programs_works(cluster: Cluster) -> None:
+    """What the documentation shows: typed answers, and who reaches whom at once."""
+    root = Path(__file__).parents[2]
+    argv = [sys.executable, str(root / "examples" / "trace_test.py")]
+    done = process.run(argv, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)), timeout=60)
+    assert "became" in done.stdout.decode()
+    asked = [
+        Question(target=target, source=source, kind=Kind.TCP, timeout=1.0)
+        for target in ("svc/example-service", "10.96.0.1:443", "node/worker:9")
+        for source in ("node/worker", "node/worker2")
+    ]
+    found = asyncio.run(trace_all(asked, cluster=cluster.name))
+    delivered, refused = Verdict.DELIVERED, Verdict.REFUSED
+    assert [t.verdict for t in found] == [delivered] * 4 + [refused] * 2
