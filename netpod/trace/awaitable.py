@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from netpod.api import codec, registry
@@ -82,7 +83,7 @@ async def trace_request(
 
     def work() -> Trace:
         paths = Paths(cluster)
-        return run.trace(paths, question, observe_objects(BlockingClient(paths.api_socket)))
+        return run.trace(paths, question, _objects(paths))
 
     return await asyncio.to_thread(work)
 
@@ -107,7 +108,7 @@ async def trace_all(questions: Sequence[Question], *, cluster: str = "netpod") -
 
     def work() -> list[Trace]:
         paths = Paths(cluster)
-        objects = observe_objects(BlockingClient(paths.api_socket))
+        objects = _objects(paths)
         requests = []
         for question in questions:
             place = where.resolve(paths, objects, question.source, question.namespace)
@@ -133,10 +134,15 @@ async def explain_request(
 
     def work() -> explain.Prediction:
         paths = Paths(cluster)
-        objects = observe_objects(BlockingClient(paths.api_socket))
+        objects = _objects(paths)
         return explain.explain(paths, question, objects)
 
     return await asyncio.to_thread(work)
+
+
+def _objects(paths: Paths) -> ClusterObjects:
+    with closing(BlockingClient(paths.api_socket)) as api:
+        return observe_objects(api)
 
 
 def _list(api: BlockingClient, cls: type[T]) -> tuple[T, ...]:
