@@ -17,5 +17,8 @@ def word(text: str) -> str:
 
 
 def formatted(text: str) -> str:
-    """Return the text as one word where HAProxy reads a log format."""
-    return word(text.replace("%", "%%")) or '""'
+    """Return the text as one word where HAProxy reads a log format.
+
+    HAProxy takes no empty word; a blank in its place is none to whoever reads a header's value.
+    """
+    return word(text.replace("%", "%%") or " ")
