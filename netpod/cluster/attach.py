@@ -7,18 +7,20 @@ other end is in the edge's namespace: whatever takes the cluster away, also afte
     machine netpod0 .14 -- .13 host0 edge eth0 -- nodes        the last four addresses of the outside network
 """
 
-import asyncio
 import errno
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import TYPE_CHECKING
 
-from netpod.api.node import Node
-from netpod.client.informer import Informers
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import KernelError, UsageError
 from netpod.ip import Interface, Network, family_of
 from netpod.linux import link, route
 from netpod.linux.link import End
 from netpod.paths import Paths
+
+if TYPE_CHECKING:
+    from netpod.api.node import Node
+    from netpod.client.informer import Informers
 
 LINK, FAR = "netpod0", "host0"
 """The link's name on this machine, and in the edge's namespace."""
@@ -96,8 +98,13 @@ def attached(paths: Paths) -> bool:
         return False
 
 
-async def follow(config: ClusterConfig, informers: Informers) -> None:
+async def follow(config: ClusterConfig, informers: "Informers") -> None:
     """Keep the edge's routes to the nodes' pods, forever; replies come the same way, by each node's default route."""
+    # Whoever starts a cluster needs the rest of this module only, and waits for what it imports.
+    import asyncio
+
+    from netpod.api.node import Node
+
     nodes = informers.of(Node)
     made: dict[Network, str] = {}
     changed = asyncio.Event()
@@ -110,7 +117,7 @@ async def follow(config: ClusterConfig, informers: Informers) -> None:
         made = wanted
 
 
-def _pods(node: Node) -> list[tuple[Network, str]]:
+def _pods(node: "Node") -> list[tuple[Network, str]]:
     addresses = [a.address for a in node.status.addresses if a.type == "InternalIP"]
     found = []
     for text in node.spec.pod_cidrs or filter(None, (node.spec.pod_cidr,)):

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from netpod.api import codec
 from netpod.apiserver.storeconfig import StoreConfig
 from netpod.cluster import machine, networks, publish
 from netpod.cluster.machine import Machine, Power
@@ -339,6 +338,8 @@ def from_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read, or says something no ClusterConfig has.
     """
+    from netpod.api import codec  # all kinds of objects come with it
+
     try:
         documents = codec.load_manifests(path.read_bytes())
     except OSError as error:
@@ -375,5 +376,7 @@ def merged(*layers: Mapping[str, Any]) -> ClusterConfig:
 
 
 def _camel(name: str) -> str:
+    from netpod.api import codec
+
     special = {"outside_cidr": "outsideCIDR", "underlay_cidr": "underlayCIDR", "lb_cidr": "lbCIDR"}
     return special.get(name) or codec.json_name(name)

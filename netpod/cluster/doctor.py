@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from netpod.errors import KernelError, Unsupported
-from netpod.linux import iptables, link, netem, netns, nft, process, vxlan
+from netpod.linux import iptables, link, netns, nft, process
 from netpod.linux.link import End
-from netpod.linux.netem import Netem
-from netpod.proxy import ipvs_kernel
 from netpod.proxy.config import Mode
 from netpod.proxy.ipvs_config import Scheduler
 
@@ -75,6 +73,8 @@ def require_mode(mode: Mode, scheduler: Scheduler = Scheduler.RR) -> None:
     """
     if mode is not Mode.IPVS:
         return
+    from netpod.proxy import ipvs_kernel
+
     netns.ensure_netns(SCRATCH)
     try:
         ipvs_kernel.require(SCRATCH, scheduler)
@@ -172,6 +172,8 @@ def _nft() -> None:
 
 
 def _vxlan() -> None:
+    from netpod.linux import vxlan
+
     local, mac = IPv4Address("192.0.2.1"), "02:00:00:00:00:01"
     vxlan.ensure(SCRATCH, "v", vni=1, local=local, dev="lo", port=8472, mac=mac, mtu=1450)
 
@@ -187,10 +189,15 @@ def _packet_socket() -> None:
 
 
 def _ipvs() -> None:
+    from netpod.proxy import ipvs_kernel
+
     ipvs_kernel.require(SCRATCH)
 
 
 def _netem() -> None:
+    from netpod.linux import netem
+    from netpod.linux.netem import Netem
+
     netem.apply(SCRATCH, "lo", Netem(delay=0.001))
 
 

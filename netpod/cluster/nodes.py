@@ -14,7 +14,7 @@ from typing import Any
 
 from netpod.client.blocking import BlockingClient
 from netpod.cluster import config as configuration
-from netpod.cluster import keys, launch, machine, power, ready
+from netpod.cluster import keys, launch, machine, ready
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.machine import Machine, Power
 from netpod.errors import ApiError, NetpodError, NotFound, UsageError
@@ -58,6 +58,8 @@ def stop(name: str, node: str) -> None:
         NotFound: there is none of that name.
         UsageError: it carries the control plane.
     """
+    from netpod.cluster import power
+
     _, found = _switch(name, node, Power.OFF)
     power.cut(configuration.load(name), found)
 
@@ -69,6 +71,8 @@ def delete(name: str, node: str, api: BlockingClient) -> None:
         NotFound: there is none of that name.
         UsageError: it carries the control plane.
     """
+    from netpod.cluster import power
+
     _, found = _switch(name, node, Power.LEAVING)
     config = configuration.load(name)
     power.cut(config, found)

@@ -8,14 +8,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from netpod.api.meta import Key
-from netpod.api.service import Service
 from netpod.errors import UsageError
 from netpod.paths import Paths
+
+if TYPE_CHECKING:
+    from netpod.api.service import Service
 
 ADDRESS = "127.0.0.1"
 DEFAULT = "8080=ingress:80,8443=ingress:443"
@@ -95,7 +97,7 @@ class Way:
     inside: bool = False
 
 
-def ways(service: Service | None, port: str, nodes: Sequence[str]) -> Iterator[Way]:
+def ways(service: "Service | None", port: str, nodes: Sequence[str]) -> Iterator[Way]:
     """Yield how a Service's port can be reached, the best first: load balancer, node ports, cluster IP.
 
     Args:
