@@ -113,4 +113,4 @@ def _open_drops(world: World) -> tuple[skbdrop.SkbDrops | None, str]:
         places = {netns.inode(name): name for name in world.places if netns.exists(name)}
         return skbdrop.SkbDrops(places, layout), ""
     except KernelError as error:
-        return None, str(error)
+        return None, f"{error}; counters are used"

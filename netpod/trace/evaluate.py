@@ -244,7 +244,7 @@ def _reports(
             Source.KFREE_SKB,
             len(record.drops),
             complete=not record.drop_note,
-            note=f"{record.drop_note}; counters are used" if record.drop_note else "",
+            note=record.drop_note,
         ),
         report(Source.COUNTERS, len(record.counters)),
         *(
