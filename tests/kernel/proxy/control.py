@@ -49,8 +49,8 @@ async def running(component: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-SECONDS = 30.0 if os.environ.get("NETPOD_VM") else 3.0
-"""How long to wait; a guest is slow."""
+SECONDS = 100.0 if os.environ.get("NETPOD_VM") else 3.0
+"""How long to wait; a guest is slow, and IPVS remembers a connection that was never answered for 60 s."""
 
 
 async def until(fact: Callable[[], bool], seconds: float = SECONDS) -> float:
