@@ -22,7 +22,7 @@ def overlay() -> Iterator[Cluster]:
 def test_every_pod_has_the_overlays_mtu(overlay: Cluster) -> None:
     """1500 less 50 bytes of outer headers; status and doctor say so, and doctor finds the one that has not."""
     pods = [it for it in netns.list_netns(overlay.paths.netns_prefix) if "." in it]
-    assert len(pods) == 5
+    assert len(pods) == 6
     for name in pods:
         found = link.observe_link(name, "eth0")
         assert found is not None
@@ -39,12 +39,12 @@ def test_a_trace_follows_a_request_through_the_overlay(overlay: Cluster) -> None
     """In at one node's flannel.1, over the wire in UDP, out at the other's; from the world to a container."""
     found = wait.until(lambda: _traced(overlay), "a request that crosses nodes", 30)
     assert "DELIVERED" in found
-    assert "flannel.1" in found
+    assert "carried by VXLAN 1: 172.18.0." in found
 
 
 def _traced(cluster: Cluster) -> str:
     result = cluster.cli("trace", "http://example.com/")
-    return result.stdout if "out flannel.1" in result.stdout else ""
+    return result.stdout if "→ flannel.1" in result.stdout else ""
 
 
 def test_entries_follow_the_nodes(overlay: Cluster) -> None:

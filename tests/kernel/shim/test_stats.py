@@ -64,7 +64,7 @@ def test_a_container_is_charged_for_its_children(lab: Lab) -> None:
     told = _stats(lab)
     assert told["hot"].processes == 2
     assert told["hot"].memory >= TAKEN
-    assert told["cold"].memory < TAKEN
+    assert told["hot"].memory >= told["cold"].memory + TAKEN // 2
     assert told["cold"].cpu < 200_000_000
     assert told[""].cpu > 0, "the shim counts too"
 
