@@ -154,7 +154,8 @@ class Agent:
             ready = self._sandboxes.networked and self._runtime.connected.is_set()
             pause = STATUS_SECONDS
             try:
-                await nodes.report(self._client, self._config, ready=ready)
+                images = self._shared.images.entries()
+                await nodes.report(self._client, self._config, ready=ready, images=images)
             except ApiError as error:
                 log.debug("cannot write node status: %s", error)
                 pause = RETRY_SECONDS

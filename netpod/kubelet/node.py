@@ -6,6 +6,8 @@ Source: kubernetes pkg/kubelet/kubelet_node_status.go, pkg/kubelet/nodestatus/se
 import logging
 import os
 import platform
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from netpod.client.rest import Client
 from netpod.cni import backend
 from netpod.errors import AlreadyExists, NotFound
 from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
+from netpod.kubelet.images import Entry
 
 log = logging.getLogger(__name__)
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -29,6 +32,8 @@ _CONDITIONS = (
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
 )
+MAX_IMAGES, MAX_NAMES = 50, 5
+"""Images that a node tells of, and names of each. Source: kubelet.go, nodestatus/setters.go."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -58,7 +63,33 @@ def compile(config: KubeletConfig) -> Node:
     )
 
 
-def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: str) -> NodeStatus:
+def compile_images(entries: Sequence[Entry]) -> tuple[dict[str, object], ...]:
+    """Return `status.images`, the largest first: names with digest, then with tag, and `sizeBytes`."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    sizes = {entry.digest: entry.size for entry in entries}
+    for entry in entries:
+        names[entry.digest][f"{_repository(entry.name)}@{entry.digest}"] = None
+    for entry in entries:
+        names[entry.digest][entry.name] = None
+    largest = sorted(sizes, key=lambda digest: (-sizes[digest], digest))[:MAX_IMAGES]
+    return tuple(
+        {"names": list(names[digest])[:MAX_NAMES], "sizeBytes": sizes[digest]} for digest in largest
+    )
+
+
+def _repository(name: str) -> str:
+    head, slash, last = name.partition("@")[0].rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+def compile_status(
+    config: KubeletConfig,
+    old: NodeStatus,
+    *,
+    ready: bool,
+    now: str,
+    images: Sequence[Entry] = (),
+) -> NodeStatus:
     """Return the node's status; what did not change keeps its transition time.
 
     Args:
@@ -66,6 +97,7 @@ def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: 
         old: What the API server has.
         ready: The shim answers and pods can have a network.
         now: The present moment, RFC 3339.
+        images: The local store's.
     """
     resources = {
         "cpu": str(os.cpu_count() or 1),
@@ -100,6 +132,7 @@ def compile_status(config: KubeletConfig, old: NodeStatus, *, ready: bool, now: 
             operating_system="linux",
             architecture=_ARCHITECTURES.get(platform.machine(), platform.machine()),
         ),
+        images=compile_images(images),
     )
 
 
@@ -122,17 +155,22 @@ async def register(client: Client, config: KubeletConfig) -> Node:
     return await client.patch(Node, config.node, "", {"metadata": missing})
 
 
-async def report(client: Client, config: KubeletConfig, *, ready: bool) -> Node:
+async def report(
+    client: Client, config: KubeletConfig, *, ready: bool, images: Sequence[Entry] = ()
+) -> Node:
     """Write the node's status if it changed; registers the node again if somebody deleted it."""
     try:
         node = await client.get(Node, config.node)
     except NotFound:
         node = await register(client, config)
     now = meta.timestamp(meta.now())
-    fresh = codec.encode(compile_status(config, node.status, ready=ready, now=now))
-    if _lasting(fresh) == _lasting(codec.encode(node.status)):
+    old = codec.encode(node.status)
+    fresh = codec.encode(compile_status(config, node.status, ready=ready, now=now, images=images))
+    if _lasting(fresh) == _lasting(old):
         return node
-    return await client.patch(Node, config.node, "", {"status": fresh}, subresource="status")
+    # A patch leaves what it does not name: the last image would never go.
+    patch = {"status": {**dict.fromkeys(old), **fresh}}
+    return await client.patch(Node, config.node, "", patch, subresource="status")
 
 
 def _lasting(status: dict[str, object]) -> object:

@@ -238,12 +238,14 @@ class NodeInfo:
 
 
 def _images(node: Node) -> dict[str, int]:
-    """Return the size in bytes of each image the node has, by each of its names."""
+    """Return the size in bytes of each image the node has, by each of its names, also as authors shorten them."""
     found: dict[str, int] = {}
     for image in node.status.images:
         if isinstance(image, Mapping):
             for name in image.get("names") or ():
-                found[str(name)] = int(image.get("sizeBytes") or 0)
+                short = str(name).removeprefix("docker.io/")
+                size = int(image.get("sizeBytes") or 0)
+                found |= dict.fromkeys((str(name), short, short.removeprefix("library/")), size)
     return found
 
 

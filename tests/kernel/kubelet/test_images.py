@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from netpod.api.node import Node
 from netpod.errors import CommandFailed, NotFound, UsageError
 from netpod.kubelet import image_names
 from netpod.kubelet.images import Images
+from tests.kernel.kubelet import lab as labs
 from tests.kernel.kubelet.lab import Lab
 from tests.kernel.kubelet.test_pods import first
 from tests.kernel.kubelet.test_programs import _waits, reasons, said
@@ -135,5 +137,29 @@ def test_pulling_without_stand_ins(lab: Lab, layout: Path) -> None:
                 Images(lab.folder / "images").pull(f"{address}/demo:v1")
                 await lab.create("here", containers=[item], restartPolicy="Never")
                 await lab.wait("here", lambda it: it.status.phase == "Succeeded")
+
+    asyncio.run(main())
+
+
+def test_the_node_tells_of_the_images(lab: Lab, layout: Path) -> None:
+    """An image of the store is in the Node's status with name and size, and leaves it when it is removed."""
+
+    async def main() -> None:
+        store = Images(lab.folder / "images")
+        (image,) = store.load(str(layout))
+        repository = "docker.io/library/demo"
+        async with lab.running():
+
+            async def told(expected: tuple[object, ...]) -> bool:
+                return (await lab.client.get(Node, labs.NODE)).status.images == expected
+
+            names = [f"{repository}@{image.digest}", f"{repository}:v1"]
+            size = store.entries()[0].size
+            assert size >= sum(map(len, FILES.values()))
+            await lab.until(lambda: told(({"names": names, "sizeBytes": size},)))
+            store.remove("demo:v1")
+            # A change on the node is what makes it look before its ten seconds are over.
+            await lab.create("p")
+            await lab.until(lambda: told(()), seconds=20.0)
 
     asyncio.run(main())

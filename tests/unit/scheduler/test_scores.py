@@ -78,5 +78,8 @@ def test_a_node_that_has_the_image_is_better() -> None:
     big, small = 700 << 20, 1 << 20
     nodes = [builders.node("a"), builders.node("b", images={"shop/web:latest": big})]
     assert choose(builders.pod(image="shop/web"), builders.cluster(nodes)) == "b"
+    full = {"docker.io/library/web:1": big}
+    nodes = [builders.node("a"), builders.node("b", images=full)]
+    assert choose(builders.pod(image="web:1"), builders.cluster(nodes)) == "b"
     nodes = [builders.node("a"), builders.node("b", images={"shop/web:1": small})]
     assert choose(builders.pod(image="shop/web:1"), builders.cluster(nodes)) == "a"
