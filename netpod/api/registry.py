@@ -204,10 +204,18 @@ NODE_STATS = Resource(group="stats.netpod.dev", kind="NodeStats", plural="nodest
 MEASURES = (NODE_METRICS, POD_METRICS, NODE_STATS)
 """What is measured and kept in memory: apiserver/measures.py."""
 
-SERVED = (*RESOURCES, *VIEWS, *QUESTIONS, *MEASURES)
+COMPONENT_STATUS = Resource(kind="ComponentStatus", plural="componentstatuses", at="core:Unstructured", namespaced=False, short_names=("cs",), verbs=("get", "list"))  # fmt: skip
+"""What is asked when somebody asks for it: apiserver/componentstatus.py."""
+
+EMPTY = (
+    Resource(group="policy", version="v1beta1", kind="PodSecurityPolicy", plural="podsecuritypolicies", at="core:Unstructured", namespaced=False, short_names=("psp",), verbs=("get", "list", "watch")),
+)  # fmt: skip
+"""What old clients list and watch, and of which there is never one."""
+
+SERVED = (*RESOURCES, *VIEWS, *QUESTIONS, *MEASURES, COMPONENT_STATUS, *EMPTY)
 """All the API serves, a group's preferred version first."""
 
-_BY_PLURAL |= {(r.group, r.version, r.plural): r for r in (*VIEWS, *QUESTIONS, *MEASURES)}
+_BY_PLURAL |= {(r.group, r.version, r.plural): r for r in SERVED}
 _BY_KIND = {(r.api_version, r.kind): r for r in SERVED}
 
 

@@ -36,12 +36,13 @@ class Health:
         self._checks: Mapping[str, Check] = {
             "ping": always,
             "log": always,
-            "etcd": self._stored,
+            "etcd": self.stored,
             "poststarthook/rbac/bootstrap-roles": self._started,
             "shutdown": self._started,
         }
 
-    async def _stored(self) -> bool:
+    async def stored(self) -> bool:
+        """Whether the store answers."""
         try:
             async with asyncio.timeout(STORE_SECONDS):
                 await self._store()

@@ -70,7 +70,7 @@ class Measures:
             return await self._take(call)
         if route.subresource == "history":
             return _reply({"node": route.name, **self._of(route.name).history.shown()})
-        wanted = negotiation.wanted(call.accept)
+        negotiation.wanted(call.accept)
         if route.resource is registry.POD_METRICS:
             found = [item async for item in self._pod_metrics(call)]
         elif route.resource is registry.NODE_METRICS:
@@ -79,14 +79,7 @@ class Measures:
             found = list(self._summaries(route.name))
         if route.verb == "get" and not found:
             raise _absent(route.resource, route.name)
-        if wanted.kind == "Table":
-            table = reading.table(call, wanted, found, self._storage.revision, meta.now())
-            return _reply(table)
-        head = {"apiVersion": route.resource.api_version}
-        if route.verb == "get":
-            return _reply({"kind": route.resource.kind, **head, **found[0]})
-        items = [{"kind": route.resource.kind, **head, **item} for item in found]
-        return _reply({"kind": route.resource.list_kind, **head, "metadata": {}, "items": items})
+        return reading.computed(call, found, self._storage.revision, meta.now())
 
     async def _take(self, call: Call) -> Reply:
         """Keep a node's Summary; it is about a node that exists."""

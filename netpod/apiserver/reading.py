@@ -122,6 +122,27 @@ def _list_body(
     )
 
 
+def computed(
+    call: Call, found: Sequence[dict[str, Json]], revision: Revision, now: datetime
+) -> Reply:
+    """The answer to a get or list of objects that are not stored; a get has found exactly one.
+
+    Raises:
+        BadRequest: an unknown includeObject.
+        NotAcceptable.
+    """
+    resource = call.route.resource
+    wanted = negotiation.wanted(call.accept)
+    if wanted.kind == "Table":
+        return Reply(body=orjson.dumps(table(call, wanted, found, revision, now)))
+    head = {"apiVersion": resource.api_version}
+    items = [{"kind": resource.kind, **head, **item} for item in found]
+    if call.route.verb == "get":
+        return Reply(body=orjson.dumps(items[0]))
+    body = {"kind": resource.list_kind, **head, "metadata": {}, "items": items}
+    return Reply(body=orjson.dumps(body))
+
+
 def included(call: Call) -> str:
     """What a table's rows carry of their objects: Metadata (the default), Object or None.
 

@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -50,6 +50,7 @@ from netpod.apiserver.audit import Audit
 from netpod.apiserver.authentication import User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.componentstatus import ComponentStatuses
 from netpod.apiserver.customkinds import CustomKinds
 from netpod.apiserver.dialer import Connector, Dialer
 from netpod.apiserver.documents import Documents
@@ -107,7 +108,7 @@ class ApiServerConfig:
     `pki` is the folder of keys; without it the key of ServiceAccount tokens is lost at the end.
     `audit_log` gets a line per request. At most `max_reading` and `max_writing` requests are answered at once, and
     one user has at most `max_watches` watches. A pod that says nothing else stays `toleration_seconds` on a node that
-    stopped answering.
+    stopped answering. `running` names the components that run beside the server.
     """
 
     service_cidrs: tuple[Network, ...] = (IPv4Network("10.96.0.0/16"),)
@@ -125,6 +126,7 @@ class ApiServerConfig:
     compaction_seconds: float = 300.0
     toleration_seconds: int = admission.TOLERATION_SECONDS
     event_seconds: float = 3600.0
+    running: Callable[[], Collection[str]] = tuple
 
 
 class ApiServer:
@@ -150,8 +152,10 @@ class ApiServer:
         self._ready = False
         self._metrics = Metrics(lambda: self._limits.now, lambda: len(self._streams))
         control = config.control_plane
+        health = Health(lambda: store.get(objects.ROOT), lambda: self._ready)
+        self._components = ComponentStatuses(health.stored, config.running)
         self._documents = Documents(
-            Health(lambda: store.get(objects.ROOT), lambda: self._ready),
+            health,
             self._metrics,
             self._access.tokens,
             lambda: self._custom.resources,
@@ -296,6 +300,8 @@ class ApiServer:
         if route.resource in registry.MEASURES:
             await self._access.admit(call)
             return await self._measures.answer(call)
+        if route.resource is registry.COMPONENT_STATUS:
+            return await self._components.answer(call, self._storage.revision)
         if route.verb == "get":
             if route.subresource == "scale":
                 return await subresources.get_scale(self.writer, call)

@@ -123,7 +123,22 @@ def _source(obj: Json) -> str:
     return f"{component}, {host}" if host else str(component)
 
 
+def _component(obj: Json, now: datetime) -> Row:
+    told = next((c for c in items(obj, "conditions") if c.get("type") == "Healthy"), {})
+    word = {"True": "Healthy", "False": "Unhealthy"}.get(str(told.get("status")), "Unknown")
+    return Row((_name(obj), word, str(told.get("message", "")), str(told.get("error", ""))))
+
+
 LAYOUTS: Mapping[str, Layout] = {
+    "ComponentStatus": Layout(
+        (
+            NAME,
+            Column("Status", "Status of the component conditions"),
+            Column("Message", "Message of the component conditions"),
+            Column("Error", "Error of the component conditions"),
+        ),
+        _component,
+    ),
     "Namespace": Layout((NAME, Column("Status", "The status of the namespace"), AGE), _namespace),
     "Node": Layout(
         (

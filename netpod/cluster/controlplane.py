@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -60,7 +61,8 @@ async def _control_plane(config: ClusterConfig) -> None:
     try:
         contexts = renewal.Contexts(paths.pki)
         listeners = [_local(paths.api_socket), *_remote(config, contexts)]
-        server = ApiServer(store, _api_config(config, contexts))
+        running: dict[str, asyncio.Task[None]] = {}
+        server = ApiServer(store, _api_config(config, contexts, running))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(listeners, ready), name="apiserver")
             await ready.wait()
@@ -68,10 +70,12 @@ async def _control_plane(config: ClusterConfig) -> None:
             # One watch per kind serves both: they are one process here, and meet at the API server only.
             informers = Informers(client)
             tasks.create_task(informers.run(), name="informers")
-            tasks.create_task(
+            running["controller-manager"] = tasks.create_task(
                 controllers.run(client, _controllers_config(config), informers), name="controllers"
             )
-            tasks.create_task(scheduler.run(client, informers), name="scheduler")
+            running["scheduler"] = tasks.create_task(
+                scheduler.run(client, informers), name="scheduler"
+            )
             tasks.create_task(
                 cloud.run(
                     client,
@@ -93,7 +97,9 @@ async def _control_plane(config: ClusterConfig) -> None:
         await store.close()
 
 
-def _api_config(config: ClusterConfig, contexts: renewal.Contexts) -> ApiServerConfig:
+def _api_config(
+    config: ClusterConfig, contexts: renewal.Contexts, running: Mapping[str, asyncio.Task[None]]
+) -> ApiServerConfig:
     first, last = config.node_ports
     # Kubelets, pods and Services are reached from the control plane's node, as if the API server stood there.
     node = config.paths.netns_node(config.nodes[0].name)
@@ -104,6 +110,7 @@ def _api_config(config: ClusterConfig, contexts: renewal.Contexts) -> ApiServerC
         pki=config.paths.pki,
         audit_log=config.paths.logs / "audit.log" if config.audit_log else None,
         toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
+        running=lambda: [name for name, task in running.items() if not task.done()],
         dialer=Dialer(
             open_socket=lambda family: netns.socket_in(node, family.af, socket.SOCK_STREAM),
             kubelet_tls=lambda: contexts.keep(

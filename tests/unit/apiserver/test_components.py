@@ -41,6 +41,7 @@ SCHEDULER = (
     "/apis/apps/v1/statefulsets",
     "/apis/policy/v1/poddisruptionbudgets",
     "/apis/policy/v1beta1/poddisruptionbudgets",
+    "/apis/policy/v1beta1/podsecuritypolicies",
     "/apis/storage.k8s.io/v1/storageclasses",
     "/apis/storage.k8s.io/v1/csinodes",
     "/apis/storage.k8s.io/v1/csidrivers",
