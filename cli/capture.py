@@ -19,7 +19,9 @@ from netpod_cli import context
 @click.argument("target", metavar="pod/NAME|node/NAME|svc/NAME|edge|outside|all")
 @click.argument("expression", nargs=-1, metavar="[FILTER]")
 @click.option("-w", "file", default="-", help="File, or - for standard output.", show_default=True)
-@click.option("-c", "--count", default=0, help="Stop after so many frames.")
+@click.option(
+    "-c", "--count", default=0, type=click.IntRange(min=0), help="Stop after so many frames."
+)
 @click.option(
     "--high-rate", is_flag=True, help="Up to 100,000 packets a second; takes 128 MB of memory."
 )

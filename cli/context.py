@@ -47,7 +47,9 @@ def api() -> BlockingClient:
             f"cannot reach cluster {place.cluster}: run as root (sudo netpod ...)"
         ) from None
     if not up and not place.state.exists():
-        raise UsageError(f"no cluster {place.cluster} is up; start one with: sudo netpod up")
+        from netpod.cluster.config import not_up
+
+        raise not_up(place.cluster)
     if not up:
         raise Unavailable(
             f"cannot reach cluster {place.cluster}: its API server is not running; "

@@ -6,6 +6,7 @@ from typing import Any
 
 from netpod.client.blocking import BlockingClient
 from netpod.errors import NotFound
+from netpod.ip import host_port
 from netpod_cli import output
 from netpod_cli.context import Target
 
@@ -149,7 +150,10 @@ def _service(api: BlockingClient, obj: Obj) -> Lines:
     lines: Lines = [
         (0, "Selector:", selector or "<none>"),
         (0, "Type:", spec.get("type", "")),
+        (0, "IP Family Policy:", spec.get("ipFamilyPolicy", "")),
+        (0, "IP Families:", ",".join(spec.get("ipFamilies", ()))),
         (0, "IP:", spec.get("clusterIP", "")),
+        (0, "IPs:", ",".join(spec.get("clusterIPs", ()))),
         (0, "External IPs:", ",".join(spec.get("externalIPs", ()))),
         (0, "LoadBalancer Ingress:", ", ".join(_ingress_points(obj))),
     ]
@@ -174,7 +178,7 @@ def _service(api: BlockingClient, obj: Obj) -> Lines:
 
 def _addresses(endpoints: Obj, port_name: str) -> str:
     return ",".join(
-        f"{address['ip']}:{port['port']}"
+        host_port(address["ip"], port["port"])
         for subset in endpoints.get("subsets") or ()
         for port in subset.get("ports", ())
         if port.get("name", "") == port_name

@@ -292,7 +292,9 @@ def kubeconfig_command(only_path: bool) -> None:
     try:
         text = path.read_text()
     except FileNotFoundError:
-        raise UsageError(f"no cluster {_cluster()} is up; start one with: sudo netpod up") from None
+        from netpod.cluster.config import not_up
+
+        raise not_up(_cluster()) from None
     except PermissionError:
         raise UsageError(f"cannot read {path}: run as root (sudo netpod kubeconfig)") from None
     click.echo(path if only_path else text, nl=only_path)

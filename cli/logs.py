@@ -23,16 +23,23 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
     "-f", "--follow", is_flag=True, help="Go on with what comes, until the container ends."
 )
 @click.option("-p", "--previous", is_flag=True, help="The run before the last restart.")
-@click.option("--tail", type=int, default=-1, help="Only the last lines.")
+@click.option(
+    "--tail", type=click.IntRange(min=-1), default=-1, help="Only the last lines; -1: all."
+)
 @click.option(
     "--since", default="", metavar="DURATION", help="Only what is newer, e.g. 5s, 2m, 3h."
 )
 @click.option("--since-time", default="", metavar="TIME", help="Only what is newer, RFC 3339.")
 @click.option("--prefix", is_flag=True, help="Each line with its pod and container.")
 @click.option(
-    "--max-log-requests", type=int, default=5, help="How many logs may be followed at once."
+    "--max-log-requests",
+    type=click.IntRange(min=1),
+    default=5,
+    help="How many logs may be followed at once.",
 )
-@click.option("--limit-bytes", type=int, default=0, help="End after so many bytes.")
+@click.option(
+    "--limit-bytes", type=click.IntRange(min=0), default=0, help="End after so many bytes."
+)
 @click.option("--timestamps", is_flag=True, help="With the time of each line.")
 @click.option("-l", "--selector", default="", help="All pods with these labels.")
 @click.option("--all", "everything", is_flag=True, help="Of all pods and components, by time.")

@@ -57,12 +57,16 @@ def show(options: Options) -> None:
     """Print or export what was asked for.
 
     Raises:
-        UsageError: an option cannot be read.
+        UsageError: an option cannot be read, or there is no such component.
         NotFound: there is no such node.
         NetpodError: the receiver of the export takes nothing.
     """
     from netpod.cluster import logexport, logrecord, logs
 
+    if options.component and options.component not in logs.COMPONENTS:
+        raise UsageError(
+            f"cannot show --component {options.component}: there are {', '.join(logs.COMPONENTS)}"
+        )
     pods = _pods(context.api(), options)
     since = b""
     if options.since:

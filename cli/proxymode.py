@@ -30,6 +30,9 @@ def proxy_mode_command(mode: str, node: str, timeout: str) -> None:
     nodes = [node] if node else known
     doctor.require_mode(wanted, scheduler_of(config.ipvs_scheduler))
     proxymode.choose(api, wanted, node)
-    proxymode.wait(config, nodes, wanted, timeout=waiting.seconds(timeout))
+    running = {item.name for item in config.running}
+    awaited = [name for name in nodes if name in running]
+    proxymode.wait(config, awaited, wanted, timeout=waiting.seconds(timeout))
     for name in nodes:
-        click.echo(f"node/{name} proxy mode is {wanted}")
+        verb = "is" if name in running else "will be"
+        click.echo(f"node/{name} proxy mode {verb} {wanted}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netpod.errors import NotFound, UsageError
+from netpod.errors import NetpodError, NotFound, UsageError
 from netpod_cli import context, output
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def rules_command(
     api = context.api()
     service, node = _question(api, what, node, namespace)
     config = configuration.load(context.paths().cluster)
-    nodes = [item for item in config.nodes if node in ("", item.name)]
+    nodes = [item for item in config.running if node in ("", item.name)]
+    if not nodes and node in {item.name for item in config.nodes}:
+        raise NetpodError(
+            f"cannot show rules of node {node}: it is stopped; netpod node start {node} starts it"
+        )
     if not nodes:
         known = ", ".join(item.name for item in config.nodes)
         raise NotFound(f'nodes "{node}" not found; there are {known}')

@@ -30,8 +30,13 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
 )
 @click.option("--icmp", default="", metavar="TARGET", help="Send an echo request there.")
 @click.option("--sni", default="", metavar="NAME", help="Host name for HTTP and TLS.")
-@click.option("--size", default=0, help="Payload bytes of --udp and --icmp, not to be fragmented.")
-@click.option("--ttl", default=0, help="Hops the packets may take.")
+@click.option(
+    "--size",
+    default=0,
+    type=click.IntRange(0, 65507),
+    help="Payload bytes of --udp and --icmp, not to be fragmented.",
+)
+@click.option("--ttl", default=None, type=click.IntRange(1, 255), help="Hops the packets may take.")
 @click.option("-o", "--output", "form", default="tree", metavar="|".join(FORMS), help="Form.")
 @click.option(
     "--pcap-view", type=click.Choice(["taps", "wire"]), default="taps", help="With pcapng."
@@ -53,7 +58,7 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
 @context.namespace_options
 def trace_command(
     target: str, source: str, tcp: bool, udp: str, query: str, icmp: str, sni: str, size: int,
-    ttl: int, form: str, pcap_view: str, all_packets: bool, verbose: bool, timing: bool,
+    ttl: int | None, form: str, pcap_view: str, all_packets: bool, verbose: bool, timing: bool,
     repeat: int, live: bool, only: str, count: int, dropped: bool, compare: str,
     timeout: str, namespace: str,
 ) -> int:  # fmt: skip
@@ -78,7 +83,7 @@ def trace_command(
         kind = Kind.TCP
     question = Question(
         target=where, source=source, namespace=namespace, kind=kind, query=query, host=sni,
-        timeout=seconds, size=size, ttl=ttl,
+        timeout=seconds, size=size, ttl=ttl or 0,
     )  # fmt: skip
     if compare:
         return _compare(question, compare, form)

@@ -62,7 +62,7 @@ def compare(
     with _kept(paths, client, config):
         for mode in chosen:
             proxymode.choose(client, mode)
-            proxymode.wait(config, [n.name for n in config.nodes], mode, timeout=TIMEOUT)
+            proxymode.wait(config, [n.name for n in config.running], mode, timeout=TIMEOUT)
             yield mode, run.trace(paths, question, awaitable.observe_objects(client))
 
 
@@ -99,7 +99,7 @@ def record(paths: Paths) -> Path:
 def _kept(paths: Paths, client: BlockingClient, config: ClusterConfig) -> Iterator[None]:
     put_back(paths, client)
     data: dict[str, Any] = proxymode.data(client)
-    before = {n.name: proxymode.observe(config, n.name) for n in config.nodes}
+    before = {n.name: proxymode.observe(config, n.name) for n in config.running}
     file = record(paths)
     try:
         held = file.open("x")

@@ -311,6 +311,12 @@ def check_proxy_mode(text: str) -> Mode:
         raise UsageError(f"cannot use proxy mode {text!r}: there are {known}") from None
 
 
+def not_up(name: str) -> UsageError:
+    """What to say where a cluster is needed that is not there: the command that starts this very one."""
+    option = "" if name == "netpod" else f" --cluster {name}"
+    return UsageError(f"no cluster {name} is up; start one with: sudo netpod{option} up")
+
+
 def load(name: str) -> ClusterConfig:
     """Read the configuration a running cluster was made with.
 
@@ -323,7 +329,7 @@ def load(name: str) -> ClusterConfig:
         values = orjson.loads(path.read_bytes())
         return ClusterConfig(**{**values, "machines": machine.load(values.get("machines", ()))})
     except FileNotFoundError:
-        raise UsageError(f"no cluster {name} is up; start one with: sudo netpod up") from None
+        raise not_up(name) from None
     except PermissionError:
         raise UsageError(f"cannot read {path}: run as root (sudo netpod ...)") from None
     except (OSError, TypeError, KeyError, ValueError) as error:

@@ -36,9 +36,9 @@ def rules(config: ClusterConfig, namespace: str, name: str) -> list[dict[str, ob
 
     variant = Variant(config.iptables_variant)
     found: list[dict[str, object]] = []
-    for node in config.nodes:
+    for node in config.running:
         netns = config.paths.netns_node(node.name)
-        chains = live.of_service(netns, namespace, name, variant=variant)
+        chains = live.of_service(netns, namespace, name, variant=variant, families=config.families)
         shown = [
             {
                 "table": chain.table,

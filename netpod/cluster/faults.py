@@ -58,7 +58,7 @@ def _owners(config: ClusterConfig) -> list[str]:
 def _owner(config: ClusterConfig, word: str) -> str:
     name = word.removeprefix("node/")
     if name not in _owners(config):
-        raise NotFound(f"cannot cut {word}: there are {_known(config)}")
+        raise NotFound(f'nodes "{word}" not found or stopped; there are {_known(config)}')
     return name
 
 

@@ -74,6 +74,12 @@ class Choice:
 _NODE = ("kubelet", "proxy", "policy", "cni")
 """Components of a node process; all others are in the control plane's."""
 
+COMPONENTS = (
+    *("supervisor", "controlplane", "node", "shim", *_NODE),
+    *("apiserver", "store", "scheduler", "controllers", "cloud", "dashboard", "client", "cluster"),
+)
+"""What a line of a component can be of: a process's role, or the part of netpod that wrote it."""
+
 
 def _may_have(source: Source, component: str) -> bool:
     kind = source.role.partition("-")[0]

@@ -26,6 +26,9 @@ class Power(StrEnum):
     LEAVING = "leaving"
 
 
+_VERBS = {Power.ON: "start", Power.OFF: "stop", Power.LEAVING: "delete"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """One machine: `number` 0 is the control plane's."""
@@ -83,12 +86,12 @@ def with_power(machines: Sequence[Machine], name: str, power: Power) -> tuple[Ma
         )
     if not found.number:
         raise UsageError(
-            f"cannot switch node {name}: the API server is reached through it; "
+            f"cannot {_VERBS[power]} node {name}: the API server is reached through it; "
             "netpod stop and netpod start are for the whole cluster"
         )
     if found.power is Power.LEAVING and power is not Power.LEAVING:
         raise UsageError(
-            f"cannot switch node {name}: it is being deleted; netpod node delete ends that"
+            f"cannot {_VERBS[power]} node {name}: it is being deleted; netpod node delete ends that"
         )
     return tuple(replace(it, power=power) if it is found else it for it in machines)
 

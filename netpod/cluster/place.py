@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netpod.client.blocking import BlockingClient
-from netpod.errors import NotFound, UsageError
+from netpod.errors import NetpodError, NotFound, UsageError
+from netpod.linux import netns
 from netpod.paths import Paths
 
 if TYPE_CHECKING:
@@ -27,22 +28,32 @@ def find(paths: Paths, api: BlockingClient, word: str, namespace: str) -> Place:
     Raises:
         UsageError: the word has no such form.
         NotFound: there is no such node or pod, or the pod has no node yet.
+        NetpodError: the node, or the pod's, is stopped.
     """
     kind, _, name = word.partition("/")
     if word in ("outside", "edge"):
         return Place(netns=paths.netns_outside if word == "outside" else paths.netns_edge)
     if kind in ("node", "no", "nodes") and name:
         api.request("GET", f"/api/v1/nodes/{name}")
+        _require_power(paths, word, name)
         return Place(netns=paths.netns_node(name), node=name)
     if kind in ("pod", "po", "pods") and name:
         pod = api.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
         node = pod["spec"].get("nodeName", "")
         if not node or not pod["status"].get("podIP"):
             raise NotFound(f"cannot stand in pod {name}: it does not run yet")
+        _require_power(paths, word, node)
         return Place(
             netns=paths.netns_pod(node, namespace, name), node=node, namespace=namespace, pod=name
         )
     raise UsageError(f"cannot read place {word!r}: write outside, edge, node/NAME or pod/NAME")
+
+
+def _require_power(paths: Paths, word: str, node: str) -> None:
+    if not netns.exists(paths.netns_node(node)):
+        raise NetpodError(
+            f"cannot stand in {word}: node {node} is stopped; netpod node start {node} starts it"
+        )
 
 
 def address(config: "ClusterConfig", api: BlockingClient, word: str, namespace: str) -> str:

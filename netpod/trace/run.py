@@ -168,6 +168,8 @@ def world_of(paths: Paths, objects: ClusterObjects, place: Place, request: Trace
     if world.client not in world.places:
         if place.role is Role.POD:
             raise NetpodError(f"cannot trace {request.url}: {place} has no network namespace")
+        if place.role is Role.NODE:
+            raise NetpodError(f"cannot trace {request.url}: {place} is stopped")
         raise NetpodError(f"cannot trace {request.url}: cluster {paths.cluster} is not up")
     return world
 

@@ -112,7 +112,7 @@ def test_a_name_no_cluster_can_have(name: str) -> None:
 def test_an_unknown_cluster() -> None:
     """Exit 2, and how to start one."""
     for argv in (("get", "pods"), ("status",), ("kubeconfig",), ("trace", "http://example.com/")):
-        refused(Cluster("nowhere").cli(*argv), 2, "nowhere", "netpod up")
+        refused(Cluster("nowhere").cli(*argv), 2, "sudo netpod --cluster nowhere up")
     refused(Cluster("nowhere").cli("down"), 2, "nowhere")
 
 
@@ -158,6 +158,7 @@ def test_a_node_port_somebody_else_has(cluster: Cluster) -> None:
         (("get", "pod", "nobody"), 1, ('pods "nobody" not found',)),
         (("get", "widgets"), 1, ("widgets",)),
         (("logs", "nobody"), 1, ('pods "nobody" not found',)),
+        (("logs", "--all", "--component", "moon"), 2, ("--component moon", "kubelet, proxy")),
         (("exec", "nobody", "--", "true"), 1, ('pods "nobody" not found',)),
         (("curl", "--from", "pod/nobody", "http://x/"), 1, ("nobody",)),
         (("curl", "--from", "mars", "http://x/"), 2, ("mars",)),

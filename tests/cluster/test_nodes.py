@@ -109,6 +109,27 @@ def test_a_power_cut(fleet: Cluster) -> None:
     )
 
 
+def test_commands_while_a_node_is_off(fleet: Cluster) -> None:
+    """They speak of the nodes that run, and say in one line that one is stopped where it was asked for."""
+    fleet.ok("node", "stop", "worker")
+    try:
+        assert "node worker\n" not in fleet.ok("rules").stdout
+        said = fleet.ok("proxy-mode", "iptables").stdout
+        assert "node/worker2 proxy mode is iptables\n" in said
+        assert "node/worker proxy mode will be iptables\n" in said
+        for argv in (
+            ("ping", "--from", "node/worker", "node/worker2"),
+            ("rules", "node/worker"),
+            ("trace", "--from", "node/worker", "--icmp", "node/worker2"),
+        ):
+            refused = fleet.cli(*argv)
+            assert refused.code == 1, argv
+            assert "node worker is stopped" in refused.stderr.replace("worker: it is", "worker is")
+            assert refused.stderr.count("\n") == 1
+    finally:
+        fleet.ok("node", "start", "worker")
+
+
 def test_a_node_that_boots_in_time_starts_its_pods_again(fleet: Cluster) -> None:
     """As after a reboot: the same pods, new containers, one restart more."""
     pod = _pin(fleet, "stayer", "worker")

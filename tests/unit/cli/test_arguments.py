@@ -3,6 +3,7 @@
 import click
 import pytest
 
+from netpod.cluster import config
 from netpod.errors import BadRequest, Unavailable, UsageError
 from netpod_cli import context, main
 
@@ -50,6 +51,36 @@ def test_flags_may_have_a_value() -> None:
         "--",
         "--all=true",
     ]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "logs p --tail -5",
+        "logs p --limit-bytes -1",
+        "logs p -f --max-log-requests 0",
+        "trace --icmp node/worker --ttl 0",
+        "trace --icmp node/worker --size -1",
+        "capture all -c -1",
+    ],
+)
+def test_a_number_out_of_range_is_refused_with_the_range(
+    argv: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any cluster is asked."""
+    assert main.run(argv.split()) == 2
+    assert "is not in the range" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cluster", "command"),
+    [("netpod", "sudo netpod up"), ("shop", "sudo netpod --cluster shop up")],
+)
+def test_a_cluster_that_is_not_up_is_started_by_the_command_in_the_error(
+    cluster: str, command: str
+) -> None:
+    """The option is there where it is needed."""
+    assert str(config.not_up(cluster)).endswith(f"{cluster} is up; start one with: {command}")
 
 
 def test_a_mistake_on_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
