@@ -146,6 +146,9 @@ def test_a_load_balancer_goes_to_two_families_and_back(world: Cluster) -> None:
     if world.name.endswith("dual"):
         world.patch(path, {"spec": {"ipFamilyPolicy": "RequireDualStack"}})
         wait.until(lambda: len([it for it in addresses() if ":" in it]) == 2, "IPv6 addresses")
+        said = " ".join(world.ok("describe", "svc", "spare").stdout.split())
+        assert "IP Family Policy: RequireDualStack IP Families: IPv4,IPv6" in said
+        assert f"IPs: {','.join(addresses()[:2])}" in said
         world.patch(path, {"spec": {"ipFamilyPolicy": "SingleStack"}})
         wait.until(lambda: addresses() == first, "the first addresses alone")
     else:
