@@ -23,10 +23,10 @@ from netpod.client.rest import Client
 from netpod.client.workqueue import WorkQueue
 from netpod.errors import NetpodError, NotFound
 from netpod.ingress import classes as ingress_classes
-from netpod.ingress import haproxy as compiler
 from netpod.ingress import merge, upstream
 from netpod.ingress.gateway.watch import Gateways
-from netpod.ingress.model import Problem
+from netpod.ingress.model import Problem, Routing
+from netpod.ingress.refusal import Kind, Refusals, Sources
 from netpod.ingress.reload import Haproxy
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Controller:
         service: Key = OWN_SERVICE,
     ) -> None:
         self._client = client
-        self._haproxy = haproxy
+        self._refusals = Refusals(haproxy)
         self._ready = ready
         self._service = service
         self._informers = Informers(client)
@@ -128,21 +128,32 @@ class Controller:
                     tasks.create_task(self._gateways.run(), name="gateways")
 
     async def _sync(self) -> None:
-        routing = merge.merge(
-            self._ingresses.values(),
+        now = meta.now()
+        plan = self._gateways.replan(self._slices.values(), self._secrets.values(), now)
+        ingresses = self._ingresses.values()
+        routing = self._merge(ingresses)
+        self._needed = frozenset(Key(t.namespace, t.service) for t in routing.backends)
+        self._needed_secrets = routing.secrets | plan.secrets
+        self._wake_at(min(filter(None, (routing.changes, plan.changes)), default=None))
+        sources = Sources(
+            ingresses=list(ingresses),
+            routing=routing,
+            merge=self._merge,
+            frontends=plan.frontends,
+            backends=plan.backends,
+        )
+        await self._refusals.apply(sources)
+        self._tell([*routing.problems, *self._refusals.problems])
+        self._gateways.tell(self._refusals.why(Kind.GATEWAY), self._refusals.why(Kind.ROUTE))
+
+    def _merge(self, ingresses: Iterable[Ingress]) -> Routing:
+        return merge.merge(
+            ingresses,
             self._classes.values(),
             self._services.values(),
             self._slices.values(),
             self._secrets.values(),
         )
-        now = meta.now()
-        plan = self._gateways.replan(self._slices.values(), self._secrets.values(), now)
-        self._needed = frozenset(Key(t.namespace, t.service) for t in routing.backends)
-        self._needed_secrets = routing.secrets | plan.secrets
-        self._wake_at(min(filter(None, (routing.changes, plan.changes)), default=None))
-        await self._haproxy.apply(compiler.compile(routing, plan.frontends, plan.backends))
-        self._tell(routing.problems)
-        self._gateways.tell()
 
     def _wake_at(self, moment: datetime | None) -> None:
         """Look again when a certificate begins or ends to be valid."""

@@ -132,6 +132,26 @@ class Haproxy:
                     return
             await self._replace(change.plan(None, wanted).config)
 
+    async def check(self, config: Config) -> str:
+        """Return what HAProxy finds wrong with a configuration, "" for nothing; what runs goes on."""
+        if self._tls is None:
+            config = replace(config, certificates={})
+        # Only read, never listened on.
+        places = {each.bind: (f"127.0.0.1:{each.bind}",) for each in config.frontends}
+        own, tls = ("127.0.0.1:80",), ("127.0.0.1:443",) if self._tls is not None else ()
+        settings = replace(self._settings, bind=own, tls=tls, gateways=places)
+        directory = self._directory / "check"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self._write(config, directory, settings)
+            argv = [process.find("haproxy"), "-c", "-f", str(directory / "haproxy.cfg")]
+            await process.arun(argv)
+        except CommandFailed as error:
+            return _first_alert(error.stderr)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        return ""
+
     async def run(self) -> None:
         """Bring HAProxy back whenever it ends, forever; when cancelled, stop it and remove its files."""
         pause = _RESTART_SECONDS[0]
@@ -234,15 +254,18 @@ class Haproxy:
             self._current = None
             self._ended.set()
 
-    def _write(self, config: Config) -> None:
+    def _write(
+        self, config: Config, directory: Path | None = None, settings: Settings | None = None
+    ) -> None:
+        directory = directory or self._directory
         files = {name: haproxy.map_text(entries) for name, entries in config.maps.items()}
-        files["haproxy.cfg"] = haproxy.text(config, self._settings)
+        files["haproxy.cfg"] = haproxy.text(config, settings or self._settings)
         if self._tls is not None:
             files[haproxy.DEFAULT_CERTIFICATE] = self._certificate
             files[haproxy.CERTIFICATES] = haproxy.certificates_text(config.certificates)
         for folder in ("certificates", "gateways"):
-            shutil.rmtree(self._directory / folder, ignore_errors=True)
-            (self._directory / folder).mkdir(mode=0o700)
+            shutil.rmtree(directory / folder, ignore_errors=True)
+            (directory / folder).mkdir(mode=0o700)
         for frontend in config.frontends:
             files |= frontend.pems
             if frontend.https:
@@ -252,7 +275,7 @@ class Haproxy:
         for host, pem in config.certificates.items():
             files[haproxy.certificate_file(host)] = pem
         for name, text in files.items():
-            (self._directory / name).write_text(text)
+            (directory / name).write_text(text)
 
     async def _stop(self) -> None:
         """Take no more connections, give requests in work a while, and leave nothing."""
@@ -291,6 +314,10 @@ def _alerts(fd: int) -> str:
         text = os.read(fd, 1 << 16).decode(errors="replace")
     except BlockingIOError:
         return "it ended without a word"
+    return _first_alert(text)
+
+
+def _first_alert(text: str) -> str:
     # `[ALERT]    (PID) : config : parsing [...]`; the first one is the cause of the others.
     alerts = [line for line in text.splitlines() if line.startswith("[ALERT]")]
     return alerts[0].partition(" : ")[2] if alerts else text

@@ -17,6 +17,8 @@ NOBODY = "-"
 """The target of what HAProxy answers itself: redirects, and 500."""
 WELL_KNOWN = {"http": 80, "https": 443}
 _DICE = 1_000_000
+_CONDITIONS = 6
+"""Written out in one line; more of them get names, as HAProxy reads at most 64 words of one."""
 _EVERY_HOST = "*"
 
 
@@ -118,7 +120,8 @@ def _of_host(hostname: str) -> str:
 
 
 def _match(number: int, site: Site, match: Match) -> Iterator[str]:
-    conditions = ["!{ var(txn.match) -m found }", f"{{ var(txn.site) -m str {number} }}"]
+    first = ["!{ var(txn.match) -m found }", f"{{ var(txn.site) -m str {number} }}"]
+    conditions = []
     if match.hostname != site.hostname:
         conditions.append(_of_host(match.hostname).removeprefix(" if "))
     conditions += _path(match)
@@ -126,7 +129,13 @@ def _match(number: int, site: Site, match: Match) -> Iterator[str]:
         conditions.append(f"{{ method -m str -- {match.method} }}")
     conditions += [_value(f"req.fhdr({each.name})", each) for each in match.headers]
     conditions += [_value(f"url_param({each.name}),url_dec(1)", each) for each in match.params]
-    yield f"    http-request set-var(txn.match) str({match.id}) if {' '.join(conditions)}\n"
+    if len(conditions) > _CONDITIONS:
+        names = [f"{match.id}.{place}" for place in range(len(conditions))]
+        for name, condition in zip(names, conditions, strict=True):
+            yield f"    acl {name} {condition.removeprefix('{ ').removesuffix(' }')}\n"
+        conditions = names
+    words = " ".join((*first, *conditions))
+    yield f"    http-request set-var(txn.match) str({match.id}) if {words}\n"
     outcomes = _outcomes(match)
     if len(outcomes) < 2:
         return

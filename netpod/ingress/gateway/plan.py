@@ -34,6 +34,8 @@ class World:
     Attributes:
         own: The ingress' own Service, which names its pods.
         binds: What HAProxy listened on when last planned.
+        refused_gateways: Why HAProxy refuses some of them.
+        refused_routes: The same.
         now: UTC.
     """
 
@@ -47,6 +49,8 @@ class World:
     secrets: Sequence[Secret] = ()
     own: Service | None = None
     binds: Binds = field(default_factory=dict)
+    refused_gateways: Mapping[Key, str] = field(default_factory=dict)
+    refused_routes: Mapping[Key, str] = field(default_factory=dict)
     now: datetime
 
 
@@ -117,7 +121,8 @@ def make(world: World) -> Plan:
         if attachments:
             needed |= read.services
         if attachments or any(p.controller_name == CONTROLLER for p in route.status.parents):
-            routes[key_of(route)] = statuses.http_route(route, attachments, read, now)
+            why = world.refused_routes.get(key_of(route), "")
+            routes[key_of(route)] = statuses.http_route(route, attachments, read, now, why)
         if len(read.unsupported) < len(route.spec.rules):
             _place(route, attachments, read.matches, found)
     frontends = tuple(
@@ -156,7 +161,8 @@ def _status(
 ) -> GatewayStatus:
     namespace = world.own.metadata.namespace if world.own is not None else ""
     own = by_key.get(Key(namespace, services.name_of(key_of(gateway))))
-    return statuses.gateway(gateway, reviewed, services.addresses(own), now)
+    why = world.refused_gateways.get(key_of(gateway), "")
+    return statuses.gateway(gateway, reviewed, services.addresses(own), now, why)
 
 
 def _place(

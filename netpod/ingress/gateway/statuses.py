@@ -41,9 +41,13 @@ def odd_addresses(obj: Gateway) -> list[GatewayAddress]:
 
 
 def gateway(
-    obj: Gateway, reviewed: Sequence[Reviewed], addresses: Sequence[str], now: str
+    obj: Gateway,
+    reviewed: Sequence[Reviewed],
+    addresses: Sequence[str],
+    now: str,
+    refused: str = "",
 ) -> GatewayStatus:
-    """A Gateway is programmed when it has an address and a listener that is served."""
+    """A Gateway is programmed when it has an address and a listener that is served, unless HAProxy refused it."""
     served = [one for one in reviewed if one.served]
     odd = odd_addresses(obj)
     if odd:
@@ -56,6 +60,8 @@ def gateway(
         accepted = ("Accepted", bool(served), "ListenersNotValid", f"not valid: {names}")
     if not served or odd:
         programmed = ("Programmed", False, "Invalid", "no listener is served")
+    elif refused:
+        programmed = ("Programmed", False, "Invalid", f"HAProxy refuses it: {refused}")
     elif not addresses:
         programmed = ("Programmed", False, "AddressNotAssigned", "there is no address yet")
     else:
@@ -96,13 +102,17 @@ def _listener(one: Reviewed, before: ListenerStatus | None, at: int, now: str) -
 
 
 def http_route(
-    obj: HTTPRoute, attachments: Iterable[Attachment], read: Read, now: str
+    obj: HTTPRoute, attachments: Iterable[Attachment], read: Read, now: str, refused: str = ""
 ) -> HTTPRouteStatus:
-    """What each of our Gateways says; other controllers' words stay as they are."""
+    """What each of our Gateways says; other controllers' words stay as they are.
+
+    A route whose configuration HAProxy `refused` is not accepted.
+    """
     before = {p.parent_ref: p for p in obj.status.parents if p.controller_name == CONTROLLER}
     others = tuple(p for p in obj.status.parents if p.controller_name != CONTROLLER)
     ours = tuple(
-        _parent(each, read, len(obj.spec.rules), before, _at(obj), now) for each in attachments
+        _parent(each, read, len(obj.spec.rules), before, _at(obj), now, refused)
+        for each in attachments
     )
     return replace(obj.status, parents=(*others, *ours))
 
@@ -114,12 +124,15 @@ def _parent(
     before: dict[ParentReference, RouteParentStatus],
     at: int,
     now: str,
+    refused: str,
 ) -> RouteParentStatus:
     said: list[Said] = []
     wrong = "; ".join(read.unsupported.values())
     accepted = attached.reason == "Accepted"
     if accepted and wrong and len(read.unsupported) == rules:
         said.append(("Accepted", False, "UnsupportedValue", wrong))
+    elif accepted and refused:
+        said.append(("Accepted", False, "UnsupportedValue", f"HAProxy refuses it: {refused}"))
     else:
         said.append(("Accepted", accepted, attached.reason, attached.message))
         if accepted and wrong:

@@ -64,6 +64,7 @@ class Gateways:
         self._services = informers.of(Service)
         self._queue: WorkQueue[Task] = WorkQueue("gateways")
         self._binds: Binds = {}
+        self._world: World | None = None
         self._started = asyncio.Event()
         self.seen = asyncio.Event()
         self.plan = Plan()
@@ -121,6 +122,7 @@ class Gateways:
             binds=self._binds,
             now=now,
         )
+        self._world = world
         self.plan = plan.make(world)
         self._binds = self.plan.binds
         return self.plan
@@ -130,8 +132,17 @@ class Gateways:
         """Whether an earlier controller served Gateways: what it made for them is still there."""
         return any(services.gateway_of(service) for service in self._services.values())
 
-    def tell(self) -> None:
-        """Write what the plan says of each object, once HAProxy serves it."""
+    def tell(self, gateways: Mapping[Key, str], routes: Mapping[Key, str]) -> None:
+        """Write what the plan says of each object, once HAProxy serves it.
+
+        Args:
+            gateways: Why HAProxy refuses those that it does.
+            routes: The same of HTTPRoutes.
+        """
+        if (gateways or routes) and self._world is not None:
+            self.plan = plan.make(
+                dataclasses.replace(self._world, refused_gateways=gateways, refused_routes=routes)
+            )
         for kind, wanted in self._statuses().items():
             for key in wanted:
                 self._queue.add((kind, key))

@@ -121,6 +121,10 @@ class Proxy:
         """Serve a configuration, and wait until the process before a reload takes no more connections."""
         before = self.haproxy.pid
         await self.haproxy.apply(config)
+        await self.settled(before)
+
+    async def settled(self, before: int) -> None:
+        """Wait until the process `before`, if another one has replaced it, takes no more connections."""
         if before not in (0, self.haproxy.pid):
             async with asyncio.timeout(10):
                 while _listens(before):

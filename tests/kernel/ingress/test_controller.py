@@ -30,7 +30,7 @@ def pod_ip() -> Iterator[str]:
     process.run(["ip", "address", "del", f"{POD_IP}/32", "dev", "lo"])
 
 
-async def _until(fact: Callable[[], Any]) -> Any:
+async def until(fact: Callable[[], Any]) -> Any:
     """Wait for a fact and return it."""
     async with asyncio.timeout(5):
         while not (found := await fact()):
@@ -80,13 +80,13 @@ def test_objects_become_answers_status_and_events(
                 answer = await running.get("a.com", "/")
                 return 0 if answer.status == 404 else answer.status
 
-            assert await _until(status) == 503
+            assert await until(status) == 503
 
             async def events() -> list[Event]:
                 listing = await client.list(Event, "default")
                 return [e for e in listing.items if e.reason == "BackendNotFound"]
 
-            (event,) = await _until(events)
+            (event,) = await until(events)
             assert event.type == "Warning"
             assert event.involved_object.kind == "Ingress"
             assert event.message == "Service default/web does not exist"
@@ -103,7 +103,7 @@ def test_objects_become_answers_status_and_events(
             async def ok() -> bool:
                 return (await running.get("a.com", "/")).status == 200
 
-            await _until(ok)
+            await until(ok)
 
             await _entry(client, "198.51.100.10")
 
@@ -112,14 +112,14 @@ def test_objects_become_answers_status_and_events(
                 places = ingress.status.load_balancer.ingress
                 return places[0].ip if places else ""
 
-            assert await _until(address) == "198.51.100.10"
+            assert await until(address) == "198.51.100.10"
 
             await client.delete(Ingress, "site", "default")
 
             async def gone() -> bool:
                 return (await running.get("a.com", "/")).status == 404
 
-            await _until(gone)
+            await until(gone)
             task.cancel()
 
     asyncio.run(check())

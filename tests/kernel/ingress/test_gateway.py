@@ -8,6 +8,15 @@ from tests.kernel.ingress.gateway import RULE, Gateway, run
 from tests.kernel.ingress.test_tls import Start
 from tests.unit.ingress.gateways import GATEWAY, route
 
+_MANY_HEADERS = {f"h{number}": f"v{number}" for number in range(16)}
+_MANY_PARAMS = "&".join(f"q{number}=v{number}" for number in range(16))
+
+
+def _many(name: str) -> str:
+    """Sixteen conditions, as many as a match may have."""
+    return "[" + ", ".join(f"{{name: {name}{n}, value: v{n}}}" for n in range(16)) + "]"
+
+
 PRECEDENCE: list[tuple[str, list[str], list[tuple[str, dict[str, str], str]]]] = [
     (
         "exact, then regular expression, then the longest prefix",
@@ -75,6 +84,18 @@ PRECEDENCE: list[tuple[str, list[str], list[tuple[str, dict[str, str], str]]]] =
             ("/?c=%7D", {}, "c"),
             ("/?n=7", {}, "d"),
             ("/?n=7x", {}, "404"),
+        ],
+    ),
+    (
+        "as many headers and query parameters as there can be",
+        [
+            f"{{method: GET, path: {{value: /x}}, headers: {_many('h')}, queryParams: {_many('q')}}}",
+        ],
+        [
+            (f"/x?{_MANY_PARAMS}", _MANY_HEADERS, "a"),
+            (f"/y?{_MANY_PARAMS}", _MANY_HEADERS, "404"),
+            (f"/x?{_MANY_PARAMS}", {**_MANY_HEADERS, "h9": "v"}, "404"),
+            (f"/x?{_MANY_PARAMS[:-1]}", _MANY_HEADERS, "404"),
         ],
     ),
     (
