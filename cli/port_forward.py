@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from netpod.errors import BadRequest, UsageError
 from netpod_cli import context
 
 
@@ -30,7 +31,10 @@ def port_forward_command(namespace: str, target: str, ports: tuple[str, ...]) ->
             return portforward.service_port(service, pod, word)
         return portforward.pod_port(pod, word)
 
-    forwards = [portforward.parse(word, remote) for word in ports]
+    try:
+        forwards = [portforward.parse(word, remote) for word in ports]
+    except BadRequest as error:
+        raise UsageError(str(error)) from error
     netns = "" if pod["spec"].get("hostNetwork") else stand.netns
     if not netns:
         netns = context.paths().netns_node(stand.node)

@@ -177,13 +177,15 @@ def _is_address(text: str) -> bool:
 
 
 def _split(text: str, whole: str) -> tuple[str, int]:
-    """NAME[:PORT]; no port is 0."""
+    """NAME[:PORT]; no port is 0. An IPv6 address with a port is in brackets, as in a URL."""
+    if _is_address(text.strip("[]")):
+        return text.strip("[]"), 0
     name, colon, port = text.rpartition(":")
     if not colon:
         return text, 0
     if not port.isdigit() or not 0 < int(port) < 65536 or not name:
         raise UsageError(f"cannot trace {whole}: {port!r} is no port")
-    return name, int(port)
+    return name.strip("[]"), int(port)
 
 
 def _host(host: str, port: int) -> str:

@@ -163,6 +163,7 @@ def test_a_node_port_somebody_else_has(cluster: Cluster) -> None:
         (("curl", "--from", "pod/nobody", "http://x/"), 1, ("nobody",)),
         (("curl", "--from", "mars", "http://x/"), 2, ("mars",)),
         (("rules", "svc/nobody"), 1, ("nobody",)),
+        (("port-forward", "-n", "kube-system", "deploy/dns", "99999:53"), 2, ("'99999'", "65535")),
         (("scale", "deploy/nobody", "--replicas", "1"), 1, ("nobody",)),
         (("delete", "deploy", "nobody"), 1, ("nobody",)),
         (("describe", "svc", "nobody"), 1, ("nobody",)),

@@ -175,9 +175,10 @@ def test_a_trace_over_ipv6_says_that_it_cannot(world: Cluster) -> None:
     """Better no trace than one that has not looked."""
     status = world.get(INGRESS)["status"]["loadBalancer"]["ingress"]
     address = six([it["ip"] for it in status])
-    result = world.cli("trace", f"http://[{address}]/")
-    assert result.code == 2
-    assert f"traces follow IPv4, and it has {address} only" in result.stderr
+    for target in ([f"http://[{address}]/"], [f"[{address}]:80"], ["--icmp", address]):
+        result = world.cli("trace", *target)
+        assert result.code == 2, target
+        assert f"traces follow IPv4, and it has {address} only" in result.stderr
 
 
 def test_ipv4_goes_on_beside_ipv6(world: Cluster) -> None:
