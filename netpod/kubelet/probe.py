@@ -18,6 +18,7 @@ from netpod.api.pod import ContainerPort, GRPCAction, HTTPGetAction, Probe
 from netpod.errors import NetpodError
 
 USER_AGENT = "kube-probe/1.30"
+HEADERS = (("User-Agent", USER_AGENT), ("Accept", "*/*"))
 BODY_LIMIT = 10 << 10
 REDIRECTS = 10
 LISTEN_SECONDS = 2.0
@@ -157,8 +158,9 @@ class Prober:
     async def _http(self, get: HTTPGetAction, target: Target) -> Answer:
         url = _url(get, target)
         host = urlsplit(url).hostname
-        headers = {"User-Agent": USER_AGENT, "Accept": "*/*"}
-        headers |= {header.name: header.value for header in get.http_headers}
+        headers = [(header.name, header.value) for header in get.http_headers]
+        given = {name.lower() for name, _ in headers}
+        headers += [(name, value) for name, value in HEADERS if name.lower() not in given]
         for _ in range(REDIRECTS + 1):
             try:
                 async with self._open().get(

@@ -1,7 +1,9 @@
 """Counting answers, and asking real servers."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -9,14 +11,17 @@ import h2.events
 import pytest
 from aiohttp import web
 
+from netpod.api import meta
 from netpod.api.pod import (
     ContainerPort,
     ExecAction,
     GRPCAction,
     HTTPGetAction,
+    HTTPHeader,
     Probe,
     TCPSocketAction,
 )
+from netpod.cluster import selfsigned
 from netpod.errors import Unavailable
 from netpod.kubelet import probe as probes
 from netpod.kubelet.probe import SUCCESS, Answer, Counter, Outcome, Prober, Probes, Target
@@ -111,6 +116,65 @@ def test_https_of_a_stand_in_is_asked_as_http() -> None:
     """The stand-in has no certificate."""
     assert _asked(_http("/", "HTTPS")).outcome == BAD
     assert _asked(_http("/", "HTTPS"), stands_in=True).outcome == GOOD
+
+
+def _heard(get: Callable[[int], HTTPGetAction], tls: ssl.SSLContext | None = None) -> list[str]:
+    """Requests that a server of 127.0.0.1 got by one probe of a pod at 127.0.0.2: scheme, Host and other headers."""
+    heard: list[str] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        names = ("X-Token", "User-Agent", "Accept")
+        said = ",".join(value for name in names for value in request.headers.getall(name, []))
+        heard.append(f"{request.scheme} {request.headers['Host'].partition(':')[0]} {said}")
+        return web.Response()
+
+    async def main() -> None:
+        runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        await site.start()
+        prober = Prober()
+        target = Target(pod_ip="127.0.0.2", ports=(), stands_in=False, run=_run)
+        try:
+            answer = await prober.ask(Probe(http_get=get(runner.addresses[0][1])), target)
+        finally:
+            await prober.close()
+            await runner.cleanup()
+        assert (answer.outcome == GOOD) is bool(heard)
+
+    asyncio.run(main())
+    return heard
+
+
+def test_a_probe_asks_the_host_it_names() -> None:
+    """Else the pod's address, where nobody listens."""
+    assert _heard(lambda port: HTTPGetAction(port=port)) == []
+    told = _heard(lambda port: HTTPGetAction(port=port, host="127.0.0.1"))
+    assert told == ["http 127.0.0.1 kube-probe/1.30,*/*"]
+
+
+def test_http_headers_are_sent_and_win() -> None:
+    """Host is what virtual hosts are told by; a name given twice is sent twice; User-Agent and Accept may be others."""
+    rows = (
+        ("Host", "shop.example"),
+        ("X-Token", "a"),
+        ("X-Token", "b"),
+        ("user-agent", "mine"),
+        ("Accept", "text/plain"),
+    )
+    headers = tuple(HTTPHeader(name=name, value=value) for name, value in rows)
+    told = _heard(lambda port: HTTPGetAction(port=port, host="127.0.0.1", http_headers=headers))
+    assert told == ["http shop.example a,b,mine,text/plain"]
+
+
+def test_https_takes_any_certificate(tmp_path: Path) -> None:
+    """A self-signed one for another name is good enough to be asked, as with upstream."""
+    pem = tmp_path / "pem"
+    pem.write_text(selfsigned.pem("other.example", meta.now()))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    told = _heard(lambda port: HTTPGetAction(port=port, host="127.0.0.1", scheme="HTTPS"), tls)
+    assert told == ["https 127.0.0.1 kube-probe/1.30,*/*"]
 
 
 def test_tcp_needs_a_listener() -> None:
