@@ -104,6 +104,13 @@ def test_service_follows_its_pods(tmp_path: Path) -> None:
                 )
 
             await plane.until(terminating, "the second terminates: kept here, left out there")
+            await client.delete(Pod, second.metadata.name, "shop", grace_period_seconds=0)
+
+            async def left() -> bool:
+                found = [a for s in await slices(client) for e in s.endpoints for a in e.addresses]
+                return found == ["10.244.1.2"]
+
+            await plane.until(left, "it is gone, and so is its endpoint")
             await client.delete(Service, "web", "shop")
             await plane.until(lambda: nothing_left(client), "slices and Endpoints go")
 
