@@ -3,7 +3,6 @@
 Source: RFC 6902, RFC 7386, k8s.io/apiserver pkg/endpoints/handlers/patch.go.
 """
 
-import copy
 from typing import Any
 
 import jsonpatch
@@ -67,15 +66,25 @@ def apply_patch(
 
 def merge_patch(current: Any, patch: Any) -> Any:
     """Apply an RFC 7386 merge patch: null deletes, objects merge, all else replaces."""
+    return _merge(_copied(current), _copied(patch))
+
+
+def _merge(target: Any, patch: Any) -> Any:
+    """Merge into `target`, in place where it is an object; the result may hold parts of both."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    merged = copy.deepcopy(current) if isinstance(current, dict) else {}
+        return patch
+    merged = target if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = merge_patch(merged.get(name), value)
+            merged[name] = _merge(merged.get(name), value)
     return merged
+
+
+def _copied(value: Any) -> Any:
+    """Copy a JSON value; several times as fast as copy.deepcopy, and every status write of a kubelet is a patch."""
+    return orjson.loads(orjson.dumps(value))
 
 
 def _load(body: bytes) -> Any:
@@ -95,7 +104,7 @@ def _json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         )
     try:
-        patched = _operate(copy.deepcopy(current), jsonpatch.JsonPatch(operations))
+        patched = _operate(_copied(current), jsonpatch.JsonPatch(operations))
     except (jsonpatch.InvalidJsonPatch, TypeError, RecursionError) as error:
         raise BadRequest(f"error decoding patch: {_said(error)}") from error
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
