@@ -1,9 +1,12 @@
-"""Paths that are no resources: health, /version, discovery, OpenAPI, /metrics, keys of tokens, and the list of all.
+"""Paths that are no resources: health, /version, discovery, OpenAPI, /metrics/..., keys of tokens, and the list of all.
 
 Source: k8s.io/apiserver pkg/server/routes, pkg/endpoints/discovery/aggregated/negotiation.go.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+
+import orjson
 
 from netpod import errors
 from netpod.api import registry
@@ -15,6 +18,7 @@ from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 
 Resources = tuple[registry.Resource, ...]
+KUBE_STATE = "/metrics/kube-state"
 
 
 class Documents:
@@ -71,6 +75,8 @@ class Documents:
             return Reply(body=self._tokens.document(path, self._base))
         if path == "/metrics":
             return Reply(body=self._metrics.text(await self._count()), content_type=metrics.TEXT)
+        if path == KUBE_STATE:
+            return Reply(body=await self._kube_state(), content_type=metrics.TEXT)
         if path == "/":
             return Reply(body=negotiation.dump({"paths": _paths(custom)}))
         return None
@@ -81,6 +87,23 @@ class Documents:
             page = await self._storage.list(resource, limit=1)
             found[resource.qualified] = len(page.items) + page.remaining
         return found
+
+    async def _kube_state(self) -> bytes:
+        """Metrics of all objects of the usual kinds."""
+        from netpod.apiserver import kubestate, kubestate_kinds
+
+        stored = []
+        for kind in kubestate_kinds.KINDS:
+            resource = registry.by_plural(kind.group, "v1", kind.plural)
+            assert resource is not None, "the kinds are of the registry"
+            stored.append((kind, (await self._storage.list(resource)).items))
+
+        def made() -> bytes:
+            found = [(kind, (orjson.loads(kv.value) for kv in kvs)) for kind, kvs in stored]
+            return kubestate.text(found)
+
+        # A thousand pods are tens of thousands of lines: others are answered meanwhile.
+        return await asyncio.to_thread(made)
 
 
 def _aggregated(path: str, version: str, if_none_match: str, custom: Resources) -> Reply:
@@ -96,6 +119,7 @@ def _paths(custom: Resources) -> list[str]:
     """Every path that answers a GET without naming an object."""
     served = (*registry.SERVED, *custom)
     found = {"/.well-known/openid-configuration", "/api", "/apis", "/metrics", "/version"}
+    found |= {KUBE_STATE}
     found |= {"/openapi/v2", "/openapi/v3", serviceaccounts.KEYS}
     found |= {f"/apis/{r.group}" for r in served if r.group}
     found |= {f"/apis/{r.api_version}" if r.group else "/api/v1" for r in served}

@@ -220,7 +220,10 @@ def objects() -> tuple[Object, ...]:
             "system:service-account-issuer-discovery",
             _get("/.well-known/openid-configuration", "/openid/v1/jwks"),
         ),
-        _role("system:monitoring", _get("/healthz", "/livez", "/metrics", "/readyz")),
+        _role(
+            "system:monitoring",
+            _get("/healthz", "/livez", "/metrics", "/metrics/kube-state", "/readyz"),
+        ),
         _role(
             "system:auth-delegator",
             (

@@ -82,6 +82,9 @@ def _scraped(cluster: Cluster) -> None:
 
     for job in ("kubernetes-nodes", "kubernetes-cadvisor"):
         wait.until(lambda job=job: len(query(f'up{{job="{job}"}} == 1')) == 3, f"{job} is up", 30)
+    wait.until(lambda: query('up{job="kube-state-metrics"} == 1'), "objects are metrics", 30)
+    assert query('kube_pod_status_phase{namespace="default",pod="prometheus",phase="Running"} == 1')
+    assert query('kube_deployment_spec_replicas{namespace="default",deployment="busy"}')
     received = query('container_network_receive_bytes_total{pod="prometheus"} > 0')
     assert [row["metric"]["interface"] for row in received] == ["eth0"]
     assert query('container_memory_working_set_bytes{container="prometheus"} > 1000000')
