@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from netpod.api.meta import ObjectMeta
 from netpod.api.node import Node, NodeSpec, Taint
 from netpod.api.pod import Pod
@@ -21,6 +23,9 @@ spec:
     metadata: {labels: {app: agent}}
     spec: {containers: [{name: c, image: "agent:1"}]}
 """
+
+
+NODES = ["node-0", "node-1", "node-2"]
 
 
 async def spread(client: Client, image: str = "agent:1") -> list[str]:
@@ -102,6 +107,48 @@ def test_rolling_update_takes_one_node_at_a_time_and_comes_back(tmp_path: Path) 
         assert sorted(r.revision for r in found) == [2, 3]
 
     workloads.tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "least", "surging"),
+    [
+        ("maxUnavailable: 2", 1, False),
+        ('maxUnavailable: "50%"', 1, False),
+        ("maxSurge: 1, maxUnavailable: 0", 3, True),
+    ],
+)
+def test_rolling_update_keeps_to_its_bounds(
+    tmp_path: Path, strategy: str, least: int, surging: bool
+) -> None:
+    """As many nodes as allowed are without a pod at a time, or have two, and never one more."""
+    reached: list[bool] = []
+
+    def play(pod: Pod) -> str:
+        new = pod.spec.containers[0].image == "agent:2"
+        return "wait" if new and not reached else "run"
+
+    async def story(client: Client) -> None:
+        update = f"  updateStrategy: {{type: RollingUpdate, rollingUpdate: {{{strategy}}}}}"
+        await client.create(workloads.made(AGENT + update))
+
+        async def all_run(image: str) -> bool:
+            alive = [p for p in await plane.pods(client) if not p.metadata.deletion_timestamp]
+            if image == "agent:2":
+                served = {p.spec.node_name for p in alive if p.status.phase == "Running"}
+                places = [p.spec.node_name for p in alive if p.spec.node_name]
+                doubled = len(places) - len(set(places))
+                assert len(served) >= least
+                assert doubled <= surging
+                if len(served) == least and doubled == surging:
+                    reached.append(True)
+            state = (await client.get(DaemonSet, "agent", "shop")).status
+            return await spread(client, image) == NODES and state.updated_number_scheduled == 3
+
+        await plane.until(lambda: all_run("agent:1"))
+        await roll(client, "agent:2")
+        await plane.until(lambda: all_run("agent:2"))
+
+    workloads.tell(tmp_path, story, play=play)
 
 
 def test_failed_pod_is_replaced(tmp_path: Path) -> None:

@@ -176,3 +176,64 @@ def test_parallel_makes_all_at_once(tmp_path: Path) -> None:
         await plane.until(none)
 
     workloads.tell(tmp_path, story, play=lambda _: "wait")
+
+
+def test_ordinals_begin_where_they_are_told(tmp_path: Path) -> None:
+    """With ordinals.start 5 there are db-5 and db-6; moving the start makes the new ones and takes the old away."""
+
+    async def story(client: Client) -> None:
+        await client.create(workloads.made(DB + "  ordinals: {start: 5}"))
+
+        async def are(*numbers: int) -> bool:
+            found = await plane.pods(client)
+            state = (await client.get(StatefulSet, "db", "shop")).status
+            return (
+                sorted(p.metadata.name for p in found) == [f"db-{n}" for n in numbers]
+                and state.ready_replicas == len(numbers)
+                and all(
+                    p.metadata.labels["apps.kubernetes.io/pod-index"]
+                    == p.metadata.name.rpartition("-")[2]
+                    for p in found
+                )
+            )
+
+        await plane.until(lambda: are(5, 6, 7))
+        stays = (await client.get(Pod, "db-6", "shop")).metadata.uid
+        moved = {"replicas": 2, "ordinals": {"start": 6}}
+        await client.patch(StatefulSet, "db", "shop", {"spec": moved})
+        await plane.until(lambda: are(6, 7))
+        await client.patch(StatefulSet, "db", "shop", {"spec": {"ordinals": {"start": 7}}})
+        await plane.until(lambda: are(7, 8))
+        await client.patch(StatefulSet, "db", "shop", {"spec": {"ordinals": {"start": 6}}})
+        await plane.until(lambda: are(6, 7))
+        assert (await client.get(Pod, "db-6", "shop")).metadata.uid != stays
+
+    workloads.tell(tmp_path, story)
+
+
+def test_the_partition_counts_from_ordinal_zero(tmp_path: Path) -> None:
+    """Ordinals 5 to 7 with partition 6: db-6 and db-7 are updated; a partition above all of them holds all."""
+
+    async def story(client: Client) -> None:
+        rolling = "  updateStrategy: {rollingUpdate: {partition: 6}}"
+        await client.create(workloads.made(f"{DB}  ordinals: {{start: 5}}\n{rolling}"))
+
+        async def have(*wanted: str) -> bool:
+            found = await images(client)
+            return [found.get(f"db-{n}") for n in (5, 6, 7)] == list(wanted)
+
+        await plane.until(lambda: have("db:1", "db:1", "db:1"))
+        await roll(client, "db:2")
+        await plane.until(lambda: have("db:1", "db:2", "db:2"))
+        held = {"updateStrategy": {"rollingUpdate": {"partition": 8}}}
+        await client.patch(StatefulSet, "db", "shop", {"spec": held})
+        await roll(client, "db:3")
+
+        async def seen() -> bool:
+            found = await client.get(StatefulSet, "db", "shop")
+            return found.status.observed_generation == found.metadata.generation
+
+        await plane.until(seen)
+        await plane.until(lambda: have("db:1", "db:2", "db:2"))
+
+    workloads.tell(tmp_path, story)
