@@ -1,4 +1,4 @@
-"""netpod netem, partition and heal."""
+"""netpod netem, partition, heal and kill."""
 
 import re
 
@@ -77,6 +77,32 @@ def heal_command(one: str, other: str) -> None:
         click.echo(f"{first} and {second} are still cut off from each other")
     if not left:
         click.echo("all wires are whole")
+
+
+@click.command(
+    "kill",
+    help="SIGKILL a component (supervisor, controlplane, node/NAME with its kubelet and proxy, shim/NAME) or the "
+    "containers of a pod (pod/NAME). Nobody is told: watch who notices, and who starts it again.",
+)
+@click.argument("what", metavar="supervisor|controlplane|node/X|shim/X|pod/X")
+@click.option("-c", "--container", default="", help="Which container of the pod; all without it.")
+@context.namespace_options
+def kill_command(what: str, container: str, namespace: str) -> None:
+    """Kill a process."""
+    from netpod.cluster import config, kill
+
+    kind, _, name = what.partition("/")
+    if kind not in ("pod", "pods", "po"):
+        if container:
+            raise UsageError("--container is for pod/NAME alone")
+        pid = kill.component(config.load(context.paths().cluster), what)
+        click.echo(f"{what} killed (process {pid})")
+        return
+    from netpod_cli import logs
+
+    pod = logs.pod_of(context.api(), name, namespace)
+    for each, pid in kill.containers(context.paths(), pod, container).items():
+        click.echo(f"pod/{name} container {each} killed (process {pid})")
 
 
 def _number(option: str, text: str, units: dict[str, float]) -> float:

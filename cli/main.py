@@ -52,6 +52,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "netem": ("faults", "Worsen what a node, a pod or the edge sends: delay, loss, rate."),
     "partition": ("faults", "Cut the wire between two nodes."),
     "heal": ("faults", "Mend cut wires."),
+    "kill": ("faults", "Kill a component's process or a pod's containers, as a crash would."),
     "policy": ("policy", "Judge connections by the NetworkPolicies, without a packet."),
     "rules": ("rules", "Show live rules with counters and meaning; --diff, --watch."),
 }
@@ -88,7 +89,7 @@ _SECTIONS = (
             *("curl", "dig", "ping", "shell"),
         ),
     ),
-    ("Faults", ("netem", "partition", "heal")),
+    ("Faults", ("netem", "partition", "heal", "kill")),
 )
 
 

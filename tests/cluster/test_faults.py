@@ -1,4 +1,4 @@
-"""netem, partition and heal: what is broken on purpose, and mended."""
+"""netem, partition, heal and kill: what is broken on purpose, and mended."""
 
 import pytest
 
@@ -40,6 +40,13 @@ def test_partition_and_heal(cluster: Cluster) -> None:
             'nodes "moon" not found or stopped; there are edge, control-plane',
         ),
         (("partition", "worker", "worker"), "cannot cut worker off from itself"),
+        (
+            ("kill", "moon"),
+            'component "moon" not found or stopped; there are supervisor, controlplane',
+        ),
+        (("kill", "node/moon"), 'component "node/moon" not found or stopped'),
+        (("kill", "pod/moon"), 'pods "moon" not found'),
+        (("kill", "supervisor", "-c", "web"), "--container is for pod/NAME alone"),
         (("heal", "moon"), 'nodes "moon" not found'),
         (("netem", "node/worker"), "say --delay, --loss or --rate, or --clear alone"),
         (("netem", "node/worker", "--loss", "101%"), "at most 100%"),

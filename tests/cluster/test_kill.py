@@ -45,7 +45,9 @@ def test_requests_go_on_while_a_process_is_killed(victim: Cluster, kind: str, no
     assert len(containers) == 3
     with traffic.load(victim.paths.netns_outside) as seen:
         seen.more(20)
-        old = victim.kill(kind, node)
+        old = victim.holder(kind, node)
+        word = f"{kind}/{node}" if node else kind
+        assert victim.ok("kill", word).stdout == f"{word} killed (process {old})\n"
         new = victim.replaced(kind, node, old)
         seen.more(50)
     assert new != old
@@ -97,7 +99,11 @@ def test_a_killed_container_is_started_again(victim: Cluster) -> None:
     pod = victim.ready_pods()[0]
     name = pod["metadata"]["name"]
     before = victim.container_ids()[name]
-    os.kill(_container(victim, name), signal.SIGKILL)
+    wrong = victim.cli("kill", f"pod/{name}", "-c", "moon")
+    assert f"container moon is not valid for pod {name}; there are web" in wrong.stderr
+    pid = _container(victim, name)
+    said = victim.ok("kill", f"pod/{name}").stdout
+    assert said == f"pod/{name} container web killed (process {pid})\n"
     wait.until(lambda: victim.container_ids().get(name, before) != before, "a new container", 15)
     after = victim.get(f"/api/v1/namespaces/default/pods/{name}")
     assert after["metadata"]["uid"] == pod["metadata"]["uid"]
