@@ -5,6 +5,8 @@ A field is described by `Struct.field`, else by `*.field`; a field that holds a 
 
 from collections.abc import Mapping
 
+from netpod.apiserver.openapi_fieldtexts import FIELDS
+
 TIME = "A time in RFC 3339, in UTC with whole seconds."
 MICRO_TIME = "A time in RFC 3339, in UTC with microseconds."
 QUANTITY = (
@@ -163,4 +165,8 @@ _OWN: Mapping[str, str] = {
 
 def text(struct: str, field: str) -> str:
     """Description of a field, "" where there is none."""
-    return _OWN.get(f"{struct}.{field}") or _OWN.get(f"*.{field}", "")
+    for key in (f"{struct}.{field}", f"*.{field}"):
+        found = _OWN.get(key) or FIELDS.get(key)
+        if found:
+            return found
+    return ""

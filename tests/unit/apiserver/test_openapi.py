@@ -8,6 +8,7 @@ import pytest
 from netpod.api import registry
 from netpod.apiserver import openapi, openapi_definitions, openapi_proto
 from netpod.apiserver.openapi_definitions import REF
+from netpod.apiserver.openapi_fieldtexts import FIELDS
 from netpod.errors import NotFound
 from tests.unit.apiserver.conftest import Body
 from tests.unit.apiserver.support import Api
@@ -47,6 +48,46 @@ def test_every_kind_is_described(resource: registry.Resource) -> None:
     ]
     assert schema["description"]
     assert {"apiVersion", "kind", "metadata"} <= set(schema["properties"])
+
+
+def _below(name: str, definitions: dict[str, Any]) -> set[str]:
+    """A definition and all that it holds."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [ref.removeprefix(REF) for ref in _references(definitions[name])]
+    return found
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["core.v1.Pod", "core.v1.Service", "networking.v1.Ingress", "networking.v1.NetworkPolicy"],
+)
+def test_every_field_is_explained(kind: str) -> None:
+    """kubectl explain has words for each field; only storage drivers that nobody mounts here go without."""
+    definitions = openapi_definitions.definitions(tuple(registry.RESOURCES))
+    silent = set()
+    for name in _below(f"io.k8s.api.{kind}", definitions):
+        for field, schema in definitions[name].get("properties", {}).items():
+            held = [definitions[ref.removeprefix(REF)] for ref in _references(schema)]
+            if not schema.get("description") and not any(it.get("description") for it in held):
+                silent.add((name.rpartition(".")[2], field))
+    assert {struct for struct, _ in silent} <= {"Volume"}, silent
+
+
+def test_every_text_is_of_a_field() -> None:
+    """No description waits for a field that is not there."""
+    definitions = openapi_definitions.definitions(tuple(registry.RESOURCES))
+    fields = {
+        f"{struct}.{field}"
+        for name, schema in definitions.items()
+        for field in schema.get("properties", {})
+        for struct in ("*", name.rpartition(".")[2])
+    }
+    assert set(FIELDS) <= fields
 
 
 def test_lists_say_how_they_merge() -> None:
