@@ -109,7 +109,7 @@ def node_address(pod: Pod) -> str:
     return pod.status.pod_ip.rpartition(".")[0] + ".1"
 
 
-def test_readiness_is_asked_while_a_pod_ends_and_liveness_is_not(lab: Lab) -> None:
+def test_readiness_is_asked_while_a_pod_ends(lab: Lab) -> None:
     """Between SIGTERM and the end the pod becomes unready and ready as its probe says, without a restart."""
 
     async def main() -> None:
