@@ -39,6 +39,7 @@ _GROUPS = {
     "policy": ("poddisruptionbudgets",),
     "networking.k8s.io": ("ingresses", "networkpolicies"),
     "discovery.k8s.io": ("endpointslices",),
+    _GATEWAY: ("gateways", "httproutes", "referencegrants"),
 }  # fmt: skip
 _STATUSES = {
     "": ("persistentvolumeclaims/status", "pods/status", "replicationcontrollers/status",
@@ -49,6 +50,8 @@ _STATUSES = {
     "batch": ("cronjobs/status", "jobs/status"),
     "policy": ("poddisruptionbudgets/status",),
     "networking.k8s.io": ("ingresses/status",),
+    # A class belongs to the whole cluster: those who may read everywhere see it.
+    _GATEWAY: ("gateways/status", "httproutes/status", "gatewayclasses"),
 }  # fmt: skip
 
 

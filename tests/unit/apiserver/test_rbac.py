@@ -104,6 +104,36 @@ def test_a_binding_holds_at_once_and_in_its_namespace(run: Run) -> None:
     run(body)
 
 
+def test_default_roles_cover_the_gateway_api(run: Run) -> None:
+    """As of Ingresses: view reads, edit and admin write Gateways and routes, nobody of them classes or statuses."""
+
+    async def body(api: Api) -> None:
+        group = "gateway.networking.k8s.io"
+        for role in ("view", "edit", "admin"):
+            await bind(api, f"the-{role}", role)
+
+        async def may(role: str, verb: str, resource: str, subresource: str = "") -> bool:
+            wanted = {"group": group, "verb": verb, "resource": resource, "namespace": "default"}
+            spec = {
+                "user": f"the-{role}",
+                "resourceAttributes": {**wanted, "subresource": subresource},
+            }
+            _, said = await api("POST", f"{REVIEWS}/subjectaccessreviews", {"spec": spec})
+            return bool(said["status"]["allowed"])
+
+        await until(lambda: may("admin", "list", "gateways"))
+        for resource in ("gateways", "httproutes", "referencegrants"):
+            got = [await may(role, verb, resource) for role in ("view", "edit", "admin")
+                   for verb in ("list", "create")]  # fmt: skip
+            assert got == [True, False, True, True, True, True], resource
+        assert await may("view", "get", "gatewayclasses")
+        assert not await may("admin", "create", "gatewayclasses")
+        assert await may("view", "get", "httproutes", "status")
+        assert not await may("edit", "patch", "httproutes", "status")
+
+    run(body)
+
+
 def test_an_aggregated_role_gathers_new_rules(run: Run) -> None:
     """A ClusterRole with the label of `view` widens everybody who has view, edit or admin."""
 
