@@ -346,14 +346,15 @@ async def await_exit(pidfd: int, timeout: float | None = None) -> bool:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(pidfd, ended.set)
+    # Not asyncio.timeout: in a task that was cancelled, and cleans up, Python 3.11.2 lets its CancelledError out.
+    timer = loop.call_later(timeout, ended.set) if timeout is not None else None
     try:
-        async with asyncio.timeout(timeout):
-            await ended.wait()
-    except TimeoutError:
-        return wait(pidfd, 0)
+        await ended.wait()
     finally:
         loop.remove_reader(pidfd)
-    return True
+        if timer is not None:
+            timer.cancel()
+    return wait(pidfd, 0)
 
 
 def reap(pid: int) -> int | None:

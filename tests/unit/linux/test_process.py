@@ -132,6 +132,30 @@ def test_waiting_ends_at_its_deadline() -> None:
         os.close(fd)
 
 
+def test_waiting_ends_at_its_deadline_in_a_cancelled_task() -> None:
+    """Whoever cleans up after a cancellation gets its answer, not another cancellation."""
+
+    async def cleaning(fd: int, answers: list[bool]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            answers.append(await process.await_exit(fd, 0.01))
+
+    async def check(fd: int) -> list[bool]:
+        answers: list[bool] = []
+        task = asyncio.create_task(cleaning(fd, answers))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return answers
+
+    fd = process.pidfd_open(os.getpid())
+    try:
+        assert asyncio.run(check(fd)) == [False]
+    finally:
+        os.close(fd)
+
+
 def test_words_of_programs_become_errno() -> None:
     """iptables and nft give text only; this is the one place that reads it."""
     assert process.errno_in("Could not process rule: No such file or directory") == ENOENT
