@@ -5,12 +5,11 @@ Source: pkg/apis/networking/validation/validation.go ValidateNetworkPolicySpec.
 
 import ipaddress
 
-from netpod.api import validate_meta, validate_names
+from netpod.api import validate_addresses, validate_meta, validate_names
 from netpod.api.networkpolicy import IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from netpod.api.validate_errors import Errors, index
 
 POLICY_TYPES = ("Ingress", "Egress")
-_BAD_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
 def network_policy(errors: Errors, obj: NetworkPolicy) -> None:
@@ -82,13 +81,13 @@ def _block(errors: Errors, block: IPBlock, path: str) -> None:
         return
     outer = _network(block.cidr)
     if outer is None:
-        errors.invalid(f"{path}.cidr", block.cidr, _BAD_CIDR)
+        errors.invalid(f"{path}.cidr", block.cidr, validate_addresses.BAD_CIDR)
         return
     for position, text in enumerate(block.except_):
         at = index(f"{path}.except", position)
         inner = _network(text)
         if inner is None:
-            errors.invalid(at, text, _BAD_CIDR)
+            errors.invalid(at, text, validate_addresses.BAD_CIDR)
         elif (
             inner.version != outer.version
             or inner.network_address not in outer
@@ -99,9 +98,6 @@ def _block(errors: Errors, block: IPBlock, path: str) -> None:
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """Return the network of a CIDR, None when the text is none."""
-    if "/" not in text:
+    if not validate_addresses.is_cidr(text):
         return None
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
+    return ipaddress.ip_network(text, strict=False)

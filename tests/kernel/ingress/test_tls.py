@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from netpod.linux import process
 from tests.unit.ingress.builders import make_class, make_ingress, make_service
-from tests.unit.ingress.certificates import make_pair, make_secret
+from tests.unit.ingress.certificates import NOW, make_pair, make_secret
 from tests.unit.ingress.test_tls import secure
 
 Start = Callable[..., Any]
@@ -78,6 +79,36 @@ def test_http2_and_forwarded_proto(proxy: Start, http_server: Start) -> None:
             assert (await running.get("a.com", "/")).seen["headers"]["x-forwarded-proto"] == "http"
             first, *_ = await running.logged(3)
             assert first["tls"] == "TLSv1.3"
+
+    asyncio.run(check())
+
+
+def test_unusable_certificates_stop_nobody(proxy: Start, http_server: Start) -> None:
+    """A foreign key, an expired certificate, rubbish and no Secret: those hosts get the default, all are served."""
+
+    async def check() -> None:
+        async with http_server("web") as server, proxy(certificate=DEFAULT) as running:
+            web = make_service("web", cluster_ip="127.0.0.1", ports=(("", server.port),))
+            names = ("good", "foreign", "old", "rubbish", "none")
+            site = make_ingress(
+                *((f"{n}.com", "Prefix", "/", "web") for n in names), port=server.port
+            )
+            for name in names:
+                site = secure(site, name, f"{name}.com")
+            good, foreign = make_pair("good.com"), make_pair("foreign.com")
+            old = make_pair("old.com", ends=NOW - timedelta(hours=1))
+            secrets = [
+                make_secret("good", *good),
+                make_secret("foreign", foreign[0], good[1]),
+                make_secret("old", *old),
+                make_secret("rubbish", "-----BEGIN CERTIFICATE-----", good[1]),
+            ]
+            await running.serve([site], CLASS, [web], [], secrets)
+            port = running.haproxy.tls_port
+            shown = {name: await _subject(port, f"{name}.com") for name in names}
+            assert shown == {name: "default.example" for name in names} | {"good": "good.com"}
+            for name in names:
+                assert (await _curl(port, f"{name}.com")).endswith(" 200")
 
     asyncio.run(check())
 

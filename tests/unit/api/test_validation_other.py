@@ -102,6 +102,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("ing", rule(host="*"), 'spec.rules[0].host: Invalid value: "*": a wildcard DNS-1123 subdomain must start'),
     ("ing", rule(host="a:80"), 'spec.rules[0].host: Invalid value: "a:80": a lowercase RFC 1123 subdomain'),
     ("ing", rule(host="a.*.b"), 'spec.rules[0].host: Invalid value: "a.*.b": a wildcard DNS-1123'),
+    (
+        "ing",
+        {"spec": {**rule()["spec"], "tls": [{"hosts": ["a_b.com"]}]}},
+        'spec.tls[0].hosts[0]: Invalid value: "a_b.com": a lowercase RFC 1123 subdomain',
+    ),
     ("ing", rule(backend={}), f"{P}.backend: Required value: must specify either a service or a resource"),
     (
         "ing",

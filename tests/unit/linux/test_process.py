@@ -143,10 +143,10 @@ def test_waiting_ends_at_its_deadline_in_a_cancelled_task() -> None:
 
     async def check(fd: int) -> list[bool]:
         answers: list[bool] = []
-        task = asyncio.create_task(cleaning(fd, answers))
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(cleaning(fd, answers))
+            await asyncio.sleep(0)
+            task.cancel()
         return answers
 
     fd = process.pidfd_open(os.getpid())
