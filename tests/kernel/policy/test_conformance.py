@@ -1,5 +1,6 @@
 """The truth tables of upstream's suite: each of 324 connections is really tried and compared with the oracle's word."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from netpod.api.meta import key_of
 from netpod.api.networkpolicy import NetworkPolicy
 from netpod.policy import model, sync
 from netpod.policy.index import Index
-from tests.kernel.policy import lab
+from tests.kernel.policy import beside, lab
 from tests.unit.policy import builders, cases, oracle
 
 PARTY: dict[str, dict[str, Any]] = {
@@ -41,6 +42,14 @@ def index_of(node: str, policies: list[cases.Json]) -> Index:
     return index
 
 
+@pytest.fixture(scope="module", params=beside.MODES)
+def _mode(pods: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """kube-proxy's rules of each mode on both nodes."""
+    with beside.proxy({node: lab.node_netns(node) for node in builders.NODES}, request.param):
+        yield
+
+
+@pytest.mark.usefixtures("_mode")
 @pytest.mark.parametrize("name", cases.CASES)
 def test_packets_go_where_the_policies_say(nodes: dict[str, str], name: str) -> None:
     """A connection comes about where both ends' policies allow it, and nowhere else."""

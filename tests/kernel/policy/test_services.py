@@ -1,51 +1,22 @@
 """Policies beside every proxy mode: a connection to a Service is judged by the endpoint it was led to."""
 
-import dataclasses
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
-from netpod.linux import nft, process
 from netpod.policy import sync
-from netpod.proxy import model as services
-from netpod.proxy import modes
-from netpod.proxy.config import Mode
-from tests.kernel.policy import lab
+from tests.kernel.policy import beside, lab
+from tests.kernel.policy.beside import CLUSTER_IP, NODE_PORT, TARGET
 from tests.kernel.policy.test_conformance import index_of
-from tests.kernel.proxy import lab as proxies
 from tests.unit.policy import builders, cases
-from tests.unit.proxy import builders as made
-
-CLUSTER_IP, NODE_PORT = "10.96.45.12", 31080
-TARGET = "y/a"
-"""Serves TCP 80 as port 8000 of the Service; runs on node2."""
 
 
-# Policies are nftables, and the guest that has ip_vs has no nf_tables for IP.
-@pytest.fixture(params=[mode for mode in Mode if mode is not Mode.IPVS])
+@pytest.fixture(params=beside.MODES)
 def proxied(nodes: dict[str, str], request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The nodes with a Service for y/a in each proxy mode."""
-    web = made.service(ports=(made.port(8000, node_port=NODE_PORT),), type="NodePort")
-    slice_ = made.endpoint_slice(
-        [made.entry(builders.address_of(TARGET), builders.node_of(TARGET))],
-        ports=(("", 80, "TCP"),),
-    )
-    for node, netns in nodes.items():
-        config = dataclasses.replace(
-            made.CONFIG,
-            netns=netns,
-            mode=Mode(request.param),
-            node_name=node,
-            node_ip=IPv4Address(lab.NODE_IPS[node]),
-        )
-        world = services.build([web], [slice_], node)
-        proxies.run(modes.make(config.mode, config).full_sync(world))
-    yield nodes
-    for netns in nodes.values():
-        nft.apply(netns, "flush ruleset\n")
-        process.run(["conntrack", "-F"], netns=netns)
+    with beside.proxy(nodes, request.param):
+        yield nodes
 
 
 def enforce(nodes: dict[str, str], *policies: dict[str, Any]) -> None:
