@@ -9,6 +9,7 @@ Source: k8s.io/kube-openapi pkg/generators (extensions); k8s.io/apimachinery pkg
 
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -150,10 +151,10 @@ class _Builder:
             made = self._written(written) if written else self._hinted(hints[item.name], name, cls)
             properties[name] = self._described(cls.__name__, name, made)
         if cls.OPEN and not extra and not issubclass(cls, Object):
-            return {"description": inspect.getdoc(cls) or "", "type": "object"}
+            return {"description": _words(cls), "type": "object"}
         for name, written in extra.items():
             properties[name] = self._described(cls.__name__, name, self._written(written))
-        return self._object(cls.__name__, inspect.getdoc(cls) or "", properties)
+        return self._object(cls.__name__, _words(cls), properties)
 
     def _plain(self, struct: str) -> Schema:
         """A struct that only openapi_fields.py knows."""
@@ -296,3 +297,14 @@ def _inside(hint: Json) -> Iterator[type[Struct]]:
         yield hint
     for argument in typing.get_args(hint):
         yield from _inside(argument)
+
+
+def _words(cls: type[Struct]) -> str:
+    """A class's docstring, in which fields have the names that clients know."""
+    names = {
+        item.name: item.metadata.get("json") or codec.json_name(item.name) for item in fields(cls)
+    }
+    text = inspect.getdoc(cls) or ""
+    return re.sub(
+        r"`([a-z]\w*_\w*)`", lambda m: f"`{names.get(m[1]) or codec.json_name(m[1])}`", text
+    )

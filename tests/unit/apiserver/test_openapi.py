@@ -1,5 +1,6 @@
 """The published schema: whole, true to the types, and readable by old and new clients."""
 
+import re
 from typing import Any
 
 import orjson
@@ -76,6 +77,15 @@ def test_every_field_is_explained(kind: str) -> None:
             if not schema.get("description") and not any(it.get("description") for it in held):
                 silent.add((name.rpartition(".")[2], field))
     assert {struct for struct, _ in silent} <= {"Volume"}, silent
+
+
+def test_texts_name_fields_as_clients_do() -> None:
+    """What a class's docstring calls except_ is `except` to whoever reads it by kubectl explain."""
+    definitions = openapi_definitions.definitions(tuple(registry.RESOURCES))
+    block = definitions["io.k8s.api.networking.v1.IPBlock"]
+    assert block["description"] == "The addresses of a CIDR, but not those of `except`."
+    texts = [it["description"] for it in definitions.values() if "description" in it]
+    assert not [text for text in texts if re.search(r"`[a-z]+_\w*`", text)]
 
 
 def test_every_text_is_of_a_field() -> None:
