@@ -31,7 +31,7 @@ CLUSTER = "kt"
 NODE = "n1"
 PATHS = Paths(CLUSTER)
 NETNS = PATHS.netns_node(NODE)
-SECONDS = 8.0
+SECONDS = 20.0
 ROOT_CA = ConfigMap(
     metadata=meta.ObjectMeta(name="kube-root-ca.crt", namespace="default"), data={"ca.crt": ""}
 )
