@@ -203,10 +203,15 @@ class Table:
             done(self.containers.get(name, Container()))
 
     def _sweep(self) -> None:
-        """Reap what containers of OCI runtimes left to us: children that nobody waits for."""
+        """Reap what containers of OCI runtimes left to us: children that nobody waits for.
+
+        Not while a container is being started: its first process may have ended already, and it is not known yet.
+        """
+        if self._launchers:
+            return
         known = {seen.pid for seen in self.containers.values()}
         known |= {seen.pid for seen in self.sandboxes.values()}
-        known |= {pid for pid, _ in self._launchers.values()} | self.others()
+        known |= self.others()
         path = Path(f"/proc/self/task/{threading.get_native_id()}/children")
         try:
             children = {int(pid) for pid in path.read_text().split()}

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def audited() -> Iterator[Cluster]:
     """A cluster of its own, whose nodes the session may take out of service, with an audit log."""
-    with clusters.running("session", "--no-publish", "--audit-log", example=False) as cluster:
+    with clusters.running(
+        "session", "--no-publish", "--audit-log", example=False, session="netpod"
+    ) as cluster:
         yield cluster
 
 

@@ -16,6 +16,7 @@ FILES = (
     "tests/kernel/proxy/test_forms.py",
     "tests/kernel/proxy/test_ipvs.py",
     "tests/kernel/proxy/test_modes.py",
+    "tests/kernel/proxy/test_sctp.py",
     "tests/kernel/proxy/test_traffic.py",
     "tests/kernel/proxy/test_truth.py",
 )
