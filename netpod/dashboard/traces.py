@@ -30,18 +30,16 @@ class Traces:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._short: dict[str, dict[str, Any]] = {}
 
     def listed(self) -> list[dict[str, Any]]:
-        """What is kept, the newest first, without the steps."""
-        found = []
+        """What is kept, the newest first, without the steps. A trace never changes, so each is read once."""
+        known, self._short = self._short, {}
         for kept in archive.observe(self._paths):
-            try:
-                data = orjson.loads((kept.folder / archive.FORMS["json"][0]).read_bytes())
-            except (OSError, ValueError):
-                continue
-            short = {k: data.get(k) for k in ("request", "verdict", "sentence", "duration_ns")}
-            found.append({"name": kept.name, "at_ms": kept.at_ms, **short})
-        return found
+            found = known.get(kept.name) or _short(kept)
+            if found is not None:
+                self._short[kept.name] = found
+        return list(self._short.values())
 
     def read(self, name: str, form: str) -> tuple[bytes, str, str]:
         """A kept trace in a form: bytes, media type, file name.
@@ -77,6 +75,16 @@ class Traces:
         names = [kept.name for kept in archive.observe(self._paths)]
         name = next((name for name in names if name.endswith(f"-{trace['id']}")), "")
         return {"name": name, "trace": trace}
+
+
+def _short(kept: archive.Kept) -> dict[str, Any] | None:
+    """A trace as a list shows it; None when it has just been let go of."""
+    try:
+        data = orjson.loads((kept.folder / archive.FORMS["json"][0]).read_bytes())
+    except (OSError, ValueError):
+        return None
+    fields = {k: data.get(k) for k in ("request", "verdict", "sentence", "duration_ns")}
+    return {"name": kept.name, "at_ms": kept.at_ms, **fields}
 
 
 def arguments(wanted: Mapping[str, Any]) -> list[str]:
