@@ -8,7 +8,7 @@ from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.ready import wait_a_little
 from netpod.errors import NetpodError, NotFound, Unsupported
 from netpod.ip import by_family, of_family
-from netpod.linux import nftwire
+from netpod.linux import nftread
 from netpod.proxy import configmap, nftables_names, owners, variants
 from netpod.proxy.config import Mode, ProxyConfig, Variant
 from netpod.proxy.ipvs_config import IpvsConfig, scheduler_of
@@ -99,6 +99,6 @@ def observe(config: ClusterConfig, node: str) -> set[Mode]:
         for mode in (Mode.IPTABLES, Mode.IPVS):
             if any(owners.tells(mode, t, c) for t, chains in observed.items() for c in chains):
                 found.add(mode)
-        if nftwire.exists(netns, nftables_names.NAME, family=family):
+        if nftread.exists(netns, nftables_names.NAME, family=family):
             found.add(Mode.NFTABLES)
     return found

@@ -8,14 +8,18 @@ open waits for nobody. For other namespaces a socket is made each time, because 
 import contextlib
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from errno import EINTR, ENOBUFS
 
 from netpod.linux import netns as namespaces
 
-_NETLINK_NETFILTER = 12
+NETLINK_NETFILTER = 12
 _SEND_BYTES = 1 << 21
 _TIMEOUT = 30.0
+_RECEIVE = 1 << 16
+_NLMSG_ERROR = 2
 
 
 class _Own:
@@ -31,7 +35,7 @@ class _Own:
         if self._socket is None or self._owner != owner:
             self.close()
             self._socket = _prepared(
-                socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+                socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
             )
             self._owner = owner
         return self._socket
@@ -61,7 +65,7 @@ def opened(netns: str) -> Iterator[socket.socket]:
     """
     if netns:
         with _prepared(
-            namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+            namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         ) as channel:
             yield channel
         return
@@ -82,3 +86,24 @@ def _prepared(channel: socket.socket) -> socket.socket:
         channel.close()
         raise
     return channel
+
+
+def answers(channel: socket.socket, last: int) -> int:
+    """The first error, or 0, once the last command was answered; a refused batch answers every refused command."""
+    while True:
+        try:
+            data = channel.recv(_RECEIVE)
+        except OSError as error:
+            if error.errno == EINTR:
+                continue
+            return error.errno or ENOBUFS
+        offset = 0
+        while offset < len(data):
+            length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
+            if kind == _NLMSG_ERROR:
+                code = struct.unpack_from("=i", data, offset + 16)[0]
+                if code:
+                    return -int(code)
+                if sequence == last:
+                    return 0
+            offset += (length + 3) & ~3

@@ -1,4 +1,5 @@
-"""Netlink messages of nftables as bytes: header, attributes, nests. nftwire.py says what stands in them.
+"""Netlink messages of nftables as bytes: header, attributes, nests. nftwire.py and nftread.py say what stands in
+them.
 
 Sources: kernel uapi linux/netlink.h, linux/netfilter/nfnetlink.h.
 """
@@ -8,10 +9,14 @@ import socket
 import struct
 from functools import lru_cache
 
+from netpod.ip import Family
+
 REQUEST = 0x1
 SUBSYSTEM = 10
 """nftables' number within nfnetlink."""
 _NESTED = 0x8000
+_FAMILY_AT = 16
+"""Where a message has its address family: behind the header of 16 bytes."""
 
 
 @lru_cache(maxsize=1024)
@@ -40,6 +45,11 @@ def message(kind: int, flags: int, body: bytes) -> bytes:
     """A request of type NFT_MSG_* for family ip, with sequence number 0."""
     start = header(SUBSYSTEM << 8 | kind, REQUEST | flags, 0, 0, family=socket.AF_INET)
     return struct.pack("=I", len(start) + len(body)) + start[4:] + body
+
+
+def of_family(made: bytes, family: Family) -> bytes:
+    """The same message for a family."""
+    return made[:_FAMILY_AT] + bytes([family.af]) + made[_FAMILY_AT + 1 :]
 
 
 def header(kind: int, flags: int, sequence: int, resource: int, *, family: int) -> bytes:

@@ -11,13 +11,12 @@ import re
 import secrets
 import socket
 import struct
-from errno import EINTR, ENOBUFS, ENOENT
 
 from netpod.errors import KernelError
 from netpod.ip import Family
-from netpod.linux import netns as namespaces
 from netpod.linux import nftchannel
-from netpod.linux.nftmessage import REQUEST, SUBSYSTEM
+from netpod.linux.nftchannel import answers
+from netpod.linux.nftmessage import REQUEST, SUBSYSTEM, of_family
 from netpod.linux.nftmessage import attribute as _attribute
 from netpod.linux.nftmessage import header as _header
 from netpod.linux.nftmessage import message as _message
@@ -27,7 +26,6 @@ from netpod.linux.nftmessage import text as _text
 
 _ACK, _CREATE, _APPEND = 0x4, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_GETTABLE, _GETCHAIN, _ERROR = 1, 4, 2
 _NEWCHAIN, _DELCHAIN, _NEWRULE, _DELRULE, _NEWSET, _DELSET = 3, 5, 6, 8, 9, 11
 _NEWSETELEM, _DELSETELEM = 12, 14
 _VERDICTS = {"drop": 0, "jump": -3, "goto": -4, "return": -5}
@@ -35,8 +33,6 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _FIELDS = {"ip": {"saddr": 12, "daddr": 16}, "ip6": {"saddr": 8, "daddr": 24}}
 _BYTES = {"ip": 4, "ip6": 16}
 _ADDRESS_TYPES = {"ipv4_addr": (7, 4), "ipv6_addr": (8, 16)}
-_FAMILY_AT = 16
-"""Where a message has its address family: behind the header of 16 bytes."""
 _VERDICT_TYPE = 0xFFFFFF00
 _RTN_LOCAL = 2
 _COMMAND = re.compile(
@@ -47,7 +43,6 @@ _AFFINITY = re.compile(
 )
 _ELEMENT = re.compile(r'(\S+(?: \. \S+)*)(?: comment "([^"]*)")?(?: : (.+))?$')
 _NUMGEN = re.compile(r"numgen random mod (\d+) vmap \{ (.*) \}$")
-_RECEIVE = 1 << 16
 MAX_BYTES = 150_000
 """A longer text is nft's: the socket's buffer has an end, and then the time of nft's own start is small."""
 
@@ -74,28 +69,6 @@ def apply(netns: str, text: str) -> bool:
     if messages:
         _send(netns, messages)
     return True
-
-
-def exists(netns: str, table: str, chain: str = "", family: Family = Family.IPV4) -> bool:
-    """Whether there is a table of a family, or a chain in it; `nft list tables` would read every set to say so.
-
-    Raises:
-        KernelError: the kernel cannot say.
-    """
-    kind, body = (
-        (_GETCHAIN, _text(1, table) + _text(3, chain)) if chain else (_GETTABLE, _text(1, table))
-    )
-    with namespaces.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW, 12) as channel:
-        channel.settimeout(30)
-        try:
-            channel.send(_of_family(_message(kind, _ACK, body), family))
-            failed = _answers(channel, 0)
-        except OSError as error:
-            number = error.errno or 0
-            raise KernelError("cannot read nftables", errno=number, netns=netns) from error
-    if failed and failed != ENOENT:
-        raise KernelError("cannot read nftables", errno=failed, netns=netns)
-    return not failed
 
 
 def encode(text: str) -> list[bytes]:
@@ -131,12 +104,8 @@ def encode(text: str) -> list[bytes]:
             raise _Unknown(line)
         if ip == "ip6":
             fresh = messages[before:]
-            messages[before:] = [_of_family(message, Family.IPV6) for message in fresh]
+            messages[before:] = [of_family(message, Family.IPV6) for message in fresh]
     return messages
-
-
-def _of_family(message: bytes, family: Family) -> bytes:
-    return message[:_FAMILY_AT] + bytes([family.af]) + message[_FAMILY_AT + 1 :]
 
 
 def _send(netns: str, messages: list[bytes]) -> None:
@@ -152,33 +121,12 @@ def _send(netns: str, messages: list[bytes]) -> None:
     try:
         with nftchannel.opened(netns) as channel:
             channel.send(blob)
-            failed = _answers(channel, last)
+            failed = answers(channel, last)
             if failed:
                 raise KernelError("cannot change nftables", errno=failed, netns=netns)
     except OSError as error:
         number = error.errno or 0
         raise KernelError("cannot change nftables", errno=number, netns=netns) from error
-
-
-def _answers(channel: socket.socket, last: int) -> int:
-    """The first error, or 0, once the last command was answered; a refused batch answers every refused command."""
-    while True:
-        try:
-            data = channel.recv(_RECEIVE)
-        except OSError as error:
-            if error.errno == EINTR:
-                continue
-            return error.errno or ENOBUFS
-        offset = 0
-        while offset < len(data):
-            length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, offset)
-            if kind == _ERROR:
-                code = struct.unpack_from("=i", data, offset + 16)[0]
-                if code:
-                    return -int(code)
-                if sequence == last:
-                    return 0
-            offset += (length + 3) & ~3
 
 
 def _rule(head: bytes, chain: str, rule: str, number: int) -> list[bytes]:

@@ -16,7 +16,7 @@ from netpod.client.informer import Informer
 from netpod.client.rest import Client
 from netpod.errors import KernelError, Unavailable
 from netpod.ip import Family, address_of
-from netpod.linux import nft, nftwire
+from netpod.linux import nft, nftread, nftwire
 from netpod.policy import model
 from netpod.policy.compile import TABLE, table_of
 from netpod.policy.config import PolicyConfig
@@ -169,7 +169,7 @@ class Policies:
         """See whether somebody took the table away."""
         try:
             there = await asyncio.to_thread(
-                nftwire.exists, self._config.netns, TABLE, "forward", self._config.family
+                nftread.exists, self._config.netns, TABLE, "forward", self._config.family
             )
         except KernelError as error:
             log.warning("cannot look at table %s: %s", TABLE, error)
@@ -240,7 +240,7 @@ def hand_over(netns: str, texts: list[str]) -> None:
 
 def remove(netns: str, family: Family = Family.IPV4) -> None:
     """Delete the table of a family; absent is fine."""
-    if nftwire.exists(netns, TABLE, family=family):
+    if nftread.exists(netns, TABLE, family=family):
         nft.apply(netns, f"delete table {table_of(family)}\n")
 
 

@@ -12,11 +12,12 @@ from collections.abc import Collection
 
 from netpod.errors import KernelError
 from netpod.ip import Family
-from netpod.linux import nft, nftwire
+from netpod.linux import nft, nftread, nftwire
+from netpod.proxy import nftables
 from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.model import Model, ServicePortName
 from netpod.proxy.nftables_compiled import Compiled
-from netpod.proxy.nftables_names import NAME, Chain, table_of
+from netpod.proxy.nftables_names import NAME, table_of
 from netpod.proxy.nftables_table import Delta, Table, delete_text, parse_list, transactions
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,8 @@ class NftablesProxier:
         return await self._hand_over(delta)
 
     async def intact(self) -> bool:
-        """See Proxier.intact: the chain that dispatches is still there."""
-        where = self._config.netns
-        return await asyncio.to_thread(
-            nftwire.exists, where, NAME, str(Chain.SERVICES), self._config.family
-        )
+        """See Proxier.intact: the chains that are there without any Service still have their rules."""
+        return await asyncio.to_thread(self._has_base)
 
     async def tidy(self) -> float:
         """See Proxier.tidy: delete the chains that were emptied long enough ago."""
@@ -88,6 +86,13 @@ class NftablesProxier:
         """See Proxier.remove."""
         await asyncio.to_thread(remove, self._config.netns, self._config.family)
         return True
+
+    def _has_base(self) -> bool:
+        config = self._config
+        return all(
+            nftread.rule_count(config.netns, NAME, chain, config.family) == len(rules)
+            for chain, rules in nftables.base(config).chains.items()
+        )
 
     def _look(self, model: Model, zone: str) -> tuple[Delta, frozenset[str]]:
         """What to hand over, and the chains that only wait for their deletion."""
@@ -130,12 +135,12 @@ def hand_over(netns: str, text: str) -> None:
 
 def observe(netns: str, family: Family = Family.IPV4) -> Table | None:
     """The table of a family as the kernel has it; None when there is none."""
-    if not nftwire.exists(netns, NAME, family=family):
+    if not nftread.exists(netns, NAME, family=family):
         return None
     return parse_list(nft.list_text(netns, "table", family.nft, NAME, stateless=True))
 
 
 def remove(netns: str, family: Family = Family.IPV4) -> None:
     """Delete the table of a family with all that is in it; absent is fine."""
-    if nftwire.exists(netns, NAME, family=family):
+    if nftread.exists(netns, NAME, family=family):
         nft.apply(netns, f"delete table {table_of(family)}\n")

@@ -60,7 +60,11 @@ async def run(client: Client, config: ProxyConfig) -> None:
         tasks.create_task(informers.run(), name="proxy informers")
         tasks.create_task(first.run(), name="proxy")
         if config.secondary is not None:
-            second = Sync(client, config.secondary, informers=informers)
+            second = Sync(
+                client, dataclasses.replace(config.secondary, metrics_port=0), informers=informers
+            )
+            first.beside.append(second)
+            second.beside.append(first)
             tasks.create_task(second.run(), name=f"proxy {config.secondary.family}")
 
 
@@ -86,13 +90,18 @@ def prepare(config: ProxyConfig) -> ProxyConfig:
 class Sync:
     """When to sync, and what follows a sync: stale UDP flows, health check answers; of one address family.
 
-    A node with both has two of them, which know nothing of each other. Source: kubernetes pkg/proxy/metaproxier.
+    A node with both has two of them, which sync without each other and answer for each other.
+    Source: kubernetes pkg/proxy/metaproxier.
 
     Args:
         client: To the API server.
         config: Of this family.
         proxier: Of `config.mode`; None makes one.
         informers: Run by somebody else; None makes and runs some.
+
+    Attributes:
+        metrics: What it counted.
+        beside: The other family's; one kube-proxy has one health and one /metrics.
     """
 
     def __init__(
@@ -126,9 +135,14 @@ class Sync:
         self._behind_since = 0.0
         self._node: Node | None = None
         self._events = EventRecorder(client, "kube-proxy", config.node_name)
-        self.metrics = Metrics()
+        self.metrics = Metrics(family=config.family)
+        self.beside: list[Sync] = []
         self._health = HealthServers(
-            config.netns, self._healthy, lambda: self._eligible, self.metrics, config.family
+            config.netns,
+            lambda: all(sync.keeps_up() for sync in (self, *self.beside)),
+            lambda: self._eligible,
+            self.metrics,
+            config.family,
         )
 
     async def run(self) -> None:
@@ -237,9 +251,17 @@ class Sync:
             self._events.event(self._node, "Warning", "ProxyModeRefused", message)
 
     def _text(self) -> bytes:
-        proxier = self._switch.proxier
-        written = proxier.written() if isinstance(proxier, IptablesProxier) else {}
-        return self.metrics.text(self._tracker.model, written)
+        # The library that knows the format is imported by the first who asks: an idle proxy is smaller without it.
+        from netpod.proxy import exposition
+
+        shares = []
+        for sync in (self, *self.beside):
+            proxier = sync._switch.proxier
+            written = proxier.written() if isinstance(proxier, IptablesProxier) else {}
+            shares.append(
+                exposition.Share(counted=sync.metrics, model=sync._tracker.model, written=written)
+            )
+        return exposition.text(shares)
 
     async def _look_at_canary(self) -> None:
         loop = asyncio.get_running_loop()
@@ -301,8 +323,8 @@ class Sync:
             self._behind_since = asyncio.get_running_loop().time()
         self._wake.set()
 
-    def _healthy(self) -> bool:
-        """No change has waited for longer than two sync periods."""
+    def keeps_up(self) -> bool:
+        """Whether no change has waited for longer than two sync periods."""
         if not self._behind_since:
             return True
         waited = asyncio.get_running_loop().time() - self._behind_since

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from netpod.errors import KernelError
-from netpod.linux import netns, nft, nftwire
+from netpod.ip import Family
+from netpod.linux import netns, nft, nftread, nftwire
 
 NODE = "npt-nftwire"
 BASE = """add table ip t
@@ -106,12 +107,22 @@ def test_long_texts_are_left_to_nft(node: str) -> None:
 
 def test_existence_is_asked_by_name(node: str) -> None:
     """Of a table, and of a chain in it; a namespace without any nftables has neither."""
-    assert nftwire.exists(node, "t")
-    assert nftwire.exists(node, "t", "to")
-    assert not nftwire.exists(node, "t", "absent")
-    assert not nftwire.exists(node, "absent", "to")
+    assert nftread.exists(node, "t")
+    assert nftread.exists(node, "t", "to")
+    assert not nftread.exists(node, "t", "absent")
+    assert not nftread.exists(node, "absent", "to")
     nft.apply(node, "flush ruleset\n")
-    assert not nftwire.exists(node, "t")
+    assert not nftread.exists(node, "t")
+
+
+def test_rules_of_one_chain_are_counted(node: str) -> None:
+    """More than one answer's worth; other chains' do not count, an absent chain has none."""
+    nft.apply(node, "add table ip6 t\nadd chain ip6 t to\nadd rule ip6 t to drop\n")
+    nft.apply(node, "add rule ip t to counter\n" * 2000)
+    assert nftread.rule_count(node, "t", "to") == 2000
+    assert nftread.rule_count(node, "t", "to", Family.IPV6) == 1
+    assert nftread.rule_count(node, "t", "absent") == 0
+    assert nftread.rule_count(node, "absent", "to") == 0
 
 
 def test_transactions_of_ones_own_namespace_share_a_socket() -> None:

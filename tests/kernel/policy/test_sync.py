@@ -10,7 +10,7 @@ from netpod.api.core import Namespace
 from netpod.api.networkpolicy import NetworkPolicy
 from netpod.api.pod import Pod
 from netpod.client.rest import Client
-from netpod.linux import nft, nftwire, process
+from netpod.linux import nft, nftread, process
 from netpod.policy import compile
 from netpod.policy.config import PolicyConfig
 from netpod.policy.sync import Policies
@@ -69,7 +69,7 @@ def reaches(source: str, target: str, port: int = 80) -> bool:
 
 def table() -> bool:
     """Whether the node has our table."""
-    return nftwire.exists(lab.node_netns(HERE), compile.TABLE)
+    return nftread.exists(lab.node_netns(HERE), compile.TABLE)
 
 
 async def blocked(source: str, target: str) -> None:

@@ -9,8 +9,9 @@ import pytest
 from netpod.ip import Family
 from netpod.linux import netns
 from netpod.proxy.config import Mode, Variant
-from tests.kernel.proxy import families, lab, pair
+from tests.kernel.proxy import lab, pair
 from tests.support.guest import needs
+from tests.unit.proxy import families
 
 
 @pytest.fixture

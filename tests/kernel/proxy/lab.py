@@ -19,8 +19,7 @@ from netpod.proxy import modes
 from netpod.proxy.config import Variant
 from netpod.proxy.model import Model
 from netpod.proxy.proxier import Proxier
-from tests.kernel.proxy import families
-from tests.unit.proxy import builders
+from tests.unit.proxy import builders, families
 
 T = TypeVar("T")
 Apply = Callable[..., Proxier]
@@ -202,7 +201,7 @@ def apply(model: Model, proxier: Proxier | None = None, **config: Any) -> Proxie
 
 def new_proxier(**config: Any) -> Proxier:
     """A proxier of the node that knows nothing yet; in iptables mode unless `mode` says otherwise."""
-    made = dataclasses.replace(builders.CONFIG, **{**config, "netns": NODE})
+    made = dataclasses.replace(families.told_config(builders.CONFIG), **{**config, "netns": NODE})
     return modes.make(made.mode, made)
 
 

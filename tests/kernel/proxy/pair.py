@@ -21,8 +21,8 @@ from netpod.proxy import conntrack, modes
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.proxier import Proxier
-from tests.kernel.proxy import families, lab
-from tests.unit.proxy import builders
+from tests.kernel.proxy import lab
+from tests.unit.proxy import builders, families
 
 OUTSIDE, WORKER, WORKER2 = "npt-outside", "npt-worker", "npt-worker2"
 A, B, C, NEAR, FAR = "npt-a", "npt-b", "npt-c", "npt-near", "npt-far"

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.service import Service
+from netpod.ip import Family
 from netpod.linux import iptables, netns, nft, process
 from netpod.proxy import iptables as iptables_mode
 from netpod.proxy import nftables, nftables_proxier, nftables_table, restore
@@ -24,13 +25,14 @@ from netpod.proxy.model import Model
 from netpod.proxy.proxier import Proxier
 from netpod.proxy.restore import TABLES
 from tests.kernel.proxy import conftest, lab
-from tests.unit.proxy import builders
-from tests.unit.proxy.test_properties import change, steps
+from tests.unit.proxy import builders, families
+from tests.unit.proxy.test_properties import FIXTURE, change, either_family, steps
 from tests.unit.proxy.test_upstream import CASES as RECORDED
 from tests.unit.proxy.test_upstream import CONFIG as RECORDED_CONFIG
 from tests.unit.proxy.test_upstream import objects
 
 KILLS = 20
+family = either_family
 CASES = builders.cases()
 
 
@@ -44,13 +46,13 @@ def way(request: pytest.FixtureRequest) -> str:
 def tables(way: str) -> dict[str, str]:
     """Each table as the kernel has it; chains of nftables that wait for their deletion are left out."""
     if way == "nftables":
-        found = nftables_proxier.observe(lab.NODE)
+        found = nftables_proxier.observe(lab.NODE, families.family())
         if found is None:
             return {}
         for chain in [c for c, rules in found.chains.items() if "/" in c and not rules]:
             del found.chains[chain]
         return {"kube-proxy": nftables_table.list_text(found)}
-    saved = iptables.save(lab.NODE, legacy=way == "iptables-legacy")
+    saved = iptables.save(lab.NODE, legacy=way == "iptables-legacy", family=families.family())
     parsed = restore.parse_save(re.sub(r"\[\d+:\d+\]", "[0:0]", saved))
     return {table: restore.save_text({table: parsed.get(table, {})}) for table in TABLES}
 
@@ -72,16 +74,19 @@ def full(way: str, model: Model) -> dict[str, str]:
     max_examples=20,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=FIXTURE,
 )
 @given(steps)
 def test_any_changes_end_as_one_full_sync(
-    empty_node: str, way: str, changes: list[Service | EndpointSlice | tuple[bool, str]]
+    empty_node: str,
+    way: str,
+    family: Family,
+    changes: list[Service | EndpointSlice | tuple[bool, str]],
 ) -> None:
     """Partial syncs, one per change, leave the kernel's rules as one full sync of the final state would."""
     netns.delete_netns(empty_node)
     netns.create(empty_node)
-    tracker = ChangeTracker("worker")
+    tracker = ChangeTracker("worker", family)
     made = proxier(way)
 
     async def walk() -> None:

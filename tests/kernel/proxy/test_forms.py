@@ -13,8 +13,9 @@ from netpod.api.service import ClientIPConfig, SessionAffinityConfig
 from netpod.ip import Family
 from netpod.linux import conntrack, netns, sysctl
 from netpod.proxy.config import Mode
-from tests.kernel.proxy import families, lab, pair
+from tests.kernel.proxy import lab, pair
 from tests.kernel.proxy.pair import FAR, NEAR, NODES, OUTSIDE, PODS, WORKER, WORKER2, A, B, C
+from tests.unit.proxy import families
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
 
 CLUSTER_IP, VIP = "10.96.45.12", "203.0.113.10"

@@ -139,6 +139,15 @@ def test_flushed_ruleset_is_noticed_and_repaired(empty_node: str) -> None:
     assert kernel(empty_node) == golden("web")
 
 
+def test_one_flushed_chain_is_noticed_and_repaired(empty_node: str) -> None:
+    """The chains are there but one leads nowhere any more."""
+    made = lab.apply(CASES["web"], mode=Mode.NFTABLES)
+    process.run(["nft", "flush", "chain", "ip", "kube-proxy", "nat-output"], netns=empty_node)
+    assert not lab.run(made.intact())
+    assert lab.run(made.full_sync(CASES["web"]))
+    assert lab.run(made.intact())
+
+
 def test_changed_timeout_makes_the_affinity_set_again(empty_node: str) -> None:
     """A set's timeout cannot be changed in place."""
     build = model.build

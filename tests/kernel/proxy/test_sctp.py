@@ -9,8 +9,9 @@ import pytest
 
 from netpod.ip import Family
 from netpod.linux import conntrack, netns
-from tests.kernel.proxy import families, pair
+from tests.kernel.proxy import pair
 from tests.kernel.proxy.pair import FAR, NEAR, NODES, OUTSIDE, PODS, WORKER, A, C
+from tests.unit.proxy import families
 from tests.unit.proxy.builders import endpoint_slice, entry, port, service
 
 CLUSTER_IP, NODE_PORT = "10.96.45.12", 31132

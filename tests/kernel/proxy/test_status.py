@@ -13,11 +13,13 @@ from netpod.api.discovery import EndpointSlice
 from netpod.api.meta import ObjectMeta
 from netpod.api.node import Node
 from netpod.client.rest import Client
+from netpod.ip import Family
 from netpod.linux import iptables, netns, process
 from netpod.proxy import sync
 from tests.kernel.proxy import control, lab
 from tests.kernel.proxy.test_modes import config_map, put
 from tests.kernel.proxy.test_sync import CONFIG, answers, story
+from tests.unit.proxy import families
 from tests.unit.proxy.builders import entry
 
 
@@ -75,6 +77,23 @@ def test_metrics_mode_and_health_are_served(node: str, tmp_path: Path) -> None:
             await control.until(lambda: answers(lab.POD2))
             name = "kubeproxy_sync_partial_proxy_rules_duration_seconds_count"
             await control.until(lambda: values(node)[name] > before[name])
+
+    story(tmp_path, body)
+
+
+def test_both_families_answer_in_one_place(node: str, tmp_path: Path) -> None:
+    """A node with two families has one /metrics that tells of both, and nothing fights for its port."""
+    with families.speaking(Family.IPV6):
+        config = dataclasses.replace(CONFIG, secondary=families.told_config(CONFIG))
+
+    def synced() -> bool:
+        _, body = fetch(node, "127.0.0.1", 10249, "/metrics")
+        name = "kubeproxy_sync_full_proxy_rules_duration_seconds_count"
+        return all(f'{name}{{ip_family="{family}"}} 1.0' in body for family in Family)
+
+    async def body(client: Client) -> None:
+        async with control.running(sync.run(client, config)):
+            await control.until(synced)
 
     story(tmp_path, body)
 

@@ -1,12 +1,15 @@
-"""Any way of changing Services and EndpointSlices ends with the rules of the final state, in every mode."""
+"""Any way of changing Services and EndpointSlices ends with the rules of the final state, in every mode and family."""
 
 import dataclasses
+from collections.abc import Iterator
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netpod.api.discovery import EndpointSlice
 from netpod.api.service import Service
+from netpod.ip import Family
 from netpod.proxy import iptables, ipvs_compiled, nftables
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.compiled import Compiled as IptablesCompiled
@@ -15,8 +18,10 @@ from netpod.proxy.ipvs_rules import JUMPS, Set
 from netpod.proxy.nftables_compiled import Compiled
 from netpod.proxy.nftables_table import Delta, Table, difference, parse_list
 from netpod.proxy.restore import Ruleset
-from tests.unit.proxy import builders
+from tests.unit.proxy import builders, families
 
+# The fixture says a family for all examples, as it should.
+FIXTURE = [HealthCheck.function_scoped_fixture]
 NAMES = ("a", "b", "c")
 IPS = ("10.244.1.5", "10.244.1.6", "10.244.2.7")
 
@@ -70,13 +75,21 @@ steps = st.lists(st.one_of(services, slices, st.tuples(st.booleans(), st.sampled
 def change(tracker: ChangeTracker, step: Service | EndpointSlice | tuple[bool, str]) -> None:
     """Put an object, or delete one by kind and name."""
     if isinstance(step, Service):
-        tracker.service_changed(None, step)
+        tracker.service_changed(None, families.told_object(step))
     elif isinstance(step, EndpointSlice):
-        tracker.slice_changed(None, step)
+        tracker.slice_changed(None, families.told_object(step))
     elif step[0]:
-        tracker.service_changed(builders.service(step[1]), None)
+        tracker.service_changed(families.told_object(builders.service(step[1])), None)
     else:
-        tracker.slice_changed(builders.endpoint_slice((), step[1]), None)
+        gone = builders.endpoint_slice((), step[1])
+        tracker.slice_changed(families.told_object(gone), None)
+
+
+@pytest.fixture(name="family", params=list(Family))
+def either_family(request: pytest.FixtureRequest) -> Iterator[Family]:
+    """Each family in turn; addresses are of it meanwhile."""
+    with families.speaking(request.param):
+        yield request.param
 
 
 def carried_out(table: Table, delta: Delta) -> Table:
@@ -105,34 +118,38 @@ def carried_out(table: Table, delta: Delta) -> Table:
     return after
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 @given(steps)
 def test_nftables_differences_add_up(
+    family: Family,
     changes: list[Service | EndpointSlice | tuple[bool, str]],
 ) -> None:
     """Partial syncs, one per change, lead to the table of one full sync; a restart then finds nothing to do."""
-    tracker = ChangeTracker("worker")
-    compiled = Compiled(builders.CONFIG)
-    kernel = nftables.base(builders.CONFIG)
+    tracker = ChangeTracker("worker", family)
+    config = families.told_config(builders.CONFIG)
+    compiled = Compiled(config)
+    kernel = nftables.base(config)
     for step in changes:
         change(tracker, step)
         compiled.update(tracker.take(), tracker.model)
         kernel = carried_out(kernel, compiled.pending())
         compiled.applied()
         assert not compiled.pending()
-    final = nftables.compile(tracker.model, builders.CONFIG)
+    final = nftables.compile(tracker.model, config)
     assert kernel == final == compiled.desired
     assert not difference(final, kernel)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 @given(steps)
 def test_iptables_differences_add_up(
+    family: Family,
     changes: list[Service | EndpointSlice | tuple[bool, str]],
 ) -> None:
     """The same for iptables mode."""
-    tracker = ChangeTracker("worker")
-    compiled = IptablesCompiled(builders.CONFIG)
+    tracker = ChangeTracker("worker", family)
+    config = families.told_config(builders.CONFIG)
+    compiled = IptablesCompiled(config)
     first = compiled.against({})
     kernel: dict[str, dict[str, tuple[str, ...]]] = {t: dict(c) for t, c in first.changed.items()}
     compiled.applied()
@@ -146,7 +163,7 @@ def test_iptables_differences_add_up(
             for name in names:
                 del kernel[table][name]
         compiled.applied()
-    final: Ruleset = iptables.compile(tracker.model, builders.CONFIG)
+    final: Ruleset = iptables.compile(tracker.model, config)
     assert kernel == final
 
 
@@ -177,14 +194,16 @@ def carried_out_ipvs(kernel: Ipvs, delta: ipvs_compiled.Delta) -> Ipvs:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 @given(steps)
 def test_ipvs_differences_add_up(
+    family: Family,
     changes: list[Service | EndpointSlice | tuple[bool, str]],
 ) -> None:
     """The same for IPVS mode: virtual servers, addresses, sets and helper rules."""
-    tracker = ChangeTracker("worker")
-    compiled = ipvs_compiled.Compiled(builders.CONFIG)
+    tracker = ChangeTracker("worker", family)
+    config = families.told_config(builders.CONFIG)
+    compiled = ipvs_compiled.Compiled(config)
     compiled.rebuild(tracker.model)
     kernel = carried_out_ipvs(Ipvs(sets={name: set() for name in Set}), compiled.pending())
     compiled.applied()
@@ -194,7 +213,7 @@ def test_ipvs_differences_add_up(
         kernel = carried_out_ipvs(kernel, compiled.pending())
         compiled.applied()
         assert not compiled.pending()
-    final = ipvs_compiled.compile(tracker.model, builders.CONFIG)
+    final = ipvs_compiled.compile(tracker.model, config)
     assert kernel == final == compiled.desired()
     jumps = {table: {rule.split(" ", 2)[1]: () for _, rule in JUMPS} for table in final.rules}
     for table, rule in JUMPS:

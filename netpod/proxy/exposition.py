@@ -1,0 +1,172 @@
+"""What the proxies of a node counted, in Prometheus' text format under upstream's names.
+
+Both families are told together, as one kube-proxy tells them: label `ip_family` says which is which.
+
+Source: kubernetes pkg/proxy/metrics/metrics.go.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import exposition
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import CollectorRegistry
+
+from netpod.proxy.metrics import Metrics
+from netpod.proxy.model import Model
+
+_PREFIX = "kubeproxy_"
+_SYNC = f"{_PREFIX}sync_proxy_rules_"
+_FAMILY = "ip_family"
+_HISTOGRAMS = (
+    (f"{_SYNC}duration_seconds", "sync", "SyncProxyRules latency in seconds"),
+    (
+        f"{_PREFIX}sync_full_proxy_rules_duration_seconds",
+        "full",
+        "SyncProxyRules latency in seconds for full resyncs",
+    ),
+    (
+        f"{_PREFIX}sync_partial_proxy_rules_duration_seconds",
+        "partial",
+        "SyncProxyRules latency in seconds for partial resyncs",
+    ),
+    (
+        f"{_PREFIX}network_programming_duration_seconds",
+        "programming",
+        "In Cluster Network Programming Latency in seconds",
+    ),
+)
+_TIMES = (
+    (
+        f"{_SYNC}last_timestamp_seconds",
+        "last_sync",
+        "The last time proxy rules were successfully synced",
+    ),
+    (
+        f"{_SYNC}last_queued_timestamp_seconds",
+        "last_queued",
+        "The last time a sync of proxy rules was queued",
+    ),
+)
+_FAILURES = ("iptables_restore", "iptables_partial_restore", "nftables_sync")
+_RULES = (
+    ("total", "Total number of iptables rules owned by kube-proxy"),
+    ("last", "Number of iptables rules written by kube-proxy in last sync"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one family's proxy has to tell.
+
+    Attributes:
+        counted: Its numbers.
+        model: Services and endpoints of now.
+        written: Rules by table: "total" in the kernel, "last" by the last sync; empty outside iptables mode.
+    """
+
+    counted: Metrics
+    model: Model = field(default_factory=Model)
+    written: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def text(shares: Sequence[Share]) -> bytes:
+    """All metrics of a node's proxies."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Given([*_of_syncs(shares), *_of_changes(shares), *_of_rules(shares)]))
+    return exposition.generate_latest(registry)
+
+
+class _Given:
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _of_syncs(shares: Sequence[Share]) -> Iterator[Metric]:
+    for name, attribute, said in _HISTOGRAMS:
+        histogram = HistogramMetricFamily(name, said, labels=[_FAMILY])
+        for counted in (share.counted for share in shares):
+            found = getattr(counted, attribute)
+            histogram.add_metric([counted.family], found.buckets(), found.sum)
+        yield histogram
+    for name, attribute, said in _TIMES:
+        gauge = GaugeMetricFamily(name, said, labels=[_FAMILY])
+        for counted in (share.counted for share in shares):
+            gauge.add_metric([counted.family], getattr(counted, attribute))
+        yield gauge
+    for what in _FAILURES:
+        counter = CounterMetricFamily(
+            f"{_SYNC}{what}_failures_total",
+            f"Cumulative proxy {what.replace('_', ' ')} failures",
+            labels=[_FAMILY],
+        )
+        for counted in (share.counted for share in shares):
+            counter.add_metric([counted.family], counted.failures[what])
+        yield counter
+
+
+def _of_changes(shares: Sequence[Share]) -> Iterator[Metric]:
+    """What upstream counts for the whole process."""
+    for kind in ("endpoint", "service"):
+        yield GaugeMetricFamily(
+            f"{_SYNC}{kind}_changes_pending",
+            f"Pending proxy rules {kind.title()} changes",
+            value=sum(share.counted.pending[kind] for share in shares),
+        )
+        yield CounterMetricFamily(
+            f"{_SYNC}{kind}_changes_total",
+            f"Cumulative proxy rules {kind.title()} changes",
+            value=sum(share.counted.total[kind] for share in shares),
+        )
+    answers = sum((share.counted.answers for share in shares), Counter[tuple[str, int]]())
+    for path in ("healthz", "livez"):
+        family = CounterMetricFamily(
+            f"{_PREFIX}proxy_{path}_total",
+            f"Cumulative proxy {path} HTTP status",
+            labels=["code"],
+        )
+        for (asked, code), count in sorted(answers.items()):
+            if asked == path:
+                family.add_metric([str(code)], count)
+        yield family
+
+
+def _of_rules(shares: Sequence[Share]) -> Iterator[Metric]:
+    policies = GaugeMetricFamily(
+        f"{_SYNC}no_local_endpoints_total",
+        "Number of services with a Local traffic policy and no endpoints",
+        labels=["traffic_policy", _FAMILY],
+    )
+    for share in shares:
+        lacking = _without_local_endpoints(share.model)
+        for policy in ("internal", "external"):
+            policies.add_metric([policy, share.counted.family], lacking[policy])
+    yield policies
+    for name, said in _RULES:
+        rules = GaugeMetricFamily(f"{_SYNC}iptables_{name}", said, labels=["table", _FAMILY])
+        for share in shares:
+            for table, count in sorted(share.written.get(name, {}).items()):
+                rules.add_metric([table, share.counted.family], count)
+        yield rules
+
+
+def _without_local_endpoints(model: Model) -> Counter[str]:
+    """Service ports with usable endpoints on other nodes alone, by the policy that keeps to this one."""
+    lacking = Counter[str]()
+    for name, port in model.services.items():
+        endpoints = model.endpoints.get(name, ())
+        usable = [e for e in endpoints if e.ready or (e.serving and e.terminating)]
+        if not usable or any(e.is_local for e in usable):
+            continue
+        lacking["internal"] += port.internal_policy_local
+        lacking["external"] += port.external_policy_local and port.externally_accessible
+    return lacking
