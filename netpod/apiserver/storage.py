@@ -3,8 +3,6 @@
 Below this line keys and revisions, above it objects and resourceVersions. A dry run does everything but write.
 """
 
-import dataclasses
-
 from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Object
@@ -134,7 +132,7 @@ class Storage:
         if value == old.value:
             return old
         if dry_run:
-            return dataclasses.replace(old, value=value)
+            return old._replace(value=value)
         try:
             return await self._store.update(old.key, value, old.mod_revision)
         except errors.Conflict as error:

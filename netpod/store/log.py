@@ -4,13 +4,16 @@
 
 A row per write, never changed; compaction deletes the rows that no listing or watch may ask for any more.
 `previous` is the revision the write replaced (0: it created the key), so history can show each watcher what
-an object was before. A deletion's row repeats the last value.
+an object was before, a state of the past is the present with later writes undone, and compaction knows what is
+superseded. No question needs an index by key, which would double the pages that each commit writes and syncs.
+A deletion's row repeats the last value.
 """
 
+import functools
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from netpod import errors
 from netpod.store.store import EMPTY, Event, EventType, KeyValue, Revision
@@ -19,6 +22,8 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6E706F64  # "npod": file(1) and we can tell that this is ours
 CHUNK = 500
 """Rows one step of compaction deletes, so that no writer waits long behind it."""
+AT_ONCE = 64
+"""Most rows of one statement."""
 
 SCHEMA = """
 CREATE TABLE log (
@@ -29,14 +34,12 @@ CREATE TABLE log (
     deleted INTEGER NOT NULL,
     value BLOB NOT NULL
 ) STRICT;
-CREATE INDEX log_by_key ON log (key, revision);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT INTO meta VALUES ('compacted', 0);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One write, ready to be appended."""
 
     revision: Revision
@@ -98,6 +101,7 @@ class Log:
                 f"cannot open store {self._path}: written by a newer netpod (schema {version}, "
                 f"this one knows {SCHEMA_VERSION}); upgrade netpod"
             )
+        db.execute("DROP INDEX IF EXISTS log_by_key")  # of netpod 0.x
         found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
         if found != ["ok"]:
             raise errors.NetpodError(f"cannot open store {self._path}: damaged: {found[0]}")
@@ -113,14 +117,17 @@ class Log:
         row = self._db.execute("SELECT max(revision) FROM log").fetchone()
         return Revision(max(row[0] or 0, self.compacted, EMPTY))
 
-    def current(self) -> Iterator[KeyValue]:
-        """Every key that exists, in key order."""
-        rows = self._db.execute(
-            "SELECT key, value, created, max(revision), deleted FROM log GROUP BY key ORDER BY key"
-        )
-        for key, value, created, revision, deleted in rows:
-            if not deleted:
-                yield KeyValue(key, value, created, revision)
+    def current(self) -> dict[str, KeyValue]:
+        """Every key that exists."""
+        state: dict[str, KeyValue] = {}
+        for key, value, created, revision, deleted in self._db.execute(
+            "SELECT key, value, created, revision, deleted FROM log ORDER BY revision"
+        ):
+            if deleted:
+                state.pop(key, None)
+            else:
+                state[key] = KeyValue(key, value, created, revision)
+        return state
 
     def append(self, rows: Sequence[Row]) -> None:
         """Write rows in one durable transaction: all or none.
@@ -131,30 +138,20 @@ class Log:
         """
         db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany(
-                "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
-                [(r.revision, r.key, r.created, r.previous, int(r.deleted), r.value) for r in rows],
-            )
-            db.execute("COMMIT")
+            # A statement is a transaction of its own. One for all rows gives the interpreter away, and has to wait
+            # until the loop gives it back, once instead of for every row.
+            if len(rows) <= AT_ONCE:
+                db.execute(_insert(len(rows)), [field for row in rows for field in row])
+            else:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(_insert(1), rows)
+                db.execute("COMMIT")
         except Exception as error:  # the thread must live on, whatever one write was
             if db.in_transaction:
                 db.execute("ROLLBACK")
             full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
             kind = errors.InsufficientStorage if full else errors.Unavailable
             raise kind(f"cannot write store {self._path}: {error}") from error
-
-    def listing(
-        self, prefix: str, revision: Revision, limit: int, after: str
-    ) -> tuple[list[KeyValue], int]:
-        """Keys below `prefix` as they were at `revision`, and how many more there are."""
-        rows = self._db.execute(
-            "SELECT key, value, created, max(revision), deleted FROM log"
-            " WHERE key >= ? AND key < ? AND key > ? AND revision <= ? GROUP BY key ORDER BY key",
-            (prefix, end_of(prefix), after, revision),
-        )
-        found = [KeyValue(r[0], r[1], r[2], r[3]) for r in rows if not r[4]]
-        return (found[:limit], max(0, len(found) - limit)) if limit else (found, 0)
 
     def history(self, prefix: str, since: Revision, until: Revision) -> list[Event]:
         """Events below `prefix` with since < revision <= until, in order."""
@@ -173,32 +170,29 @@ class Log:
             for row in rows
         ]
 
-    def begin_compaction(self, revision: Revision) -> None:
-        """Promise that nobody will be shown history up to `revision` again."""
+    def begin_compaction(self, revision: Revision) -> list[Revision]:
+        """Promise that nobody will be shown history up to `revision` again.
+
+        Returns:
+            Rows that no state from `revision` on needs, in ascending order: as long as they are dropped in this
+            order, a kill in between never brings a deleted key back.
+        """
         self._db.execute(
             "UPDATE meta SET value = ? WHERE name = 'compacted' AND value < ?", (revision, revision)
         )
-
-    def compact_chunk(self, after: Revision, revision: Revision) -> Revision | None:
-        """Delete the next few rows that no state from `revision` on needs.
-
-        Rows go in ascending order, so a kill between two chunks never brings a deleted key back.
-
-        Returns:
-            Revision to go on after, or None when all are gone.
-        """
         rows = self._db.execute(
-            "SELECT revision FROM log l WHERE revision > ? AND revision <= ? AND (deleted OR EXISTS"
-            " (SELECT 1 FROM log n WHERE n.key = l.key AND n.revision > l.revision AND n.revision <= ?))"
-            " ORDER BY revision LIMIT ?",
-            (after, revision, revision, CHUNK),
-        ).fetchall()
-        if not rows:
-            return None
+            "SELECT revision FROM log WHERE revision <= ?"
+            " AND (deleted OR revision IN (SELECT previous FROM log WHERE revision <= ?))"
+            " ORDER BY revision",
+            (revision, revision),
+        )
+        return [row[0] for row in rows]
+
+    def drop(self, revisions: Iterable[Revision]) -> None:
+        """Delete rows."""
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("DELETE FROM log WHERE revision = ?", rows)
+        self._db.executemany("DELETE FROM log WHERE revision = ?", [(it,) for it in revisions])
         self._db.execute("COMMIT")
-        return Revision(rows[-1][0])
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
@@ -208,3 +202,8 @@ class Log:
 def end_of(prefix: str) -> str:
     """The first string after every string that begins with `prefix`, in SQLite's byte order."""
     return prefix + "\U0010ffff"
+
+
+@functools.cache
+def _insert(rows: int) -> str:
+    return "INSERT INTO log VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from netpod import errors
 from netpod.store.broadcast import LIMIT, Broadcast, Watcher
-from netpod.store.log import Log, Row, end_of
+from netpod.store.log import CHUNK, Log, Row, end_of
 from netpod.store.store import Event, EventType, KeyValue, Page, Revision
 
 T = TypeVar("T")
@@ -94,11 +94,10 @@ class SqliteStore:
         """Keys below `prefix`; the newest state from memory, an older one from the log."""
         if revision is not None and revision != self.revision:
             self._check_revision("list", prefix, revision)
-            items, remaining = await self._ask(
-                lambda log: log.listing(prefix, revision, limit, after)
-            )
+            items = await self._ask(lambda log: self._past(log, prefix, revision, after))
             self._check_revision("list", prefix, revision)
-            return Page(items, revision, remaining)
+            end = limit or len(items)
+            return Page(items[:end], revision, max(0, len(items) - end))
         start = bisect.bisect_left(self._keys, prefix)
         if after >= prefix:
             start = max(start, bisect.bisect_right(self._keys, after))
@@ -140,10 +139,9 @@ class SqliteStore:
         if revision <= self._compacted:
             return
         self._compacted = revision
-        await self._ask(lambda log: log.begin_compaction(revision))
-        after: Revision | None = Revision(0)
-        while after is not None:
-            after = await self._ask(functools.partial(_compact_chunk, after, revision))
+        rows = await self._ask(lambda log: log.begin_compaction(revision))
+        for start in range(0, len(rows), CHUNK):
+            await self._ask(functools.partial(_drop, rows[start : start + CHUNK]))
 
     async def close(self) -> None:
         """End all watches and wait until everything is on disk; repeating it changes nothing."""
@@ -203,10 +201,9 @@ class SqliteStore:
 
     # The loop's thread, after a commit.
 
-    def _load(self, items: Sequence[KeyValue], revision: Revision, compacted: Revision) -> None:
-        self._state = {kv.key: kv for kv in items}
-        self._keys = [kv.key for kv in items]
-        self._keys.sort()
+    def _load(self, state: dict[str, KeyValue], revision: Revision, compacted: Revision) -> None:
+        self._state = state
+        self._keys = sorted(state)
         self._compacted = compacted
         self._broadcast.revision = revision
         _answer(self._opened, None)
@@ -234,10 +231,10 @@ class SqliteStore:
     def _run(self) -> None:
         try:
             log = Log(self._path)
-            items = list(log.current())
-            self._heads = {kv.key: kv for kv in items}
+            self._heads = log.current()
             self._head = log.last()
-            self._loop.call_soon_threadsafe(self._load, items, self._head, log.compacted)
+            state = dict(self._heads)
+            self._loop.call_soon_threadsafe(self._load, state, self._head, log.compacted)
         except Exception as error:  # noqa: BLE001 - carried to the caller of open, not swallowed
             self._loop.call_soon_threadsafe(_fail, self._opened, error)
             return
@@ -281,6 +278,16 @@ class SqliteStore:
                 write.result, write.error = None, error
         self._loop.call_soon_threadsafe(self._finish, writes)
 
+    def _past(self, log: Log, prefix: str, revision: Revision, after: str) -> Sequence[KeyValue]:
+        """Keys below `prefix` as they were: the present, without what was written since."""
+        state = {key: kv for key, kv in self._heads.items() if key.startswith(prefix)}
+        for event in reversed(log.history(prefix, revision, self._head)):
+            if event.previous is None:
+                state.pop(event.kv.key, None)
+            else:
+                state[event.kv.key] = event.previous
+        return [state[key] for key in sorted(state) if key > after]
+
     def _decide(self, write: _Write, undo: _Undo) -> Row | None:
         """The compare-and-swap: either the row to append, or None and the write's error."""
         old = self._heads.get(write.key)
@@ -311,8 +318,8 @@ class SqliteStore:
         return Row(revision, write.key, created, previous, deleted, value)
 
 
-def _compact_chunk(after: Revision, revision: Revision, log: Log) -> Revision | None:
-    return log.compact_chunk(after, revision)
+def _drop(revisions: Sequence[Revision], log: Log) -> None:
+    log.drop(revisions)
 
 
 def _answer(future: asyncio.Future[T], result: T) -> None:

