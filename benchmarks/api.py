@@ -28,6 +28,7 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.store.sqlite import SqliteStore
 
@@ -122,7 +123,7 @@ async def api(path: Path) -> None:
     listening.bind(str(path))
     listening.listen(4096)
     store = await SqliteStore.open(path.with_suffix(".db"))
-    await ApiServer(store, ApiServerConfig()).serve([Listener(socket=listening, trusted=True)])
+    await ApiServer(store, ApiServerConfig()).serve([Listener(socket=listening, user=TRUSTED)])
 
 
 @contextlib.asynccontextmanager

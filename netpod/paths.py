@@ -41,6 +41,10 @@ class Paths:
         """Unix socket of the API server; whoever may open it is system:masters."""
         return self.run / "apiserver.sock"
 
+    def socket_of(self, identity: str) -> Path:
+        """Unix socket of the API server for one of the cluster's components; whoever opens it is that component."""
+        return self.run / "api" / f"{identity}.sock"
+
     @property
     def trace_lock(self) -> Path:
         """Lock that one trace at a time holds; beside it lies what a trace has yet to put back."""

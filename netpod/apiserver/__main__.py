@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netpod.api import meta
 from netpod.apiserver import pki
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.store.sqlite import SqliteStore
 
@@ -39,7 +40,7 @@ async def main(folder: Path) -> None:
     try:
         server = ApiServer(store, ApiServerConfig(pki=folder / "pki"))
         tls = authority.server_context(pki.server_names([]))
-        await server.serve([Listener(socket=local, trusted=True), Listener(socket=remote, tls=tls)])
+        await server.serve([Listener(socket=local, user=TRUSTED), Listener(socket=remote, tls=tls)])
     finally:
         await store.close()
 

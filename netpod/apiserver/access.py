@@ -13,7 +13,14 @@ from netpod import errors
 from netpod.api import codec, registry
 from netpod.api.meta import Json
 from netpod.api.rbac import GROUP, ClusterRole, PolicyRule
-from netpod.apiserver import authentication, authorization, negotiation, nodes, objects
+from netpod.apiserver import (
+    authentication,
+    authorization,
+    negotiation,
+    noderestriction,
+    nodes,
+    objects,
+)
 from netpod.apiserver.authentication import AUTHENTICATED, MASTERS, Certificate, User
 from netpod.apiserver.authorization import Attributes, Authorizer
 from netpod.apiserver.calls import Call
@@ -39,6 +46,7 @@ class Access:
         self._static = static
         self.tokens = tokens
         self.authorizer = Authorizer(storage)
+        self._nodes = nodes.Nodes(storage)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Read all roles and bindings, and follow them from now on."""
@@ -65,16 +73,27 @@ class Access:
                     await writer.replace(resource, kv, new)
 
     async def user(
-        self, *, trusted: bool, certificate: Certificate | None, headers: "CIMultiDictProxy[str]"
+        self,
+        *,
+        local: User | None,
+        certificate: Certificate | None,
+        headers: "CIMultiDictProxy[str]",
     ) -> User:
         """Who is asking, or on whose behalf.
+
+        Args:
+            local: Whom the socket says, if it is one user's.
+            certificate: The client's, verified.
+            headers: Of the request.
 
         Raises:
             Unauthorized: no credentials that we issued.
             Forbidden: they may not act for whom they name.
         """
         authorization_header = headers.get("Authorization", "")
-        if not trusted and certificate is None and authorization_header.count(".") == 2:
+        if local is not None:
+            user = local
+        elif certificate is None and authorization_header.count(".") == 2:
             scheme, _, token = authorization_header.partition(" ")
             found = await self.whose(token.strip(), ()) if scheme.lower() == "bearer" else None
             if found is None:
@@ -82,7 +101,6 @@ class Access:
             user = dataclasses.replace(found, groups=found.groups | {AUTHENTICATED})
         else:
             user = authentication.authenticate(
-                trusted=trusted,
                 certificate=certificate,
                 authorization=authorization_header,
                 tokens=self._static,
@@ -164,7 +182,7 @@ class Access:
         if self.authorizer.allowed(user, wanted):
             return True
         node = nodes.name_of(user)
-        return bool(node) and await nodes.allowed(self._storage, node, wanted)
+        return bool(node) and await self._nodes.allowed(node, wanted)
 
     def rules(self, user: User, namespace: str) -> tuple[PolicyRule, ...]:
         """All rules of a user that hold in a namespace."""
@@ -198,6 +216,11 @@ class Access:
         if not await self.allowed(user, wanted):
             raise authorization.forbidden(user, wanted)
 
+    def writer(self, user: User, writer: Writer) -> Writer:
+        """The writer of a user's requests: one that judges what a node writes."""
+        node = nodes.name_of(user)
+        return writer.judged(noderestriction.Judge(node)) if node else writer
+
     async def admit(self, call: Call) -> None:
         """Let a write pass, knowing its body: nodes keep to themselves, nobody grants what he has not.
 
@@ -215,7 +238,7 @@ class Access:
         data = _body(call)
         if node:
             wanted = authorization.of_route(route)
-            await nodes.restrict(self._storage, node, wanted, data, call.body)
+            await noderestriction.restrict(self._storage, node, wanted, data)
         if rbac and route.verb in ("create", "update", "patch"):
             await self._escalation(call, data)
 

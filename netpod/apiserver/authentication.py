@@ -66,7 +66,6 @@ def of_token(header: str, tokens: Mapping[str, User]) -> User:
 
 def authenticate(
     *,
-    trusted: bool,
     certificate: Certificate | None,
     authorization: str,
     tokens: Mapping[str, User],
@@ -76,8 +75,6 @@ def authenticate(
     Raises:
         Unauthorized: no credentials, or none that we issued.
     """
-    if trusted:
-        return TRUSTED
     if certificate:
         user = of_certificate(certificate)
         if user is not None:

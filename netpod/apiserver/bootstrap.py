@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netpod.api import registry, validate_policy
+from netpod.api import registry, structs, validate_policy
 from netpod.api.core import (
     ConfigMap,
     EndpointAddress,
@@ -22,7 +22,7 @@ from netpod.api.discovery import Endpoint, EndpointConditions, EndpointPort, End
 from netpod.api.meta import Object, ObjectMeta
 from netpod.api.policy import PriorityClass
 from netpod.api.service import Service, ServicePort, ServiceSpec
-from netpod.apiserver import objects, rbac_policy
+from netpod.apiserver import objects, rbac_components, rbac_policy
 from netpod.apiserver.writes import Writer
 from netpod.ip import Address, Network, family_of
 
@@ -68,8 +68,10 @@ async def ensure(
         tasks.create_task(_put(writer, endpoint_slice(control_plane)))
         if client_ca:
             tasks.create_task(_put(writer, authentication(client_ca)))
-        for obj in (*rbac_policy.objects(), *priority_classes()):
-            tasks.create_task(_create(writer, obj))
+        for role in (*rbac_policy.objects(), *rbac_components.objects()):
+            tasks.create_task(_reconcile(writer, role))
+        for priority in priority_classes():
+            tasks.create_task(_create(writer, priority))
 
 
 def priority_classes() -> tuple[PriorityClass, ...]:
@@ -149,6 +151,29 @@ async def _create(writer: Writer, obj: Object) -> None:
     metadata = obj.metadata
     if await writer.storage.find(resource, metadata.namespace, metadata.name) is None:
         await writer.create(resource, obj)
+
+
+async def _reconcile(writer: Writer, wanted: Object) -> None:
+    """Make a default role or binding, or give back what it lacks; unless its autoupdate annotation was changed.
+
+    Source: plugin/pkg/auth/authorizer/rbac/bootstrappolicy, pkg/registry/rbac/reconciliation.
+    """
+    resource = registry.of(type(wanted))
+    about = wanted.metadata
+    kv = await writer.storage.find(resource, about.namespace, about.name)
+    if kv is None:
+        await writer.create(resource, wanted)
+        return
+    found = objects.unpack(resource, kv)
+    if found.metadata.annotations.get(rbac_policy.AUTOUPDATE) != "true":
+        return
+    field = "rules" if hasattr(wanted, "rules") else "subjects"
+    if getattr(found, "aggregation_rule", None) is not None:
+        return
+    has = getattr(found, field)
+    lacks = tuple(it for it in getattr(wanted, field) if it not in has)
+    if lacks:
+        await writer.replace(resource, kv, structs.replace(found, **{field: (*has, *lacks)}))
 
 
 async def _put(writer: Writer, obj: ConfigMap | Endpoints | EndpointSlice) -> None:

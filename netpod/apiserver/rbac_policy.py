@@ -1,4 +1,4 @@
-"""The roles and bindings every cluster has from the start, as data.
+"""The roles and bindings for people that every cluster has from the start, as data; rbac_components.py has the others.
 
 admin, edit and view gather the rules of what carries their label, as upstream's do; netpod's own kinds need no more.
 
@@ -20,10 +20,11 @@ from netpod.api.rbac import (
 )
 
 LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-ANNOTATIONS = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
+AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+ANNOTATIONS = {AUTOUPDATE: "true"}
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 
-_GATEWAY = "gateway.networking.k8s.io"
+GATEWAY = "gateway.networking.k8s.io"
 READ = ("get", "list", "watch")
 WRITE = ("create", "delete", "deletecollection", "patch", "update")
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*",
@@ -39,7 +40,7 @@ _GROUPS = {
     "policy": ("poddisruptionbudgets",),
     "networking.k8s.io": ("ingresses", "networkpolicies"),
     "discovery.k8s.io": ("endpointslices",),
-    _GATEWAY: ("gateways", "httproutes", "referencegrants"),
+    GATEWAY: ("gateways", "httproutes", "referencegrants"),
 }  # fmt: skip
 _STATUSES = {
     "": ("persistentvolumeclaims/status", "pods/status", "replicationcontrollers/status",
@@ -51,7 +52,7 @@ _STATUSES = {
     "policy": ("poddisruptionbudgets/status",),
     "networking.k8s.io": ("ingresses/status",),
     # A class belongs to the whole cluster: those who may read everywhere see it.
-    _GATEWAY: ("gateways/status", "httproutes/status", "gatewayclasses"),
+    GATEWAY: ("gateways/status", "httproutes/status", "gatewayclasses"),
 }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def node() -> Iterator[PolicyRule]:
     yield rule("authentication.k8s.io", "tokenreviews", "create")
     yield rule("authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews", "create")
     yield rule("", "services", READ)
-    yield rule("", "nodes", "create get list watch delete")
+    yield rule("", "nodes", "create get list watch")
     yield rule("", "nodes nodes/status", "update patch")
     yield rule("", "events", "create update patch")
     yield rule("", "pods", "create delete get list watch")
@@ -122,33 +123,6 @@ def _viewer() -> Iterator[PolicyRule]:
     yield rule("stats.netpod.dev", "nodestats nodestats/history", READ)
 
 
-def _proxier() -> Iterator[PolicyRule]:
-    yield rule("", "endpoints services", "list watch")
-    yield rule("", "nodes", READ)
-    yield rule(("", "events.k8s.io"), "events", "create patch update")
-    yield rule("discovery.k8s.io", "endpointslices", "list watch")
-
-
-def _dns() -> Iterator[PolicyRule]:
-    yield rule("", "configmaps endpoints services pods namespaces", "list watch get")
-    yield rule("discovery.k8s.io", "endpointslices", "list watch get")
-
-
-def _ingress() -> Iterator[PolicyRule]:
-    yield rule("", "services pods nodes endpoints configmaps secrets namespaces", READ)
-    yield rule("discovery.k8s.io", "endpointslices", READ)
-    yield rule("networking.k8s.io", "ingresses ingressclasses", READ)
-    yield rule("networking.k8s.io", "ingresses/status", "update patch")
-    yield rule(("", "events.k8s.io"), "events", "create patch update")
-    yield rule("coordination.k8s.io", "leases", (*READ, "create", "update", "patch"))
-    # A Gateway gets a Service of type LoadBalancer in the ingress' own namespace.
-    yield rule("", "services", "create update patch delete")
-    yield rule(_GATEWAY, "gatewayclasses gateways httproutes referencegrants", READ)
-    yield rule(_GATEWAY, "gatewayclasses", "create")
-    statuses = "gatewayclasses/status gateways/status httproutes/status"
-    yield rule(_GATEWAY, statuses, "update patch")
-
-
 _EVERYTHING = (
     rule("*", "*", "*"),
     PolicyRule(verbs=("*",), non_resource_urls=("*",)),
@@ -159,9 +133,10 @@ _SELF = (
 )
 
 
-def _role(
+def role(
     name: str, rules: Iterator[PolicyRule] | tuple[PolicyRule, ...], to: str = ""
 ) -> ClusterRole:
+    """A default ClusterRole, gathered by the role `to`."""
     labels = {**LABELS, AGGREGATE + to: "true"} if to else LABELS
     metadata = ObjectMeta(name=name, labels=labels, annotations=ANNOTATIONS)
     return ClusterRole(metadata=metadata, rules=tuple(rules))
@@ -182,7 +157,8 @@ def _get(*urls: str) -> tuple[PolicyRule, ...]:
     return (PolicyRule(verbs=("get",), non_resource_urls=urls),)
 
 
-def _bind(name: str, *subjects: Subject, role: str = "") -> ClusterRoleBinding:
+def bind(name: str, *subjects: Subject, role: str = "") -> ClusterRoleBinding:
+    """A default binding of the ClusterRole of its name, or another."""
     return ClusterRoleBinding(
         metadata=ObjectMeta(name=name, labels=LABELS, annotations=ANNOTATIONS),
         role_ref=RoleRef(api_group=GROUP, kind="ClusterRole", name=role or name),
@@ -190,68 +166,51 @@ def _bind(name: str, *subjects: Subject, role: str = "") -> ClusterRoleBinding:
     )
 
 
-def _group(name: str) -> Subject:
+def group(name: str) -> Subject:
+    """A group as a subject."""
     return Subject(kind="Group", api_group=GROUP, name=name)
 
 
-def _user(name: str) -> Subject:
-    return Subject(kind="User", api_group=GROUP, name=name)
-
-
-def _account(name: str) -> Subject:
-    return Subject(kind="ServiceAccount", namespace="kube-system", name=name)
-
-
 def objects() -> tuple[Object, ...]:
-    """All default roles and bindings."""
-    everybody = _group("system:authenticated")
+    """The default roles and bindings for people."""
+    everybody = group("system:authenticated")
     return (
-        _role("cluster-admin", _EVERYTHING),
+        role("cluster-admin", _EVERYTHING),
         _gathering("admin"),
         _gathering("edit", "admin"),
         _gathering("view", "edit"),
-        _role("system:aggregate-to-admin", _admin(), "admin"),
-        _role("system:aggregate-to-edit", _edit(), "edit"),
-        _role("system:aggregate-to-view", _view(), "view"),
-        _role("system:discovery", _get(*_DISCOVERY)),
-        _role("system:basic-user", _SELF),
-        _role(
+        role("system:aggregate-to-admin", _admin(), "admin"),
+        role("system:aggregate-to-edit", _edit(), "edit"),
+        role("system:aggregate-to-view", _view(), "view"),
+        role("system:discovery", _get(*_DISCOVERY)),
+        role("system:basic-user", _SELF),
+        role(
             "system:public-info-viewer",
             _get("/healthz", "/livez", "/readyz", "/version", "/version/"),
         ),
-        _role(
+        role(
             "system:service-account-issuer-discovery",
             _get("/.well-known/openid-configuration", "/openid/v1/jwks"),
         ),
-        _role(
+        role(
             "system:monitoring",
             _get("/healthz", "/livez", "/metrics", "/metrics/kube-state", "/readyz"),
         ),
-        _role(
+        role(
             "system:auth-delegator",
             (
                 rule("authentication.k8s.io", "tokenreviews", "create"),
                 rule("authorization.k8s.io", "subjectaccessreviews", "create"),
             ),
         ),
-        _role("system:node", node()),
-        _role("system:node-proxier", _proxier()),
-        _role("system:kube-controller-manager", _EVERYTHING),
-        _role("system:kube-scheduler", _EVERYTHING[:1]),
-        _role("netpod:viewers", _viewer()),
-        _role("netpod:dns", _dns()),
-        _role("netpod:ingress", _ingress()),
-        _bind("cluster-admin", _group("system:masters")),
-        _bind("system:discovery", everybody),
-        _bind("system:basic-user", everybody),
-        _bind("system:public-info-viewer", everybody, _group("system:unauthenticated")),
-        _bind("system:service-account-issuer-discovery", _group("system:serviceaccounts")),
-        _bind("system:monitoring", _group("system:monitoring")),
-        _bind("system:node-proxier", _user("system:kube-proxy")),
-        _bind("system:kube-controller-manager", _user("system:kube-controller-manager")),
-        _bind("system:kube-scheduler", _user("system:kube-scheduler")),
-        _bind("netpod:viewers", _group("viewers")),
-        _bind("netpod:discovery-viewers", _group("viewers"), role="system:discovery"),
-        _bind("netpod:dns", _account("dns")),
-        _bind("netpod:ingress", _account("ingress")),
+        role("system:node", node()),
+        role("netpod:viewers", _viewer()),
+        bind("cluster-admin", group("system:masters")),
+        bind("system:discovery", everybody),
+        bind("system:basic-user", everybody),
+        bind("system:public-info-viewer", everybody, group("system:unauthenticated")),
+        bind("system:service-account-issuer-discovery", group("system:serviceaccounts")),
+        bind("system:monitoring", group("system:monitoring")),
+        bind("netpod:viewers", group("viewers")),
+        bind("netpod:discovery-viewers", group("viewers"), role="system:discovery"),
     )

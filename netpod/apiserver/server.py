@@ -94,11 +94,11 @@ POSTS: Mapping[str, Write] = {"binding": subresources.bind, "eviction": eviction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """A socket that already listens. Whoever reaches a `trusted` one is system:masters."""
+    """A socket that already listens. Whoever reaches it is its `user`; without one, who can show it."""
 
     socket: socket.socket
     tls: ssl.SSLContext | None = None
-    trusted: bool = False
+    user: User | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +147,7 @@ class ApiServer:
         self._measures = Measures(self._storage)
         self._posts: Mapping[str, Write] = {**POSTS, "token": self._access.tokens.request}
         self._streams: set[watch.Stream] = set()
+        self._runners: dict[Listener, web.ServerRunner] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._connector = Connector(config.dialer)
         self._ready = False
@@ -179,7 +180,6 @@ class ApiServer:
         authority = config.pki / "ca.crt" if config.pki is not None else None
         client_ca = authority.read_text() if authority is not None and authority.exists() else ""
         await bootstrap.ensure(self.writer, config.service_cidrs, config.control_plane, client_ca)
-        runners: list[web.ServerRunner] = []
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -195,7 +195,7 @@ class ApiServer:
                     )
                 )
                 for listener in listeners:
-                    runners.append(await self._listen(listener))
+                    await self.open(listener)
                 self._ready = True
                 log.info("serving at revision %d", self._store.revision)
                 if ready is not None:
@@ -203,11 +203,13 @@ class ApiServer:
                 try:
                     await asyncio.Event().wait()
                 finally:
-                    await self._stop(runners)
+                    await self._stop()
         finally:
             self._tasks = None
 
-    async def _listen(self, listener: Listener) -> web.ServerRunner:
+    async def open(self, listener: Listener) -> None:
+        """Answer whoever comes through a listener, until it is shut or the server stops."""
+
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             seen = audit.Seen()
             answer = self._counted(request, listener, seen)
@@ -224,18 +226,22 @@ class ApiServer:
             max_field_size=limits.HEADER_LIMIT,
         )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._runners[listener] = runner
         await runner.setup()
         await web.SockSite(
             runner, listener.socket, ssl_context=listener.tls, backlog=BACKLOG
         ).start()
-        return runner
 
-    async def _stop(self, runners: Sequence[web.ServerRunner]) -> None:
+    async def shut(self, listener: Listener) -> None:
+        """Close a listener and what came through it."""
+        await self._runners.pop(listener).cleanup()
+
+    async def _stop(self) -> None:
         self._ready = False
         for stream in list(self._streams):
             stream.close()
-        for runner in runners:
-            await runner.cleanup()
+        for listener in list(self._runners):
+            await self.shut(listener)
         await self._connector.close()
 
     async def _counted(
@@ -260,7 +266,7 @@ class ApiServer:
             log.exception("cannot answer %s %s", request.method, request.path)
             found = answers.failed(errors.ApiError(f"Internal error occurred: {error!r}"))
         if isinstance(found, Reply):
-            return await answers.response(found, request, near=listener.trusted)
+            return await answers.response(found, request, near=listener.user is not None)
         return found
 
     async def _answer(
@@ -270,11 +276,12 @@ class ApiServer:
         if authorization.is_open(path):
             return await self._documents.open(path, request.query)
         user = await self._access.user(
-            trusted=listener.trusted,
+            local=listener.user,
             certificate=request.get_extra_info("peercert") if listener.tls else None,
             headers=request.headers,
         )
         seen.user = user
+        local = user is listener.user
         resourceful = path.startswith(("/api/", "/apis/"))
         if not resourceful:
             await self._access.authorize_path(user, request.method, path)
@@ -290,9 +297,9 @@ class ApiServer:
         if route.subresource in connect.SUBRESOURCES:
             return await connect.serve(request, route, self._storage, self._connector)
         if route.verb == "watch":
-            with self._limits.watching(user):
+            with self._limits.watching(user, exempt=local):
                 return await self._watch(request, await _call(request, user, route))
-        with self._limits.flight(user, route.verb):
+        with self._limits.flight(user, route.verb, exempt=local):
             return await self._dispatch(await _call(request, user, route))
 
     async def _dispatch(self, call: Call) -> Reply:
@@ -316,7 +323,9 @@ class ApiServer:
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
         return_or_error = await asyncio.shield(
-            self._tasks.create_task(_settled(write(self.writer, call)))
+            self._tasks.create_task(
+                _settled(write(self._access.writer(call.user, self.writer), call))
+            )
         )
         if isinstance(return_or_error, Exception):
             raise return_or_error

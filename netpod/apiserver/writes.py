@@ -4,6 +4,7 @@ Source: k8s.io/apiserver pkg/registry/rest/{create,update}.go, pkg/registry/gene
 """
 
 import asyncio
+import copy
 import random
 import uuid
 from collections.abc import Callable
@@ -44,6 +45,10 @@ SERVICE = registry.of(Service)
 EPHEMERAL = "ephemeralcontainers"
 
 
+Judge = Callable[[registry.Resource, Object, Object | None], None]
+"""Raises Forbidden for a write of an object, over an older one or none, that its writer may not make."""
+
+
 class Writer:
     """Creates and replaces objects for whoever asks: HTTP handlers, subresources, bootstrap.
 
@@ -67,6 +72,13 @@ class Writer:
         # Two writes of one Service must not judge each other's claims, so they take turns.
         self._services = asyncio.Lock()
         self._quotas = Quotas(store, now)
+        self._judge: Judge | None = None
+
+    def judged(self, judge: Judge) -> "Writer":
+        """The same writer, for somebody whose writes are judged."""
+        writer = copy.copy(self)
+        writer._judge = judge
+        return writer
 
     async def create(
         self, resource: registry.Resource, obj: Object, *, dry_run: bool = False
@@ -76,6 +88,8 @@ class Writer:
         Raises:
             AlreadyExists, NotFound (its namespace), Forbidden, Invalid.
         """
+        if self._judge is not None:
+            self._judge(resource, obj, None)
         for attempt in range(ATTEMPTS):
             try:
                 return await self._create(resource, self._identify(obj, resource), dry_run)
@@ -147,6 +161,8 @@ class Writer:
         old = objects.unpack(resource, kv)
         _check_identity(resource, new, old)
         new = _merge(resource, new, old, subresource)
+        if self._judge is not None:
+            self._judge(resource, new, old)
         if not subresource or subresource in ("scale", EPHEMERAL):
             admit = admission.admit_debug if subresource == EPHEMERAL else admission.admit_update
             new = await admit(self.storage, resource, new, old)

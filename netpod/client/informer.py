@@ -168,11 +168,17 @@ class Informers:
     def forget(self, cls: type[Object]) -> None:
         """Follow a kind no more: it is not served any longer. Handlers are told that its objects are gone."""
         for key in [key for key in self._informers if key[0] is cls]:
-            informer = self._informers.pop(key)
-            task = self._tasks.pop(informer, None)
-            if task is not None:
-                task.cancel()
+            informer = self._informers[key]
+            self.drop(informer)
             informer.empty()
+
+    def drop(self, informer: Informer[Any]) -> None:
+        """Run an informer no more; its handlers hear nothing of it. Nobody else may use it."""
+        for key in [key for key, known in self._informers.items() if known is informer]:
+            del self._informers[key]
+        task = self._tasks.pop(informer, None)
+        if task is not None:
+            task.cancel()
 
     async def wait_synced(self) -> None:
         """Wait until every informer asked for so far has its first list."""

@@ -5,7 +5,6 @@ import logging
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
-from pathlib import Path
 
 import uvloop
 
@@ -25,8 +24,10 @@ from netpod.cluster import (
     dashboard,
     forwarder,
     guard,
+    identities,
     keys,
     launch,
+    marking,
     renewal,
     underlay,
 )
@@ -58,9 +59,12 @@ async def _control_plane(config: ClusterConfig) -> None:
     ready = asyncio.Event()
     store = await open_store(paths.database, config.store_config)
     client = Client.unix(paths.api_socket)
+    names = identities.CONTROLLERS, identities.SCHEDULER, identities.CLOUD
+    clients = [Client.unix(paths.socket_of(name)) for name in names]
+    controlling, scheduling, providing = clients
     try:
         contexts = renewal.Contexts(paths.pki)
-        listeners = [_local(paths.api_socket), *_remote(config, contexts)]
+        listeners = [*identities.listen(config), *_remote(config, contexts)]
         running: dict[str, asyncio.Task[None]] = {}
         server = ApiServer(store, _api_config(config, contexts, running))
         async with asyncio.TaskGroup() as tasks:
@@ -68,21 +72,25 @@ async def _control_plane(config: ClusterConfig) -> None:
             await ready.wait()
             tasks.create_task(_addons(client, config), name="addons")
             # One watch per kind serves both: they are one process here, and meet at the API server only.
-            informers = Informers(client)
+            informers = Informers(controlling)
             tasks.create_task(informers.run(), name="informers")
             running["controller-manager"] = tasks.create_task(
-                controllers.run(client, _controllers_config(config), informers), name="controllers"
+                controllers.run(controlling, _controllers_config(config), informers),
+                name="controllers",
             )
             running["scheduler"] = tasks.create_task(
-                scheduler.run(client, informers), name="scheduler"
+                scheduler.run(scheduling, informers), name="scheduler"
             )
             tasks.create_task(
                 cloud.run(
-                    client,
+                    providing,
                     CloudConfig(vip_cidrs=config.lb_networks, edge_netns=paths.netns_edge),
                 ),
                 name="cloud",
             )
+            tasks.create_task(identities.follow(config, server), name="identities")
+            control_plane = config.nodes[0].name
+            tasks.create_task(marking.run(client, informers, control_plane), name="marking")
             tasks.create_task(guard.run(config), name="guard")
             tasks.create_task(renewal.run(config), name="renewal")
             tasks.create_task(contexts.run(), name="certificates")
@@ -93,7 +101,8 @@ async def _control_plane(config: ClusterConfig) -> None:
             if config.dns_forward:
                 tasks.create_task(relay.run(paths.run / addons.DNS_RELAY), name="dns relay")
     finally:
-        await client.close()
+        for each in (client, *clients):
+            await each.close()
         await store.close()
 
 
@@ -133,19 +142,6 @@ def _controllers_config(config: ClusterConfig) -> ControllersConfig:
         root_ca=(config.paths.pki / "ca.crt").read_text(),
         volumes=config.paths.volumes,
     )
-
-
-def _local(path: Path) -> Listener:
-    """Listen on the unix socket that makes whoever opens it an administrator."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listening.bind(str(fresh))
-    fresh.chmod(0o600)
-    listening.listen(1024)
-    # In one step: whoever finds the name finds somebody listening.
-    fresh.replace(path)
-    return Listener(socket=listening, trusted=True)
 
 
 def _remote(config: ClusterConfig, contexts: renewal.Contexts) -> list[Listener]:

@@ -18,6 +18,7 @@ from netpod.client import rest
 from netpod.client.rest import Client
 from netpod.cluster import (
     guard,
+    identities,
     keys,
     launch,
     proxymode,
@@ -106,10 +107,12 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
     `home` is the machine's, for what guards the supervisor.
     """
     paths = config.paths
-    client = Client.unix(paths.api_socket)
+    names = identities.kubelet(node.name), identities.KUBE_PROXY, identities.NETWORK_POLICY
+    clients = [Client.unix(paths.socket_of(name)) for name in names]
+    client, proxying, isolating = clients
     contexts = renewal.Contexts(paths.pki)
     policies = [
-        Policies(client, PolicyConfig(node_name=node.name, family=it)) for it in config.families
+        Policies(isolating, PolicyConfig(node_name=node.name, family=it)) for it in config.families
     ]
 
     async def isolate(pod: Pod, pod_ips: tuple[str, ...]) -> None:
@@ -142,11 +145,13 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         await _wait_turn(client, config, node)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
-            tasks.create_task(proxy.run(client, proxymode.proxy_config(config, node)), name="proxy")
+            settings = proxymode.proxy_config(config, node)
+            tasks.create_task(proxy.run(proxying, settings), name="proxy")
             for each in policies:
                 tasks.create_task(each.run(), name="policy")
             tasks.create_task(contexts.run(), name="certificates")
             turn = config.running.index(node) + 1
             tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")
     finally:
-        await client.close()
+        for one in clients:
+            await one.close()

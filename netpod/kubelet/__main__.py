@@ -21,7 +21,7 @@ async def _main(cluster: str, node: str, node_ip: str) -> None:
         paths=paths,
         shim_socket=paths.shim_socket(node),
     )
-    client = Client.unix(paths.api_socket)
+    client = Client.unix(paths.socket_of(f"node-{node}"))
     try:
         await agent.run(client, config)
     finally:

@@ -3,11 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netpod.api.core import ConfigMap, Secret
 from netpod.api.pod import Volume
-from netpod.client.informer import Informers
+from netpod.client.informer import Informer, Informers
 from netpod.errors import ApiError
 from netpod.kubelet import sources, starting
 from netpod.kubelet.refusal import CannotStart
@@ -22,23 +22,26 @@ TOKEN_RENEW_SECONDS = sources.TOKEN_SECONDS * 0.8
 
 
 class Changes:
-    """Tells whoever follows a ConfigMap or Secret that it changed; watches only namespaces that need it."""
+    """Tells whoever follows a ConfigMap or Secret that it changed.
+
+    Each is watched by its name, as long as somebody follows it: a node may read no others.
+    """
 
     def __init__(self, informers: Informers) -> None:
         self._informers = informers
-        self._watched: set[tuple[str, str]] = set()
+        self._watched: dict[tuple[str, str, str], Informer[Any]] = {}
         self._followers: dict[tuple[str, str, str], set[Callable[[], None]]] = {}
 
     def follow(self, kind: str, namespace: str, name: str, changed: Callable[[], None]) -> None:
         """Call `changed` whenever the object is another one than before."""
-        self._followers.setdefault((kind, namespace, name), set()).add(changed)
-        if (kind, namespace) in self._watched:
+        key = kind, namespace, name
+        self._followers.setdefault(key, set()).add(changed)
+        if key in self._watched:
             return
-        self._watched.add((kind, namespace))
-        if kind == "ConfigMap":
-            self._informers.of(ConfigMap, namespace=namespace).subscribe(self._changed)
-        else:
-            self._informers.of(Secret, namespace=namespace).subscribe(self._changed)
+        only = f"metadata.name={name}"
+        cls: type[ConfigMap] | type[Secret] = ConfigMap if kind == "ConfigMap" else Secret
+        self._watched[key] = self._informers.of(cls, namespace=namespace, field_selector=only)
+        self._watched[key].subscribe(self._changed)
 
     def forget(self, kind: str, namespace: str, name: str, changed: Callable[[], None]) -> None:
         """Call it no more."""
@@ -47,6 +50,8 @@ class Changes:
         followers.discard(changed)
         if not followers:
             self._followers.pop(key, None)
+            if key in self._watched:
+                self._informers.drop(self._watched.pop(key))
 
     def _changed(self, old: ConfigMap | Secret | None, new: ConfigMap | Secret | None) -> None:
         seen = new or old

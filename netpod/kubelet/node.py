@@ -48,8 +48,6 @@ def compile(config: KubeletConfig) -> Node:
         "kubernetes.io/os": "linux",
     }
     taints: tuple[Taint, ...] = ()
-    if config.control_plane:
-        labels[CONTROL_PLANE] = ""
     if config.control_plane and config.dedicated:
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
         taints = (Taint(key=CONTROL_PLANE, effect="NoSchedule"),)

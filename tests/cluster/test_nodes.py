@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from netpod.errors import NotFound
+from netpod.client.blocking import BlockingClient
+from netpod.errors import Forbidden, NotFound
 from netpod.linux import netns
 from tests.support import cluster as clusters
 from tests.support import host, traffic, wait
@@ -65,6 +66,30 @@ def _pin(cluster: Cluster, name: str, where: str, **spec: Any) -> Any:
     return cluster.get(f"/api/v1/namespaces/default/pods/{name}")
 
 
+def _knows_its_place(cluster: Cluster, name: str) -> None:
+    """Through a node's own socket: its Node and its pods' objects, nothing of another node's, and no administrator."""
+    client = BlockingClient(cluster.paths.socket_of(f"node-{name}"), timeout=10)
+    try:
+        who = client.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body={})[
+            "status"
+        ]["userInfo"]
+        assert who["username"] == f"system:node:{name}"
+        assert "system:masters" not in who["groups"]
+        labels = {"metadata": {"labels": {"example.com/rack": "1"}}}
+        merge = "application/merge-patch+json"
+        client.request("PATCH", f"/api/v1/nodes/{name}", body=labels, content_type=merge)
+        for method, path, body in (
+            ("PATCH", "/api/v1/nodes/worker", labels),
+            ("GET", "/api/v1/namespaces/default/secrets/x", None),
+            ("GET", "/api/v1/secrets", None),
+            ("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "x"}}),
+        ):
+            with pytest.raises(Forbidden):
+                client.request(method, path, body=body, content_type=merge)
+    finally:
+        client.close()
+
+
 def test_a_node_that_was_added_takes_pods_and_leaves_nothing_when_deleted(fleet: Cluster) -> None:
     """The next address, the next /24, routes on every node; afterwards no process, namespace, file or object."""
     before = host.processes(of=fleet.name)
@@ -72,6 +97,7 @@ def test_a_node_that_was_added_takes_pods_and_leaves_nothing_when_deleted(fleet:
     made = _node(fleet, "worker3")
     assert made["status"]["addresses"][0]["address"] == "172.18.0.5"
     assert made["spec"]["podCIDR"] == "10.244.3.0/24"
+    _knows_its_place(fleet, "worker3")
     pod = _pin(fleet, "guest", "worker3")
     assert pod["status"]["podIP"].startswith("10.244.3.")
     for origin in ("worker", "worker2", "control-plane"):

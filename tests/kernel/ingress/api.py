@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.client.rest import Client
 from netpod.store.sqlite import SqliteStore
@@ -24,7 +25,7 @@ async def serving_api(folder: Path) -> AsyncIterator[Client]:
     try:
         async with asyncio.TaskGroup() as tasks:
             server = ApiServer(store, ApiServerConfig())
-            listening = [Listener(socket=listener, trusted=True)]
+            listening = [Listener(socket=listener, user=TRUSTED)]
             task = tasks.create_task(server.serve(listening, ready))
             await ready.wait()
             try:

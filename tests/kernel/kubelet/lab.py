@@ -16,6 +16,7 @@ from netpod.api import codec, meta
 from netpod.api.core import ConfigMap
 from netpod.api.node import Node
 from netpod.api.pod import Pod
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.apps import echo
 from netpod.client.rest import Client
@@ -115,7 +116,7 @@ class Lab:
         try:
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(
-                    server.serve([Listener(socket=listening, trusted=True)], ready)
+                    server.serve([Listener(socket=listening, user=TRUSTED)], ready)
                 )
                 await ready.wait()
                 self.start_shim()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.client.rest import Client
 from netpod.store.sqlite import SqliteStore
@@ -28,7 +29,7 @@ async def serving(folder: Path) -> AsyncIterator[Client]:
     try:
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(
-                server.serve([Listener(socket=listening, trusted=True)], ready)
+                server.serve([Listener(socket=listening, user=TRUSTED)], ready)
             )
             await ready.wait()
             yield client

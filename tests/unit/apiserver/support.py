@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from netpod.apiserver.authentication import User
+from netpod.apiserver.authentication import TRUSTED, User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.store.sqlite import SqliteStore
@@ -111,7 +111,7 @@ async def serving(folder: Path, config: ApiServerConfig = CONFIG) -> AsyncIterat
     try:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(
-                server.serve([Listener(socket=listening, trusted=True)], ready)
+                server.serve([Listener(socket=listening, user=TRUSTED)], ready)
             )
             await ready.wait()
             connector = aiohttp.UnixConnector(str(path), limit=0)

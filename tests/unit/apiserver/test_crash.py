@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.store.sqlite import SqliteStore
 from tests.unit.apiserver.support import CONFIGMAPS
@@ -36,7 +37,7 @@ def serve(listening: socket.socket, folder: Path) -> int:
 
         async def main() -> None:
             store = await SqliteStore.open(folder / "store.db")
-            listener = Listener(socket=listening, trusted=True)
+            listener = Listener(socket=listening, user=TRUSTED)
             await ApiServer(store, ApiServerConfig()).serve([listener])
 
         asyncio.run(main())

@@ -206,33 +206,6 @@ def test_nobody_grants_what_he_has_not(run: Run) -> None:
     run(body)
 
 
-def test_a_node_keeps_to_itself(run: Run) -> None:
-    """Its own Node, the secrets of its own pods, the status of its own pods; nothing of others."""
-
-    async def body(api: Api) -> None:
-        node = acting("system:node:one", "system:nodes")
-        for name in ("one", "two"):
-            own = await api("POST", "/api/v1/nodes", {"metadata": {"name": name}}, headers=node)
-            assert own[0] == (201 if name == "one" else 403)
-        secrets = "/api/v1/namespaces/default/secrets"
-        for name in ("needed", "other"):
-            await api.create(secrets, {"metadata": {"name": name}})
-        mine = pod("mine", node="one")
-        mine["spec"]["volumes"] = [{"name": "v", "secret": {"secretName": "needed"}}]
-        await api.create(PODS, mine)
-        await api.create(PODS, pod("theirs", node="two"))
-        assert (await api("GET", f"{secrets}/needed", headers=node))[0] == 200
-        assert (await api("GET", f"{secrets}/other", headers=node))[0] == 403
-        assert (await api("GET", secrets, headers=node))[0] == 403
-        change = {"status": {"phase": "Running"}}
-        assert (await api("PATCH", f"{PODS}/mine/status", change, headers=node))[0] == 200
-        assert (await api("PATCH", f"{PODS}/theirs/status", change, headers=node))[0] == 403
-        assert (await api("POST", PODS, pod("x", node="one"), headers=node))[0] == 403
-        assert (await api("GET", "/api/v1/services", headers=node))[0] == 200
-
-    run(body)
-
-
 def test_impersonation_is_itself_a_right(run: Run) -> None:
     """Who may not impersonate is told so; who may acts with the groups he names."""
 

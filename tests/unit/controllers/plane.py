@@ -17,6 +17,7 @@ from netpod.api.meta import Condition, Object, ObjectMeta
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.pod_status import PodIP, PodStatus
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.client.rest import Client
 from netpod.controllers import run as controllers
@@ -51,7 +52,7 @@ async def api(folder: Path) -> AsyncIterator[Client]:
     client = Client.unix(path)
     server = ApiServer(store, ApiServerConfig())
     try:
-        async with running(server.serve([Listener(socket=listening, trusted=True)])):
+        async with running(server.serve([Listener(socket=listening, user=TRUSTED)])):
             try:
                 yield client
             finally:

@@ -21,6 +21,7 @@ from netpod.api.storage import (
     PersistentVolumeSpec,
     VolumeResourceRequirements,
 )
+from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.client.rest import Client
 from netpod.scheduler import scheduler
@@ -39,7 +40,7 @@ async def cluster(folder: Path) -> AsyncIterator[Client]:
     try:
         async with asyncio.TaskGroup() as tasks:
             server = ApiServer(store, ApiServerConfig())
-            serving = tasks.create_task(server.serve([Listener(socket=listening, trusted=True)]))
+            serving = tasks.create_task(server.serve([Listener(socket=listening, user=TRUSTED)]))
             await client.create(Namespace(metadata=ObjectMeta(name="shop")))
             scheduling = tasks.create_task(scheduler.run(client))
             try:
