@@ -186,7 +186,7 @@ def _pair(packet: Packet) -> frozenset[object]:
 def _leg(walks: list[Walk]) -> Leg:
     syns = [w for w in walks if w.packet.syn]
     opener = max(syns, key=lambda w: len(w.sightings), default=walks[0])
-    flows = dict.fromkeys(s.packet.flow for s in opener.sightings)
+    flows = dict.fromkeys(s.packet.flow for w in (opener, *syns) for s in w.sightings)
     return Leg(name="", flows=tuple(flows), walks=tuple(walks), evidence=())
 
 

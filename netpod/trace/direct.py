@@ -45,6 +45,7 @@ def _client(found: Findings, hops: tuple[Hop, ...]) -> Step:
     source = hop.before.source.ip if request.protocol == 1 else hop.before.source
     sentence = f"{found.name(hop)} ({source}) {verb[request.protocol]} {target}"
     sentence += f" ({to})" if to else ""
+    sentence += f"; {again}" if (again := found.retried(found.client)) else ""
     facts = {"request": request.what} | ({"resolved": request.note} if request.note else {})
     if not hop.outward and _ends_here(found, hop):
         return stuck(1, "client", found, found.client, (hop,))

@@ -89,8 +89,14 @@ class Ears:
             heard.entries += conntrack.read()
 
     def finish(self, heard: Heard) -> None:
-        """Read the rest, and what was lost."""
+        """Hear no more, read the rest, and what was lost.
+
+        Where others are busy there would be no end of reading otherwise.
+        """
+        for ear in self._all():
+            ear.hush()
         self.read_into(heard)
+        heard.captured = len(heard.frames)
         heard.drops = self.drops.read() if self.drops is not None else []
         heard.frames_lost = sum(capture.lost() for capture in self.captures)
         heard.events_lost = sum(trace.lost for trace in self.rules)

@@ -13,6 +13,7 @@ from netpod.trace.hop import Witness
 from netpod.trace.model import (
     CtEntry,
     Evidence,
+    Flow,
     Leg,
     Role,
     RuleHit,
@@ -62,7 +63,7 @@ def evaluate(
     )
     record.events[:] = [_judged(event, books) for event in record.events]
     mine = tuple(leg for leg in (client, upstream) if leg is not None)
-    entries = _entries(record.entries, mine)
+    entries = entries_of(record.entries, mine)
     witness = Witness(
         rules=_hits(record.events, books),
         entries=entries,
@@ -164,15 +165,16 @@ def _silences(record: Record) -> tuple[Silence, ...]:
     )
 
 
-def _entries(entries: list[CtEntry], legs: tuple[Leg, ...]) -> tuple[CtEntry, ...]:
+def entries_of(entries: list[CtEntry], legs: tuple[Leg, ...]) -> tuple[CtEntry, ...]:
     """Keep the entries of the request's own flows, one per connection and namespace."""
     flows = {s.packet.flow for leg in legs for w in leg.walks for s in w.sightings}
-    kept: dict[tuple[str, int], CtEntry] = {}
+    kept: dict[tuple[str, int, Flow], CtEntry] = {}
     for entry in entries:
         if entry.original in flows:
-            known = kept.get((entry.netns, entry.id))
+            key = entry.netns, entry.id, entry.reply
+            known = kept.get(key)
             events = (known.events if known is not None else ()) + entry.events
-            kept[(entry.netns, entry.id)] = replace(entry, events=events)
+            kept[key] = replace(entry, events=events)
     return tuple(kept.values())
 
 
@@ -237,7 +239,12 @@ def _reports(
     no_log = "" if record.has_log else "the ingress has no readable access log"
     no_line = "" if record.lines or no_log else "no access line names this request"
     return (
-        report(Source.CAPTURE, len(record.frames), record.frames_lost, note=world.note),
+        report(
+            Source.CAPTURE,
+            record.captured or len(record.frames),
+            record.frames_lost,
+            note=world.note,
+        ),
         report(Source.NFTRACE, len(record.events), record.events_lost),
         report(Source.CONNTRACK, len(record.entries), record.entries_lost),
         report(

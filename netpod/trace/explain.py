@@ -146,8 +146,8 @@ def disagreements(prediction: Prediction, trace: Trace) -> tuple[str, ...]:
     found: list[str] = []
     if prediction.onward and "upstream" in legs:
         found += _ends(prediction, legs["client"], prediction.outcomes)
-        walk = max(legs["client"].opening, key=lambda w: len(w.path()))
-        then = prediction.onward.get(walk.path()[-1].tap.netns)
+        walk = legs["client"].opener
+        then = prediction.onward.get(walk.path()[-1].tap.netns) if walk is not None else None
         if then is not None and got is Verdict.DELIVERED:
             found += _ends(prediction, legs["upstream"], then.outcomes)
     elif "client" in legs and got is Verdict.DELIVERED:
@@ -157,7 +157,9 @@ def disagreements(prediction: Prediction, trace: Trace) -> tuple[str, ...]:
 
 def _ends(prediction: Prediction, leg: Leg, outcomes: tuple[Outcome, ...]) -> list[str]:
     """Whether a connection arrived with addresses that were predicted."""
-    walk = max(leg.opening, key=lambda w: len(w.path()))
+    walk = leg.opener
+    if walk is None:
+        return []
     flow = walk.path()[-1].packet.flow
     ends = {
         (o.end.destination, o.end.destination_port, o.end.source)

@@ -1,6 +1,6 @@
 """All that is known about one request when it is over, and what can be asked of it (pure)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netpod.trace.accessline import AccessLine
 from netpod.trace.diagnose import Diagnosis, Doctor
@@ -32,12 +32,42 @@ class Findings:
     doctor: Doctor
 
     def opening(self, leg: Leg | None) -> tuple[Hop, ...]:
-        """Hops of the packet that opened a leg: rules and NAT are decided on it alone.
+        """Hops of the packet that opened a leg: rules and NAT are decided on it alone."""
+        opener = leg.opener if leg is not None else None
+        if leg is None or opener is None:
+            return ()
+        # Of one that got lost and came again only the first met the rules of NAT, where its entry had been made.
+        earlier = [h for w in leg.opening if w is not opener for h in self.witness.hops(w)]
+        met = {(h.netns, h.before, h.after): h.rules for h in reversed(earlier)}
+        return tuple(
+            replace(h, rules=max(h.rules, met.get((h.netns, h.before, h.after), ()), key=len))
+            for h in self.witness.hops(opener)
+        )
 
-        Of several, because one got lost, the first that got furthest: NAT is only decided once.
-        """
-        walks = leg.opening if leg is not None else ()
-        return max(map(self.witness.hops, walks), key=len, default=())
+    def retried(self, leg: Leg | None) -> str:
+        """What became of tries before the one that opened a connection, in words; "" when it was the first."""
+        opener = leg.opener if leg is not None else None
+        if leg is None or opener is None or not opener.packet.syn:
+            return ""
+        began = opener.sightings[0].time_ns
+        tries = [w for w in leg.opening if w.sightings[0].time_ns < began]
+        if not tries:
+            return ""
+        met = {w.path()[-1].packet.flow.reversed() for w in tries}
+        stale = any(
+            w.packet.flags & 0x16 == 0x10
+            and w.packet.flow in met
+            and w.sightings[0].time_ns < began
+            for w in leg.walks
+        )
+        count = "its first SYN" if len(tries) == 1 else f"its first {len(tries)} SYNs"
+        why = (
+            "met what was left of an older connection from the same port"
+            if stale
+            else "went unanswered"
+        )
+        after = (began - tries[-1].sightings[0].time_ns) / 1e6
+        return f"{count} {why}, the next came {after:.1f} ms later"
 
     def answering(self, leg: Leg | None) -> Walk | None:
         """The first packet that came back with something in it: data, or at least the acceptance."""

@@ -273,6 +273,18 @@ class Leg:
             return tuple(w for w in self.walks if w.packet.syn and self.forward(w))
         return tuple(w for w in self.walks if self.forward(w))
 
+    @property
+    def opener(self) -> Walk | None:
+        """The packet that opened it: of several tries the first that was accepted, else the first that got furthest."""
+        accepted = {
+            w.packet.flow.reversed()
+            for w in self.walks
+            if w.packet.flags & 0x12 == 0x12 and not self.forward(w)
+        }
+        tries = self.opening
+        there = [w for w in tries if w.path()[-1].packet.flow in accepted]
+        return max(there or tries, key=lambda w: len(w.path()), default=None)
+
     def forward(self, walk: Walk) -> bool:
         """Whether a packet went from the opener to the other end."""
         # An echo and its reply look alike where somebody asks itself.

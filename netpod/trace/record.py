@@ -11,12 +11,16 @@ from netpod.trace.sources.nftrace import RuleEvent
 
 @dataclass(slots=True, kw_only=True)
 class Heard:
-    """What was heard, of one request or of many, with what was lost; times since the Unix epoch."""
+    """What was heard, of one request or of many, with what was lost; times since the Unix epoch.
+
+    `captured` is how many frames there were before those of others were left out.
+    """
 
     frames: list[Frame] = field(default_factory=list)
     events: list[RuleEvent] = field(default_factory=list)
     entries: list[CtEntry] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
+    captured: int = 0
     frames_lost: int = 0
     events_lost: int = 0
     entries_lost: int = 0
@@ -30,11 +34,11 @@ class Record(Heard):
     `drop_note` says why the kernel's drop reasons could not be read, or "".
     """
 
-    answer: Answer
     flow: Flow
-    started_at_ns: int
-    ended_at_ns: int
     has_log: bool
+    answer: Answer = field(default_factory=Answer)
+    started_at_ns: int = 0
+    ended_at_ns: int = 0
     wants_log: bool = True
     lines: list[AccessLine] = field(default_factory=list)
     counters: tuple[Counter, ...] = ()

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
-from netpod.trace import evaluate, leftovers
+from netpod.trace import evaluate, leftovers, sift
 from netpod.trace.accessline import AccessLine
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
-from netpod.trace.model import Answer, Flow, Trace
+from netpod.trace.model import Flow, Trace
 from netpod.trace.postmortem import Inspector
 from netpod.trace.probe import Probe
 from netpod.trace.record import Record
@@ -34,7 +34,11 @@ from netpod.trace.sources.frames import Frame
 from netpod.trace.topology import World, doors
 
 QUIET = 0.015
-"""Seconds without a new frame after which a finished request is taken to be over."""
+"""Seconds after the answer in which the last packets come, e.g. those that close the connection."""
+SLOW = 0.05
+"""Seconds after which what was heard is read though the request is still under way: no hurry can be spoilt any more."""
+POLL = 0.005
+"""Seconds between looks at the proxy's log, whose file wakes nobody."""
 DRAIN = 0.2
 """Seconds that late evidence, above all the proxy's access line, is waited for at most."""
 LOCK = 10.0
@@ -171,20 +175,22 @@ def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool
         )
         with armed(() if timing else world.ruled(), table, pool):
             lap("arm")
-            started_at = time.time_ns()
-            answer = probe.send()
-            ended_at = time.time_ns()
+            record = Record(
+                flow=Flow(probe.source, probe.destination),
+                has_log=ears.log.readable,
+                wants_log=_logged(request, world),
+                drop_note=ears.drop_note,
+            )
+            _send(probe, ears, record)
             probe.close()
             lap("request")
-            flow = Flow(probe.source, probe.destination)
-            record = _drain(
-                request, ears, flow, answer, started_at, ended_at, logged=_logged(request, world)
-            )
+            _drain(request, ears, record)
             lap("drain")
             if timing:
                 record.entries += [e for name in world.ruled() for e in ctnetlink.observe(name)]
         lap("disarm")
     lap("close")
+    _sift(request, record)
     record.timing.update(laps)
     return record
 
@@ -228,40 +234,58 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _drain(
-    request: TraceRequest,
-    ears: Ears,
-    flow: Flow,
-    answer: Answer,
-    started_at_ns: int,
-    ended_at_ns: int,
-    *,
-    logged: bool,
-) -> Record:
-    """Read what was heard, until the wire is quiet and the proxy has logged the request.
+def _send(probe: Probe, ears: Ears, record: Record) -> None:
+    """Send the request and wait for its answer; read meanwhile only when that takes long.
 
-    Nothing is read while the request is on its way: a busy reader would slow it down. The buffers hold far more.
+    A busy reader would slow the request down, and the buffers hold what comes in a moment. They do not hold what
+    others send while a client waits for seconds.
     """
-    record = Record(
-        answer=answer,
-        flow=flow,
-        started_at_ns=started_at_ns,
-        ended_at_ns=ended_at_ns,
-        has_log=ears.log.readable,
-        wants_log=logged,
-        drop_note=ears.drop_note,
-    )
+    over = threading.Event()
+
+    def read() -> None:
+        pause = SLOW
+        while not over.wait(pause):
+            ears.read_into(record)
+            pause = QUIET
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        record.started_at_ns = time.time_ns()
+        record.answer = probe.send()
+        record.ended_at_ns = time.time_ns()
+    finally:
+        over.set()
+        reader.join()
+
+
+def _drain(request: TraceRequest, ears: Ears, record: Record) -> None:
+    """Wait until the proxy has logged the request and its last packets are over, then read what was heard.
+
+    Nothing is read before: where others are busy, more would come than can be read.
+    """
     deadline = time.monotonic() + DRAIN
-    while True:
-        something = ears.wait(QUIET)
-        ears.read_into(record)
+    pause = threading.Event().wait
+    while record.has_log and record.wants_log and time.monotonic() < deadline:
         record.lines += _ours(ears.log.read(), request.id)
-        complete = bool(record.lines) or not (record.has_log and logged)
-        if time.monotonic() >= deadline or (complete and not something):
+        if record.lines:
             break
+        pause(POLL)
+    pause(QUIET)
     ears.finish(record)
+    record.lines += _ours(ears.log.read(), request.id)
     record.counters = ears.counters.risen()
-    return record
+
+
+def _sift(request: TraceRequest, record: Record) -> None:
+    """Leave out frames of others who use the same ports."""
+    own = {record.flow}
+    # A node's own packets are seen rewritten only.
+    own |= {e.reply.reversed() for e in record.entries if e.original == record.flow}
+    access = [line.source for line in record.lines if line.source is not None]
+    record.frames = sift.sift(
+        record.frames, flows=own, ends=access, ports=request.reserved, needle=request.id.encode()
+    )
 
 
 def _logged(request: TraceRequest, world: World) -> bool:

@@ -26,7 +26,8 @@ def client(found: Findings) -> Step:
         1,
         "client",
         f"{hop.before.source} opens a connection to {hop.after.destination}"
-        + (f" ({to}'s load balancer)" if to.startswith("Service") else ""),
+        + (f" ({to}'s load balancer)" if to.startswith("Service") else "")
+        + (f"; {again}" if (again := found.retried(found.client)) else ""),
         (hop,),
         {"request": f"{found.request.method} {found.request.path}, Host: {found.request.host}"},
     )
@@ -191,6 +192,7 @@ def service(found: Findings) -> Step:
         owner = found.world.name_of(to.ip)
         sentence = f"the ingress connects to {to}" + (f" ({owner})" if owner else "")
         facts = {}
+    sentence += f"; {again}" if (again := found.retried(found.upstream)) else ""
     step = step_of(5, "Service", sentence, (hop,), facts)
     return with_evidence(step, found.upstream.evidence)
 

@@ -29,6 +29,7 @@ ETH_P_ALL = 3
 
 Instruction = tuple[int, int, int, int]
 """Classic BPF: code, jump if true, jump if false, operand."""
+NOTHING: tuple[Instruction, ...] = ((0x06, 0, 0, 0),)
 
 _LDH_ABS, _LDB_ABS, _LDH_IND, _LDX_MSH = 0x28, 0x30, 0x48, 0xB1
 _JEQ, _JGE, _JGT, _JSET, _RET = 0x15, 0x35, 0x25, 0x45, 0x06
@@ -128,6 +129,10 @@ class Capture:
                     data=data,
                 )
             )
+
+    def hush(self) -> None:
+        """Receive no more frames; those waiting can still be read."""
+        attach(self.socket, NOTHING)
 
     def lost(self) -> int:
         """Return how many frames the kernel dropped here since the last call because the buffer was full."""

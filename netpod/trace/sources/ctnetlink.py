@@ -38,12 +38,15 @@ class Conntrack:
 
     def read(self) -> list[CtEntry]:
         """Return the entries that changed, each with its events in order, e.g. ("new", "update"); never blocks."""
-        entries: dict[tuple[int, Flow], CtEntry] = {}
+        entries: dict[tuple[int, Flow, Flow], CtEntry] = {}
         for kind, flags, body in self._events.read():
             entry = parse_entry(self.netns, kind, flags, body)
             if entry is None:
                 continue
-            known = entries.get((entry.id, entry.original))
+            # An id is made of the entry's place in memory and its original tuple: one that follows at once, e.g. when a
+            # refused SYN comes again, may have the same. Only NAT's choice tells them apart.
+            key = entry.id, entry.original, entry.reply
+            known = entries.get(key)
             if known is not None:
                 entry = CtEntry(
                     netns=entry.netns,
@@ -53,8 +56,12 @@ class Conntrack:
                     status=known.status | entry.status,
                     events=known.events + entry.events,
                 )
-            entries[(entry.id, entry.original)] = entry
+            entries[key] = entry
         return list(entries.values())
+
+    def hush(self) -> None:
+        """Get no more events; those waiting can still be read."""
+        self._events.hush()
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on."""

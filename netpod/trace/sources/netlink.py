@@ -12,7 +12,7 @@ from netpod.linux import netns
 
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
-NETLINK_ADD_MEMBERSHIP = 1
+NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP = 1, 2
 SO_RCVBUFFORCE = 33
 NLA_TYPE_MASK = 0x3FFF
 
@@ -55,6 +55,7 @@ class EventSocket:
     def __init__(self, netns_name: str, groups: tuple[int, ...], *, buffer: int = 4 << 20) -> None:
         self.netns = netns_name
         self.lost = 0
+        self._groups = groups
         self.socket = netns.socket_in(
             netns_name, socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
         )
@@ -81,6 +82,12 @@ class EventSocket:
                 self.lost += 1
                 continue
             yield from messages(data)
+
+    def hush(self) -> None:
+        """Get no more events; those waiting can still be read."""
+        for group in self._groups:
+            self.socket.setsockopt(SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, group)
+        self._groups = ()
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on."""

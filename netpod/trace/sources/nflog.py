@@ -74,6 +74,10 @@ class LegacyTrace:
         events = (parse(self.netns, b) for k, _, b in self._events.read() if k == _PACKET)
         return [event for event in events if event is not None]
 
+    def hush(self) -> None:
+        """Get no more events; those waiting can still be read."""
+        self._events.hush()
+
     def fileno(self) -> int:
         """The socket's descriptor, to wait on."""
         return self._events.fileno()

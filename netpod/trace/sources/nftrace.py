@@ -203,6 +203,10 @@ class RuleTrace:
             self.netns, (b for k, _, b in self._events.read() if k == NFT_MSG_TRACE)
         )
 
+    def hush(self) -> None:
+        """Get no more events; those waiting can still be read."""
+        self._events.hush()
+
     def fileno(self) -> int:
         """The socket's descriptor, to wait on."""
         return self._events.fileno()

@@ -1,58 +1,67 @@
 """A trace among others' traffic: complete, nothing lost, and about its own request only.
 
-Four traces in each mode; NETPOD_WHOLE=1 makes a hundred.
+Four traces in each mode; NETPOD_NOISE_TRACES=100 makes a hundred.
 """
 
 import os
-import socket
-import threading
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from netpod.linux import netns
+from netpod.linux import process
 from netpod.trace import render, run
 from netpod.trace.model import Source, Verdict
 from tests.kernel.trace import lab as world
 from tests.kernel.trace.lab import Lab
 
 CLIENTS = 3
-TRACES = 100 if os.environ.get("NETPOD_WHOLE") else 4
+TRACES = int(os.environ.get("NETPOD_NOISE_TRACES", "4"))
+
+
+_CLIENT = """
+import socket, sys
+while True:
+    with socket.create_connection((sys.argv[1], 80), timeout=5) as sock:
+        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: example.com\\r\\nConnection: close\\r\\n\\r\\n")
+        while sock.recv(65536):
+            pass
+    print("x", flush=True)
+"""
 
 
 @contextmanager
-def noise() -> Iterator[list[int]]:
-    """Clients outside that ask for the same URL, each as fast as it gets answers."""
-    stop, sent = threading.Event(), list[int]()
+def noise(folder: Path) -> Iterator[Callable[[], int]]:
+    """Clients outside that ask for the same URL, each as fast as it gets answers: processes of their own.
 
-    def ask() -> None:
-        while not stop.is_set():
-            with netns.socket_in(
-                world.PATHS.netns_outside, socket.AF_INET, socket.SOCK_STREAM, 0
-            ) as sock:
-                sock.settimeout(5)
-                sock.connect((world.VIP, 80))
-                sock.sendall(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
-                while sock.recv(65536):
-                    pass
-                sent.append(1)
-
-    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
+    Yields a function that says how many answers they have had.
+    """
+    files = [folder / f"client{number}" for number in range(CLIENTS)]
+    pids: list[int] = []
     try:
-        yield sent
+        for path in files:
+            with path.open("wb") as file:
+                argv = [sys.executable, "-c", _CLIENT, world.VIP]
+                pids.append(
+                    process.spawn(argv, netns=world.PATHS.netns_outside, stdout=file.fileno())
+                )
+        yield lambda: sum(path.stat().st_size // 2 for path in files)
     finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
-def test_traces_under_noise_are_whole_and_right(lab: Lab, mode: str) -> None:
+def test_traces_under_noise_are_whole_and_right(lab: Lab, mode: str, tmp_path: Path) -> None:
     """Every step, both choices of an endpoint with their rules, no event lost, and the pod that really answered."""
     question = run.Question(target="http://example.com/", timeout=5.0)
-    with noise() as sent:
-        found = [run.trace(world.PATHS, question, lab.objects) for _ in range(TRACES)]
-    assert len(sent) > TRACES
+    with noise(tmp_path) as sent:
+        found = []
+        for _ in range(TRACES):
+            before = sent()
+            found.append(run.trace(world.PATHS, question, lab.objects))
+            assert sent() > before, "the noise goes on"
     for trace in found:
         text = render.to_text(trace, verbose=True)
         assert {s.verdict for s in trace.steps} == {Verdict.DELIVERED}, text
@@ -64,5 +73,7 @@ def test_traces_under_noise_are_whole_and_right(lab: Lab, mode: str) -> None:
         assert str(upstream.after.destination) in chosen[0].text, text
         entered = [h for h in trace.steps[2].hops if h.nat is not None]
         assert any("DNAT" in r.text or "dnat to" in r.text for r in entered[0].rules), text
+        assert entered[0].nat is not None
+        assert entered[0].nat.conntrack is not None, text
         lost = {r.source: r.lost for r in trace.sources}
-        assert lost[Source.NFTRACE] == 0, text
+        assert lost[Source.NFTRACE] == lost[Source.CAPTURE] == lost[Source.CONNTRACK] == 0, text

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from netpod.trace import correlate
+from netpod.trace import correlate, evaluate
 from netpod.trace.accessline import AccessLine
 from netpod.trace.hop import Witness
 from netpod.trace.model import Address, Confidence, CtEntry, Flow, Leg
 from netpod.trace.sources.frames import Frame
 from netpod.trace.topology import Link, Topology
-from tests.unit.trace.builders import PSH_ACK, SYN_ACK, A, B, C, frame, seen
+from tests.unit.trace.builders import ACK, PSH_ACK, RST, SYN_ACK, A, B, C, frame, seen
 
 NOTHING = Topology(links={})
 CLIENT, VIP = Address(A, 40000), Address(B, 80)
@@ -139,3 +139,35 @@ def test_rewrite_without_conntrack_entry_is_not_proven() -> None:
         assert hop.nat is not None
         assert hop.nat.conntrack == proof
         assert hop.nat.kind == "DNAT"
+
+
+def test_a_syn_that_met_an_old_connection_is_no_opener_when_the_next_was_accepted() -> None:
+    """Masquerading may give a port on which the pod's last connection is in TIME_WAIT: it answers ACK, not SYN ACK.
+
+    The client resets that and tries again; NAT then chooses anew. What the kernel did was seen among busy clients.
+    """
+    old, new = Address(B, 48116), Address(B, 2292)
+    frames = [
+        seen("node", "eth0", "in", 1, frame(CLIENT, VIP)),
+        seen("pod", "eth0", "in", 2, frame(old, WEB)),
+        seen("pod", "eth0", "out", 3, frame(WEB, old, flags=ACK, sequence=77, ip_id=0)),
+        seen("node", "eth0", "out", 4, frame(VIP, CLIENT, flags=ACK, sequence=77, ip_id=0)),
+        seen("node", "eth0", "in", 5, frame(CLIENT, VIP, flags=RST, ip_id=0)),
+        seen("node", "eth0", "in", 6, frame(CLIENT, VIP, ip_id=8)),
+        seen("pod", "eth0", "in", 7, frame(new, WEB, ip_id=8)),
+        seen("pod", "eth0", "out", 8, frame(WEB, new, flags=SYN_ACK, sequence=78, ip_id=0)),
+        seen("node", "eth0", "out", 9, frame(VIP, CLIENT, flags=SYN_ACK, sequence=78, ip_id=0)),
+    ]
+    (leg,) = legs_of(frames)
+    assert leg.opener is not None
+    assert leg.opener.path()[-1].packet.flow == Flow(new, WEB)
+    assert set(leg.flows) == {Flow(CLIENT, VIP), Flow(old, WEB), Flow(new, WEB)}
+    entries = [
+        CtEntry(
+            netns="node", id=5, original=Flow(CLIENT, VIP), reply=Flow(WEB, port), events=("new",)
+        )
+        for port in (old, new)
+    ]
+    # An entry that follows another at the same place in memory has the same id.
+    kept = evaluate.entries_of(entries, (leg,))
+    assert [e.reply.destination for e in kept] == [old, new]
