@@ -3,6 +3,7 @@
 Source: pkg/apis/{core,apps,discovery,networking}/v1/defaults.go.
 """
 
+import base64
 import functools
 import importlib
 from collections.abc import Callable, Mapping
@@ -57,6 +58,10 @@ def _node(obj: Node) -> Node:
 
 
 def _secret(obj: Secret) -> Secret:
+    # stringData is write-only. Source: pkg/apis/core/v1/conversion.go Convert_v1_Secret_To_core_Secret.
+    if obj.string_data:
+        encoded = {k: base64.b64encode(v.encode()).decode() for k, v in obj.string_data.items()}
+        obj = replace(obj, data={**obj.data, **encoded}, string_data={})
     return fill(obj, type="Opaque")
 
 

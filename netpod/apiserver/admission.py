@@ -6,12 +6,11 @@ Validation comes last, so that it sees what will be stored.
 Source: k8s.io/apiserver pkg/admission; plugin/pkg/admission/*; pkg/registry/*/strategy.go.
 """
 
-import base64
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 from netpod.api import defaults, defaults_service, memo, registry, structs, validation
-from netpod.api.core import Namespace, Secret
+from netpod.api.core import Namespace
 from netpod.api.meta import LabelSelector, Object
 from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, PodSpec, Toleration
@@ -134,15 +133,6 @@ async def active_namespace(_: Storage, obj: Object) -> Object:
     )
 
 
-async def fold_string_data(_: Storage, obj: Object) -> Object:
-    """A Secret's stringData is write-only: it is stored as base64 in data."""
-    secret = cast(Secret, obj)
-    if not secret.string_data:
-        return secret
-    encoded = {k: base64.b64encode(v.encode()).decode() for k, v in secret.string_data.items()}
-    return structs.replace(secret, data={**secret.data, **encoded}, string_data={})
-
-
 async def own_selector(_: Storage, obj: Object) -> Object:
     """A Job's pods carry its uid, and the Job selects them by it (strategy of jobs)."""
     job = cast("Job", obj)
@@ -186,13 +176,11 @@ ON_CREATE: dict[str, tuple[Mutator, ...]] = {
     ),
     "PersistentVolumeClaim": (claimadmission.default_class, claimadmission.protect),
     "Ingress": (default_ingress_class,),
-    "Secret": (fold_string_data,),
     "Job": (own_selector,),
     "CustomResourceDefinition": (define,),
 }
 ON_UPDATE: dict[str, tuple[Mutator, ...]] = {
     "Pod": (default_tolerations,),
-    "Secret": (fold_string_data,),
     "CustomResourceDefinition": (define,),
 }
 

@@ -24,6 +24,7 @@ from netpod.store.store import KeyValue
 T = TypeVar("T", bound=Object)
 
 APPLY, UPDATE = "Apply", "Update"
+_IDENTITY = ("manager", "operation", "apiVersion", "subresource")
 _STRIPPED = frozenset(
     [("f:apiVersion",), ("f:kind",), ("f:metadata",)]
     + [
@@ -192,6 +193,24 @@ def updated(call: Call, kv: KeyValue, new: T, subresource: str) -> T:
     mine = (managers.fields_of(manager) | changed) - removed
     time = meta.timestamp(meta.now())
     return _managed(new, managers.holding(manager, mine, time).write())
+
+
+def unless_changed(new: T, old: T) -> T:
+    """The newer object with the older one's managers, where only the times of these differ: nothing was changed.
+
+    Source: k8s.io/apiserver pkg/endpoints/handlers/fieldmanager/equality.go IgnoreManagedFieldsTimestampsTransformer.
+    """
+    before, after = old.metadata.managed_fields, new.metadata.managed_fields
+    if before == after or _timeless(before) != _timeless(after):
+        return new
+    same = _managed(new, before)
+    return same if same == old else new
+
+
+def _timeless(entries: tuple[Json, ...]) -> list[Json]:
+    kept = (entry for entry in entries if isinstance(entry, dict))
+    found = [{k: v for k, v in entry.items() if k != "time"} for entry in kept]
+    return sorted(found, key=lambda it: [str(it.get(k, "")) for k in _IDENTITY])
 
 
 def _managed(obj: T, managed_fields: tuple[Json, ...]) -> T:

@@ -17,7 +17,7 @@ from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.pod import Pod
 from netpod.api.service import Service
-from netpod.apiserver import admission, objects, status, storage
+from netpod.apiserver import admission, managed, objects, status, storage
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.quotas import Quotas
 from netpod.apiserver.storage import Storage
@@ -182,7 +182,7 @@ class Writer:
     async def _store(
         self, resource: registry.Resource, kv: KeyValue, new: Object, old: Object, dry_run: bool
     ) -> KeyValue:
-        new = objects.with_revision(new, old.metadata.resource_version)
+        new = managed.unless_changed(objects.with_revision(new, old.metadata.resource_version), old)
         if new == old:
             return kv
         if _counted(resource) and _differs(new, old):

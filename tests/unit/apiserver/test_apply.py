@@ -1,10 +1,11 @@
 """Server-side apply: who says what, who may change it, and what goes when nobody says it any more."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from netpod.api import registry
+from netpod.api import meta, registry
 from netpod.api.pod import Pod
 from netpod.apiserver import field_schema, field_sets
 from tests.unit.apiserver.support import DEPLOYMENTS, PODS, SERVICES, Api, deployment, pod, service
@@ -280,3 +281,60 @@ def test_applied_elements_keep_their_order() -> None:
     assert names("a", "b") == "ab"
     assert names("abc", "ca") == "cab"
     assert names("", "ba") == "ba"
+
+
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "s"},
+    "stringData": {"a": "hello", "b": "world"},
+}
+
+
+@pytest.mark.parametrize("how", ["apply", "patch", "put"])
+def test_saying_the_same_again_changes_nothing(
+    run: Run, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Secret's stringData is never read back, so it looks new each time; revision and times stay all the same."""
+    path = "/api/v1/namespaces/default/secrets/s"
+
+    async def body(api: Api) -> None:
+        async def say(data: Json, manager: str = "me") -> Json:
+            if how == "apply":
+                return (await applied(api, path, data, manager))[1]
+            method = "PUT" if how == "put" else "PATCH"
+            return (await api(method, path, data, fieldManager=manager))[1]
+
+        if how != "apply":
+            await api.create(path.rpartition("/")[0], SECRET, fieldManager="me")
+        made = await say(SECRET)
+        assert made["data"] == {"a": "aGVsbG8=", "b": "d29ybGQ="}
+        later = meta.now() + timedelta(seconds=5)
+        monkeypatch.setattr(meta, "now", lambda: later)
+        assert await say(SECRET) == made
+        assert await api.get(path) == made
+        changed = await say({**SECRET, "stringData": {"a": "bye", "b": "world"}})
+        assert changed["data"] == {"a": "Ynll", "b": "d29ybGQ="}
+        assert changed["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
+        assert {it["time"] for it in changed["metadata"]["managedFields"]} == {
+            meta.timestamp(later)
+        }
+
+    run(body)
+
+
+def test_a_secret_made_with_string_data_is_managed_by_its_data(run: Run) -> None:
+    """What an update set is told in the fields that are stored, so that another applier conflicts with them."""
+    path = "/api/v1/namespaces/default/secrets"
+
+    async def body(api: Api) -> None:
+        made = await api.create(path, SECRET, fieldManager="me")
+        fields = managers(made)["me", "Update"]
+        assert fields["f:data"] == {".": {}, "f:a": {}, "f:b": {}}
+        assert "f:stringData" not in fields
+        other = {"apiVersion": "v1", "kind": "Secret", "data": {"a": "eA=="}}
+        code, why = await applied(api, f"{path}/s", other, "other")
+        assert code == 409
+        assert 'conflict with "me" using v1: .data.a' in why["message"]
+
+    run(body)
