@@ -3,19 +3,18 @@
 Source: k8s.io/apiserver pkg/server/routes, pkg/endpoints/discovery/aggregated/negotiation.go.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
-
-import orjson
 
 from netpod import errors
 from netpod.api import registry
-from netpod.apiserver import discovery, metrics, negotiation, openapi, serviceaccounts
+from netpod.apiserver import discovery, negotiation, openapi, serviceaccounts
 from netpod.apiserver.calls import Reply
 from netpod.apiserver.health import Health
+from netpod.apiserver.kubestate_cache import KubeState
 from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
+from netpod.metrics import CONTENT_TYPE
 
 Resources = tuple[registry.Resource, ...]
 KUBE_STATE = "/metrics/kube-state"
@@ -47,6 +46,7 @@ class Documents:
         self._tokens = tokens
         self._custom = custom
         self._storage = storage
+        self._kube_state = KubeState(storage)
         self._base = base
 
     async def open(self, path: str, query: Mapping[str, str]) -> Reply:
@@ -74,9 +74,9 @@ class Documents:
         if path in (serviceaccounts.CONFIGURATION, serviceaccounts.KEYS):
             return Reply(body=self._tokens.document(path, self._base))
         if path == "/metrics":
-            return Reply(body=self._metrics.text(await self._count()), content_type=metrics.TEXT)
+            return Reply(body=self._metrics.text(await self._count()), content_type=CONTENT_TYPE)
         if path == KUBE_STATE:
-            return Reply(body=await self._kube_state(), content_type=metrics.TEXT)
+            return Reply(body=await self._kube_state.text(), content_type=CONTENT_TYPE)
         if path == "/":
             return Reply(body=negotiation.dump({"paths": _paths(custom)}))
         return None
@@ -87,23 +87,6 @@ class Documents:
             page = await self._storage.list(resource, limit=1)
             found[resource.qualified] = len(page.items) + page.remaining
         return found
-
-    async def _kube_state(self) -> bytes:
-        """Metrics of all objects of the usual kinds."""
-        from netpod.apiserver import kubestate, kubestate_kinds
-
-        stored = []
-        for kind in kubestate_kinds.KINDS:
-            resource = registry.by_plural(kind.group, "v1", kind.plural)
-            assert resource is not None, "the kinds are of the registry"
-            stored.append((kind, (await self._storage.list(resource)).items))
-
-        def made() -> bytes:
-            found = [(kind, (orjson.loads(kv.value) for kv in kvs)) for kind, kvs in stored]
-            return kubestate.text(found)
-
-        # A thousand pods are tens of thousands of lines: others are answered meanwhile.
-        return await asyncio.to_thread(made)
 
 
 def _aggregated(path: str, version: str, if_none_match: str, custom: Resources) -> Reply:

@@ -1,7 +1,7 @@
 """/metrics/kube-state: objects as numbers, with the names and labels of kube-state-metrics 2.
 
-How a family is made of an object is here, which families there are is in kubestate_kinds.py. Everything is computed
-from parsed objects when somebody asks, and nothing is kept.
+How a family is made of an object is here, which families there are is in kubestate_kinds.py, and what is kept between
+two questions in kubestate_cache.py.
 
 Source: kube-state-metrics internal/store/utils.go; Prometheus text format 0.0.4.
 """
@@ -9,13 +9,9 @@ Source: kube-state-metrics internal/store/utils.go; Prometheus text format 0.0.4
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from netpod.api import meta, quantity
 from netpod.apiserver.tables_cells import Json, dig, items
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 Labels = dict[str, str]
 Sample = tuple[Labels, float]
@@ -23,6 +19,7 @@ Make = Callable[[Json], Iterable[Sample]]
 
 STATUSES = ("true", "false", "unknown")
 _BYTES = ("memory", "storage", "ephemeral-storage")
+_ESCAPED = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 _NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -44,44 +41,33 @@ class Kind:
     plural: str
     labels: Mapping[str, str]
     families: tuple[Family, ...]
+    version: str = "v1"
 
 
-def text(found: Iterable[tuple[Kind, Iterable[Json]]]) -> bytes:
-    """All families of these kinds of objects in the text format, families without samples too."""
-    from prometheus_client import exposition
-    from prometheus_client.registry import CollectorRegistry
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(
-        _Collected([made for kind, objects in found for made in _made(kind, objects)])
-    )
-    return exposition.generate_latest(registry)
+def header(family: Family) -> bytes:
+    """The lines that come before a family's samples."""
+    word = "counter" if family.counter else "gauge"
+    return f"# HELP {family.name} {family.help}\n# TYPE {family.name} {word}\n".encode()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Collected:
-    """Families that are made already, in the form in which the library asks for them."""
-
-    families: "list[Metric]"
-
-    def collect(self) -> "Iterable[Metric]":
-        """What the library asks of a collector."""
-        return self.families
-
-
-def _made(kind: Kind, objects: Iterable[Json]) -> "list[Metric]":
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-    made = [
-        (CounterMetricFamily if family.counter else GaugeMetricFamily)(family.name, family.help)
+def lines(kind: Kind, obj: Json) -> tuple[bytes, ...]:
+    """An object's samples as lines, family by family."""
+    base = ",".join(_pairs(labelled(obj, kind.labels)))
+    return tuple(
+        "".join(
+            f"{family.name}{{{','.join((base, *_pairs(labels)))}}} {_number(value)}\n"
+            for labels, value in family.make(obj)
+        ).encode()
         for family in kind.families
-    ]
-    for obj in objects:
-        base = labelled(obj, kind.labels)
-        for family, metric in zip(kind.families, made, strict=True):
-            for labels, value in family.make(obj):
-                metric.add_sample(family.name, {**base, **labels}, value)
-    return list(made)
+    )
+
+
+def _pairs(labels: Labels) -> list[str]:
+    return [f'{name}="{value.translate(_ESCAPED)}"' for name, value in labels.items()]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def labelled(obj: Json, paths: Mapping[str, str]) -> Labels:
@@ -95,13 +81,56 @@ def word(value: object) -> str:
 
 
 def number(name: str, help_: str, path: str, default: float | None = 0) -> Family:
-    """A family of the number, or truth, at a path; no sample where it is absent and has no default."""
+    """A family of the number, truth or length at a path; no sample where it is absent and has no default."""
 
     def make(obj: Json) -> Iterable[Sample]:
         value = dig(obj, path, default)
+        if isinstance(value, list):
+            value = len(value)
         return [] if value is None else [({}, float(value))]
 
     return Family(name, help_, make)
+
+
+def numbers(prefix: str, *rows: tuple[str, str, str]) -> tuple[Family, ...]:
+    """Families of a number each: the name behind the prefix, its path, what it says."""
+    return tuple(number(f"{prefix}_{name}", help_, path) for name, path, help_ in rows)
+
+
+def size(name: str, help_: str, path: str) -> Family:
+    """A family of the quantity at a path, in whole bytes or pieces."""
+
+    def make(obj: Json) -> Iterable[Sample]:
+        value = dig(obj, path)
+        return [] if value is None else [({}, float(quantity.parse(word(value))))]
+
+    return Family(name, help_, make)
+
+
+def ordinary(
+    group: str, plural: str, name: str, *families: Family, label: str = "", **more: str
+) -> Kind:
+    """A kind with the labels namespace and its own name, and when an object was made and is to go.
+
+    Args:
+        group: Of the resource.
+        plural: Of the resource.
+        name: What the families' names begin with, behind `kube_`.
+        families: All others.
+        label: The label of an object's name, where that is not `name`.
+        more: Further labels' paths; `namespace=""` for a kind without.
+    """
+    places = {"namespace": "metadata.namespace", label or name: "metadata.name", **more}
+    return Kind(
+        group,
+        plural,
+        {label: path for label, path in places.items() if path},
+        (
+            moment(f"kube_{name}_created", "Unix creation timestamp.", "metadata.creationTimestamp"),
+            moment(f"kube_{name}_deletion_timestamp", "Unix deletion timestamp.", "metadata.deletionTimestamp"),
+            *families,
+        ),
+    )  # fmt: skip
 
 
 def moment(name: str, help_: str, path: str) -> Family:
@@ -114,12 +143,12 @@ def moment(name: str, help_: str, path: str) -> Family:
     return Family(name, help_, make)
 
 
-def info(name: str, help_: str, **paths: str) -> Family:
+def info(name: str, help_: str, /, **paths: str) -> Family:
     """A family of one sample, whose labels tell and whose value is 1."""
     return Family(name, help_, lambda obj: [(labelled(obj, paths), 1.0)])
 
 
-def each(name: str, help_: str, path: str, **paths: str) -> Family:
+def each(name: str, help_: str, path: str, /, **paths: str) -> Family:
     """A family of a sample for each object of a list."""
     return Family(
         name, help_, lambda obj: [(labelled(item, paths), 1.0) for item in items(obj, path)]

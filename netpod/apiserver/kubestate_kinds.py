@@ -1,7 +1,6 @@
-"""Which metrics /metrics/kube-state has of which kind.
+"""Which metrics /metrics/kube-state has of which kind: those that kube-state-metrics has by default.
 
-Of kube-state-metrics' families those that its usual dashboards and alerts read. Labels and annotations of objects are no
-metrics, as there by default.
+Labels and annotations of objects are no metrics, as there; what no object of netpod has (cloud disks) is left out.
 
 Source: kube-state-metrics docs/metrics, internal/store.
 """
@@ -10,24 +9,23 @@ from collections.abc import Iterable
 
 from netpod.apiserver.kubestate import (
     Family,
-    Kind,
     Sample,
     amounts,
     conditions,
     each,
     info,
     labelled,
-    moment,
     number,
     one_of,
+    ordinary,
     word,
 )
+from netpod.apiserver.kubestate_config import CONFIGURATION
 from netpod.apiserver.kubestate_pods import POD
 from netpod.apiserver.kubestate_workloads import WORKLOADS
 from netpod.apiserver.tables_cells import Json, dig, items
 
 _ROLE = "node-role.kubernetes.io/"
-_CREATED = "metadata.creationTimestamp"
 
 
 def _node_info(node: Json) -> Iterable[Sample]:
@@ -54,51 +52,51 @@ def _roles(node: Json) -> Iterable[Sample]:
             yield {"role": name.removeprefix(_ROLE)}, 1.0
 
 
-_NODE = Kind(
+_NODE = ordinary(
     "",
     "nodes",
-    {"node": "metadata.name"},
-    (
-        Family("kube_node_info", "Information about a cluster node.", _node_info),
-        moment("kube_node_created", "Unix creation timestamp.", _CREATED),
-        Family("kube_node_role", "The role of a cluster node.", _roles),
-        number("kube_node_spec_unschedulable", "Whether a node can schedule new pods.", "spec.unschedulable"),
-        each("kube_node_spec_taint", "The taint of a cluster node.", "spec.taints", key="key", value="value", effect="effect"),
-        conditions("kube_node_status_condition", "The condition of a cluster node.", "status"),
-        each("kube_node_status_addresses", "Node address information.", "status.addresses", type="type", address="address"),
-        Family("kube_node_status_capacity", "The capacity for different resources of a node.", lambda node: amounts(dig(node, "status.capacity"))),
-        Family("kube_node_status_allocatable", "The allocatable for different resources of a node that are available for scheduling.", lambda node: amounts(dig(node, "status.allocatable"))),
-    ),
+    "node",
+    Family("kube_node_info", "Information about a cluster node.", _node_info),
+    Family("kube_node_role", "The role of a cluster node.", _roles),
+    number("kube_node_spec_unschedulable", "Whether a node can schedule new pods.", "spec.unschedulable"),
+    each("kube_node_spec_taint", "The taint of a cluster node.", "spec.taints", key="key", value="value", effect="effect"),
+    conditions("kube_node_status_condition", "The condition of a cluster node.", "status"),
+    each("kube_node_status_addresses", "Node address information.", "status.addresses", type="type", address="address"),
+    Family("kube_node_status_capacity", "The capacity for different resources of a node.", lambda node: amounts(dig(node, "status.capacity"))),
+    Family("kube_node_status_allocatable", "The allocatable for different resources of a node that are available for scheduling.", lambda node: amounts(dig(node, "status.allocatable"))),
+    namespace="",
 )  # fmt: skip
 
-_NAMESPACE = Kind(
+_NAMESPACE = ordinary(
     "",
     "namespaces",
-    {"namespace": "metadata.name"},
-    (
-        moment("kube_namespace_created", "Unix creation timestamp.", _CREATED),
-        one_of("kube_namespace_status_phase", "kubernetes namespace status phase.", "status.phase", "phase", ("Active", "Terminating")),
-    ),
+    "namespace",
+    one_of("kube_namespace_status_phase", "kubernetes namespace status phase.", "status.phase", "phase", ("Active", "Terminating")),
+    conditions("kube_namespace_status_condition", "The condition of a namespace.", "status"),
+    namespace="metadata.name",
 )  # fmt: skip
 
 
-_SERVICE = Kind(
+def _external_ips(service: Json) -> Iterable[Sample]:
+    return [({"external_ip": word(it)}, 1.0) for it in dig(service, "spec.externalIPs", [])]
+
+
+_SERVICE = ordinary(
     "",
     "services",
-    {"namespace": "metadata.namespace", "service": "metadata.name", "uid": "metadata.uid"},
-    (
-        info(
-            "kube_service_info",
-            "Information about service.",
-            cluster_ip="spec.clusterIP",
-            external_name="spec.externalName",
-            load_balancer_ip="spec.loadBalancerIP",
-            external_traffic_policy="spec.externalTrafficPolicy",
-        ),
-        moment("kube_service_created", "Unix creation timestamp.", _CREATED),
-        info("kube_service_spec_type", "Type about service.", type="spec.type"),
-        each("kube_service_status_load_balancer_ingress", "Service load balancer ingress status", "status.loadBalancer.ingress", ip="ip", hostname="hostname"),
+    "service",
+    info(
+        "kube_service_info",
+        "Information about service.",
+        cluster_ip="spec.clusterIP",
+        external_name="spec.externalName",
+        load_balancer_ip="spec.loadBalancerIP",
+        external_traffic_policy="spec.externalTrafficPolicy",
     ),
+    info("kube_service_spec_type", "Type about service.", type="spec.type"),
+    Family("kube_service_spec_external_ip", "Service external ips. One series for each ip", _external_ips),
+    each("kube_service_status_load_balancer_ingress", "Service load balancer ingress status", "status.loadBalancer.ingress", ip="ip", hostname="hostname"),
+    uid="metadata.uid",
 )  # fmt: skip
 
 
@@ -121,16 +119,43 @@ def _endpoints(slice_: Json) -> Iterable[Sample]:
             yield {**labels, "address": word(address)}, 1.0
 
 
-_ENDPOINT_SLICE = Kind(
+_ENDPOINT_SLICE = ordinary(
     "discovery.k8s.io",
     "endpointslices",
-    {"namespace": "metadata.namespace", "endpointslice": "metadata.name"},
-    (
-        info("kube_endpointslice_info", "Information about endpointslice.", addresstype="addressType"),
-        moment("kube_endpointslice_created", "Unix creation timestamp.", _CREATED),
-        Family("kube_endpointslice_endpoints", "Endpoints attached to the endpointslice.", _endpoints),
-        each("kube_endpointslice_ports", "Ports attached to the endpointslice.", "ports", port_name="name", port_protocol="protocol", port_number="port"),
-    ),
+    "endpointslice",
+    info("kube_endpointslice_info", "Information about endpointslice.", addresstype="addressType"),
+    Family("kube_endpointslice_endpoints", "Endpoints attached to the endpointslice.", _endpoints),
+    each("kube_endpointslice_ports", "Ports attached to the endpointslice.", "ports", port_name="name", port_protocol="protocol", port_number="port"),
+)  # fmt: skip
+
+
+def _addresses(endpoints: Json) -> Iterable[Sample]:
+    """A sample of each address and port."""
+    for subset in items(endpoints, "subsets"):
+        for field, ready in (("addresses", "true"), ("notReadyAddresses", "false")):
+            for address in items(subset, field):
+                for port in items(subset, "ports"):
+                    labels = {
+                        "port_protocol": "protocol",
+                        "port_number": "port",
+                        "port_name": "name",
+                    }
+                    yield (
+                        {
+                            "ip": word(address.get("ip", "")),
+                            "ready": ready,
+                            **labelled(port, labels),
+                        },
+                        1.0,
+                    )
+
+
+_ENDPOINTS = ordinary(
+    "",
+    "endpoints",
+    "endpoint",
+    info("kube_endpoint_info", "Information about endpoint."),
+    Family("kube_endpoint_address", "Information about Endpoint available and non available addresses.", _addresses),
 )  # fmt: skip
 
 
@@ -160,16 +185,28 @@ def _ingress_paths(ingress: Json) -> Iterable[Sample]:
             yield labels, 1.0
 
 
-_INGRESS = Kind(
+def _ingress_tls(ingress: Json) -> Iterable[Sample]:
+    for found in items(ingress, "spec.tls"):
+        for host in found.get("hosts") or []:
+            yield {"tls_host": word(host), "secret": word(found.get("secretName", ""))}, 1.0
+
+
+_INGRESS = ordinary(
     "networking.k8s.io",
     "ingresses",
-    {"namespace": "metadata.namespace", "ingress": "metadata.name"},
-    (
-        Family("kube_ingress_info", "Information about ingress.", _ingress_info),
-        moment("kube_ingress_created", "Unix creation timestamp.", _CREATED),
-        Family("kube_ingress_path", "Ingress host, paths and backend service information.", _ingress_paths),
-    ),
+    "ingress",
+    Family("kube_ingress_info", "Information about ingress.", _ingress_info),
+    number("kube_ingress_metadata_resource_version", "Resource version representing a specific version of ingress.", "metadata.resourceVersion"),
+    Family("kube_ingress_path", "Ingress host, paths and backend service information.", _ingress_paths),
+    Family("kube_ingress_tls", "Ingress TLS host and secret information.", _ingress_tls),
 )  # fmt: skip
+_INGRESS_CLASS = ordinary(
+    "networking.k8s.io",
+    "ingressclasses",
+    "ingressclass",
+    info("kube_ingressclass_info", "Information about ingressclass.", controller="spec.controller"),
+    namespace="",
+)
 
 KINDS = (
     _NODE,
@@ -177,6 +214,9 @@ KINDS = (
     POD,
     *WORKLOADS,
     _SERVICE,
+    _ENDPOINTS,
     _ENDPOINT_SLICE,
     _INGRESS,
+    _INGRESS_CLASS,
+    *CONFIGURATION,
 )

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from netpod.client.queuemetrics import QueueMetrics
 from netpod.errors import Conflict, NetpodError
 
 log = logging.getLogger(__name__)
@@ -20,10 +21,15 @@ MAX_RETRY_SECONDS = 1000.0
 
 
 class WorkQueue(Generic[K]):
-    """Keys to reconcile. Use from the loop's thread only."""
+    """Keys to reconcile. Use from the loop's thread only.
+
+    Attributes:
+        counted: What there is to tell of it.
+    """
 
     def __init__(self, name: str = "") -> None:
         self._name = name
+        self.counted: QueueMetrics[K] = QueueMetrics()
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._dirty: set[K] = set()
         self._active: set[K] = set()
@@ -39,6 +45,7 @@ class WorkQueue(Generic[K]):
         if key in self._dirty:
             return
         self._dirty.add(key)
+        self.counted.added(key)
         if key not in self._active:
             self._ready.put_nowait(key)
 
@@ -47,6 +54,7 @@ class WorkQueue(Generic[K]):
         if seconds <= 0:
             self.add(key)
             return
+        self.counted.retries += 1
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         pending = self._timers.get(key)
@@ -74,6 +82,7 @@ class WorkQueue(Generic[K]):
             key = await self._ready.get()
             self._dirty.discard(key)
             self._active.add(key)
+            self.counted.taken(key)
             try:
                 await reconcile(key)
             except NetpodError as error:
@@ -81,6 +90,7 @@ class WorkQueue(Generic[K]):
             else:
                 self._failures.pop(key, None)
             finally:
+                self.counted.done(key)
                 self._active.discard(key)
                 if key in self._dirty:
                     self._ready.put_nowait(key)

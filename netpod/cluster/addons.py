@@ -76,6 +76,7 @@ def _dns(config: ClusterConfig) -> tuple[Object, ...]:
                 "kubernetes.io/cluster-service": "true",
                 "kubernetes.io/name": "CoreDNS",
             },
+            annotations={"prometheus.io/port": "9153", "prometheus.io/scrape": "true"},
         ),
         spec=ServiceSpec(
             selector=labels,
@@ -85,12 +86,14 @@ def _dns(config: ClusterConfig) -> tuple[Object, ...]:
             ports=(
                 ServicePort(name="dns", port=53, protocol="UDP", target_port=53),
                 ServicePort(name="dns-tcp", port=53, protocol="TCP", target_port=53),
+                ServicePort(name="metrics", port=9153, protocol="TCP", target_port=9153),
             ),
         ),
     )
     ports = (
         ContainerPort(name="dns", container_port=53, protocol="UDP"),
         ContainerPort(name="dns-tcp", container_port=53, protocol="TCP"),
+        ContainerPort(name="metrics", container_port=9153, protocol="TCP"),
     )
     relay = EnvVar(name="DNS_RELAY", value=str(config.paths.run / DNS_RELAY))
     env = (relay,) if config.dns_forward else ()

@@ -28,11 +28,14 @@ from netpod.cluster import (
     keys,
     launch,
     marking,
+    monitoring,
     renewal,
     underlay,
 )
 from netpod.cluster.config import ClusterConfig
+from netpod.cluster.monitoring import Component
 from netpod.cluster.role import Role
+from netpod.controllers import metrics as controlled
 from netpod.controllers import nodelifecycle
 from netpod.controllers import run as controllers
 from netpod.controllers.run import ControllersConfig
@@ -40,6 +43,7 @@ from netpod.dns import relay
 from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
 from netpod.ip import Address, family_of, host_port
 from netpod.linux import netns
+from netpod.scheduler import metrics as scheduled
 from netpod.scheduler import scheduler
 
 log = logging.getLogger(__name__)
@@ -74,12 +78,35 @@ async def _control_plane(config: ClusterConfig) -> None:
             # One watch per kind serves both: they are one process here, and meet at the API server only.
             informers = Informers(controlling)
             tasks.create_task(informers.run(), name="informers")
+            controls, schedules = controlled.Metrics(), scheduled.Metrics(scheduler.NAME)
             running["controller-manager"] = tasks.create_task(
-                controllers.run(controlling, _controllers_config(config), informers),
+                controllers.run(controlling, _controllers_config(config), informers, controls),
                 name="controllers",
             )
             running["scheduler"] = tasks.create_task(
-                scheduler.run(scheduling, informers), name="scheduler"
+                scheduler.run(scheduling, informers, schedules), name="scheduler"
+            )
+            told = (
+                Component(
+                    port=monitoring.CONTROLLER_MANAGER_PORT,
+                    client=controlling,
+                    families=controls.families,
+                    running=lambda: not running["controller-manager"].done(),
+                ),
+                Component(
+                    port=monitoring.SCHEDULER_PORT,
+                    client=scheduling,
+                    families=schedules.families,
+                    running=lambda: not running["scheduler"].done(),
+                ),
+            )
+            tasks.create_task(
+                monitoring.run(
+                    told,
+                    lambda port: _inside(config, port),
+                    lambda: contexts.keep(keys.server_context(config), keys.API_SERVER),
+                ),
+                name="monitoring",
             )
             tasks.create_task(
                 cloud.run(
@@ -150,9 +177,14 @@ def _remote(config: ClusterConfig, contexts: renewal.Contexts) -> list[Listener]
     launch.wait_made(config)
     underlay.ensure(config)
     tls = contexts.keep(keys.server_context(config), keys.API_SERVER)
-    node = config.paths.netns_node(config.nodes[0].name)
-    inside = _listening(node, config.control_plane_ip, API_PORT)
+    inside = _inside(config, API_PORT)
     return [Listener(socket=host, tls=tls), Listener(socket=inside, tls=tls)]
+
+
+def _inside(config: ClusterConfig, port: int) -> socket.socket:
+    """Listen on the control plane node's address."""
+    node = config.paths.netns_node(config.nodes[0].name)
+    return _listening(node, config.control_plane_ip, port)
 
 
 def _listening(name: str, address: Address, port: int) -> socket.socket:

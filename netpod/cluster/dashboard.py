@@ -3,9 +3,9 @@
 import logging
 import os
 
+from netpod import web
 from netpod.cluster.config import ClusterConfig
 from netpod.dashboard import links
-from netpod.kubelet import fdio
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ async def run(config: ClusterConfig) -> None:
         )
         return
     link = links.save(config.paths, listening.getsockname()[1])
-    await fdio.readable(listening.fileno())
+    await web.readable(listening.fileno())
     # Now somebody has come; what the page needs is in memory from here on.
     from netpod.dashboard.server import Dashboard
 

@@ -26,7 +26,7 @@ class ClaimProtectionController:
         self._claims = context.view(PersistentVolumeClaim)
         self._pods = context.view(Pod)
         self._pods.index("claims", by_claim)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "pvc-protection", self.reconcile, after=[self._claims, self._pods]
         )
         self._claims.subscribe(self._claim_changed)

@@ -18,8 +18,10 @@ from netpod.api import meta
 from netpod.api.meta import Object, OwnerReference
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
+from netpod.client.queuemetrics import QueueMetrics
 from netpod.client.rest import Client
 from netpod.client.workqueue import WorkQueue
+from netpod.controllers.metrics import Metrics
 from netpod.controllers.view import View
 from netpod.errors import BadRequest, NetpodError
 
@@ -38,12 +40,14 @@ class Context:
         informers: The only way to read, shared, through `view`.
         recorder: Events are said as this component.
         clock: Present moment, UTC; an argument so that tests own the time.
+        counted: What there is to tell of the controllers.
     """
 
     client: Client
     informers: Informers
     recorder: EventRecorder
     clock: Callable[[], datetime] = meta.now
+    counted: Metrics = field(default_factory=Metrics)
     _views: dict[type[Object], View[Any]] = field(default_factory=dict)
     _recorders: dict[str, EventRecorder] = field(default_factory=dict)
 
@@ -64,6 +68,20 @@ class Context:
         if recorder is None:
             recorder = self._recorders[component] = EventRecorder(self.client, component)
         return dataclasses.replace(self, recorder=recorder)
+
+    def loop(
+        self,
+        name: str,
+        reconcile: Callable[[K], Awaitable[None]],
+        *,
+        after: Sequence[View[Any]],
+        workers: int = 5,
+        again: float | None = None,
+    ) -> "Controller[K]":
+        """Return a Controller whose queue is counted; the arguments are its."""
+        made = Controller(name, reconcile, after=after, workers=workers, again=again)
+        self.counted.queue(name, made.counted)
+        return made
 
     def recorders(self) -> list[EventRecorder]:
         """Return every recorder that was asked for; somebody has to run them."""
@@ -97,6 +115,11 @@ class Controller(Generic[K]):
         self._workers = workers
         self._again = again
         self._queue: WorkQueue[K] = WorkQueue(name)
+
+    @property
+    def counted(self) -> QueueMetrics[K]:
+        """What there is to tell of its queue."""
+        return self._queue.counted
 
     def enqueue(self, key: K) -> None:
         """Have `key` looked at as soon as a worker is free."""

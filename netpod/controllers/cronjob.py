@@ -7,10 +7,10 @@ import dataclasses
 import logging
 from datetime import datetime, timedelta, tzinfo
 
-from netpod.api import meta
+from netpod.api import cron, meta
 from netpod.api.batch import CronJob, Job
 from netpod.api.meta import Key
-from netpod.controllers import controller, cron, cronjobs, jobs
+from netpod.controllers import controller, cronjobs, jobs
 from netpod.controllers.controller import Context, Controller
 from netpod.errors import AlreadyExists, Conflict, NetpodError, NotFound
 
@@ -28,7 +28,7 @@ class CronJobController:
         self._crons = context.view(CronJob)
         self._jobs = context.view(Job)
         self._jobs.index("owner", controller.by_owner)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "cronjob",
             self.reconcile,
             after=[self._crons, self._jobs],

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from netpod.api import meta
+from netpod.api import cron, meta
 from netpod.api.batch import CronJob, Job
 from netpod.api.core import ObjectReference
 from netpod.api.meta import ObjectMeta
-from netpod.controllers import controller, cron, jobs, pods
+from netpod.controllers import controller, jobs, pods
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 TOO_MANY = 100

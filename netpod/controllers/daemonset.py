@@ -50,7 +50,7 @@ class DaemonSetController:
         self._history = History(self._context)
         self._control = PodControl(self._context)
         self._failures: dict[tuple[str, str], tuple[float, float]] = {}
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "daemonset",
             self.reconcile,
             after=[self._sets, self._nodes, self._pods, self._history.view],

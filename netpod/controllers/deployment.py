@@ -33,7 +33,7 @@ class DeploymentController:
         self._sets.index("owner", controller.by_owner)
         self._sets.index("orphans", controller.orphans_by_namespace)
         self._pods.index("owner", controller.by_owner)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "deployment", self.reconcile, after=[self._deployments, self._sets, self._pods]
         )
         self._deployments.subscribe(self._deployment_changed)

@@ -37,7 +37,7 @@ class DisruptionController:
             "ReplicationController": context.view(ReplicationController),
             "StatefulSet": context.view(StatefulSet),
         }
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "disruption",
             self.reconcile,
             after=[self._budgets, self._pods, *self._owners.values()],

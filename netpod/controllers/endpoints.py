@@ -29,7 +29,7 @@ class EndpointsController:
         self._members = Membership(context)
         self._endpoints = context.view(Endpoints)
         self._times = TriggerTimes()
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "endpoints",
             self.reconcile,
             after=[self._members.services, self._members.pods, self._endpoints],

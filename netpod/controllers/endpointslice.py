@@ -32,7 +32,7 @@ class EndpointSliceController:
         self._writer = SliceWriter(context.client, self._slices)
         self._slices.index("service", by_service)
         self._times = TriggerTimes()
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "endpointslice",
             self.reconcile,
             after=[

@@ -51,7 +51,7 @@ class GarbageCollector:
         ]
         self._customs = CustomKinds(context, self._kind_added, self._kind_removed)
         self._absent: dict[Uid, None] = {}
-        self._loop: Controller[Uid] = Controller(
+        self._loop: Controller[Uid] = context.loop(
             "garbagecollector", self.reconcile, after=self._views, workers=20
         )
         for view in self._views:

@@ -42,7 +42,7 @@ class HorizontalController:
         self._pods.index("namespace", controller.by_namespace)
         self._advice: dict[Key, list[Change]] = {}
         self._taken: dict[Key, list[Change]] = {}
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "horizontalpodautoscaler", self.reconcile, after=[self._autoscalers, self._pods]
         )
         self._autoscalers.subscribe(self._changed)

@@ -47,7 +47,7 @@ class JobController:
         self._pods.index("orphans", controller.orphans_by_namespace)
         self._control = PodControl(self._context)
         self._orphans: dict[Key, dict[str, None]] = {}
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "job",
             self.reconcile,
             after=[self._jobs, self._pods],

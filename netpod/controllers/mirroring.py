@@ -36,7 +36,7 @@ class EndpointSliceMirroringController:
         self._slices = context.view(EndpointSlice)
         self._writer = SliceWriter(context.client, self._slices)
         self._slices.index("mirrored", by_mirrored)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "endpointslicemirroring",
             self.reconcile,
             after=[self._services, self._endpoints, self._slices],

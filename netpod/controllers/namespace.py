@@ -33,7 +33,7 @@ class NamespaceController:
         self._context = context
         self._namespaces = context.view(Namespace)
         self._pods = context.view(Pod)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "namespace", self.reconcile, after=[self._namespaces]
         )
         self._namespaces.subscribe(self._namespace_changed)

@@ -62,7 +62,7 @@ class NodeIpamController:
         self._pools = tuple(pools)
         self._nodes = context.view(Node)
         # One worker: two nodes are never given a part at the same time.
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "nodeipam", self.reconcile, after=[self._nodes], workers=1
         )
         self._nodes.subscribe(self._node_changed)

@@ -59,7 +59,7 @@ class NodeLifecycleController:
         self._pods.index("node", membership.by_node)
         self._pulses: dict[str, _Pulse] = {}
         self._next_eviction: dict[str, float] = {}
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "nodelifecycle", self.reconcile, after=[self._nodes, self._pods, self._leases]
         )
         self._nodes.subscribe(self._node_changed)
@@ -70,8 +70,13 @@ class NodeLifecycleController:
         await self._loop.run_with_tick(self._periods.monitor, self._look_at_all)
 
     def _look_at_all(self) -> None:
+        zones: dict[str, tuple[int, int]] = {}
         for node in self._nodes.values():
             self._loop.enqueue(meta.key_of(node))
+            zone = membership.zone_of(node)
+            nodes, bad = zones.get(zone, (0, 0))
+            zones[zone] = (nodes + 1, bad + (health.readiness(node) != "True"))
+        self._context.counted.zones = zones
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is not None:
@@ -92,7 +97,8 @@ class NodeLifecycleController:
         node = self._nodes.get(key)
         if node is None or node.metadata.deletion_timestamp:
             return
-        moment = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        moment = loop.time()
         pulse = self._listen(node, moment)
         reported = health.readiness(node)
         grace = self._periods.grace if reported else self._periods.startup_grace
@@ -102,6 +108,7 @@ class NodeLifecycleController:
                 self._loop.enqueue_after(key, remaining)
             else:
                 node = await self._declare_silent(node)
+            self._context.counted.judged(loop.time() - moment)
             await self._mark_pods(node, pulse)
             node = await self._taint(node, moment)
             await self._evict(node)
@@ -185,6 +192,8 @@ class NodeLifecycleController:
     async def _taint(self, node: Node, moment: float) -> Node:
         """Keep the taints in step with the conditions, the evicting ones no faster than the zone allows."""
         evict = health.needs_eviction_taint(node) and self._may_evict(node, moment)
+        if evict:
+            self._context.counted.evicting(membership.zone_of(node))
         wanted = health.taints(node, evict, self._context.clock())
         if wanted == node.spec.taints:
             return node
@@ -244,5 +253,6 @@ class NodeLifecycleController:
         await self._write_condition(pod, target)
         try:
             await self._context.client.delete(Pod, about.name, about.namespace, uid=about.uid)
+            self._context.counted.evicted()
         except (NotFound, Conflict):
             log.debug("pod %s is gone already", about.name)

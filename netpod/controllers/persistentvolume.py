@@ -38,7 +38,7 @@ class PersistentVolumeController:
         self._claims = context.view(PersistentVolumeClaim)
         self._volumes = context.view(PersistentVolume)
         self._classes = context.view(StorageClass)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "persistentvolume-binder",
             self.reconcile,
             after=[self._claims, self._volumes, self._classes],

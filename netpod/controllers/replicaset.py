@@ -52,7 +52,7 @@ class ReplicaSetController(Generic[S]):
         self._pods.index("orphans", controller.orphans_by_namespace)
         self._leaving: set[str] = set()
         self._status_due: dict[str, float] = {}
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             name, self.reconcile, after=[self._sets, self._pods]
         )
         self._sets.subscribe(self._set_changed)

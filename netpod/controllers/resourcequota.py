@@ -35,7 +35,7 @@ class ResourceQuotaController:
             for r in registry.RESOURCES
             if r.namespaced and r.kind not in _UNCOUNTED
         ]
-        self._loop: Controller[str] = Controller(
+        self._loop: Controller[str] = context.loop(
             "resourcequota", self.reconcile, after=[self._quotas, *(v for _, v in self._views)]
         )
         for _, view in self._views:

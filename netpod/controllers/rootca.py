@@ -35,7 +35,7 @@ class RootCaPublisher:
         self._certificate = certificate
         self._namespaces = context.view(Namespace)
         self._maps = context.view(ConfigMap)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "root-ca-cert-publisher", self.reconcile, after=[self._namespaces, self._maps]
         )
         if certificate:

@@ -24,6 +24,7 @@ from netpod.controllers.endpointslice import EndpointSliceController
 from netpod.controllers.garbagecollector import GarbageCollector
 from netpod.controllers.horizontal import HorizontalController
 from netpod.controllers.job import JobController
+from netpod.controllers.metrics import Metrics
 from netpod.controllers.mirroring import EndpointSliceMirroringController
 from netpod.controllers.namespace import NamespaceController
 from netpod.controllers.nodeipam import NodeIpamController
@@ -63,7 +64,10 @@ class ControllersConfig:
 
 
 async def run(
-    client: Client, config: ControllersConfig, informers: Informers | None = None
+    client: Client,
+    config: ControllersConfig,
+    informers: Informers | None = None,
+    counted: Metrics | None = None,
 ) -> None:
     """Run every controller until cancelled.
 
@@ -71,11 +75,15 @@ async def run(
         client: As the controllers' user.
         config: See ControllersConfig.
         informers: Somebody else's, who also runs them; None to have our own.
+        counted: What the controllers count, for somebody who asks.
     """
     async with asyncio.TaskGroup() as tasks:
         shared = informers if informers is not None else Informers(client)
         context = Context(
-            client=client, informers=shared, recorder=EventRecorder(client, "controller-manager")
+            client=client,
+            informers=shared,
+            recorder=EventRecorder(client, "controller-manager"),
+            counted=counted or Metrics(),
         )
         for loop in loops(context, config):
             tasks.create_task(loop(), name=loop.__qualname__)

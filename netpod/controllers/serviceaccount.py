@@ -23,7 +23,7 @@ class ServiceAccountController:
         self._context = context
         self._namespaces = context.view(Namespace)
         self._accounts = context.view(ServiceAccount)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "serviceaccount", self.reconcile, after=[self._namespaces, self._accounts]
         )
         self._namespaces.subscribe(self._namespace_changed)

@@ -36,7 +36,7 @@ class StatefulSetController:
         self._pods.index("orphans", controller.orphans_by_namespace)
         self._history = History(self._context)
         self._leaving: set[str] = set()
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "statefulset",
             self.reconcile,
             after=[self._sets, self._pods, self._history.view, self._claims.view],

@@ -22,7 +22,7 @@ class TtlAfterFinishedController:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._jobs = context.view(Job)
-        self._loop: Controller[Key] = Controller(
+        self._loop: Controller[Key] = context.loop(
             "ttl-after-finished", self.reconcile, after=[self._jobs]
         )
         self._jobs.subscribe(self._job_changed)

@@ -7,7 +7,8 @@ leads out of the cluster.
 
 import asyncio
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
@@ -19,6 +20,8 @@ TIMEOUT = 2.0
 PENDING = 256
 """Questions under way at a time; more get SERVFAIL."""
 PORT = 53
+RELAY = "relay"
+"""What the machine's socket is called where others have an address."""
 _NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9])?")
 
 
@@ -92,23 +95,41 @@ def rules(data: Mapping[str, str], relay: Path | None) -> Rules:
     )
 
 
-async def ask(chosen: Rules, name: str, query: bytes, *, tcp: bool) -> bytes:
+async def ask(
+    chosen: Rules, name: str, query: bytes, *, tcp: bool, told: Callable[[str, bytes, float], None]
+) -> bytes:
     """Return somebody else's answer to a query.
+
+    Args:
+        chosen: Who is asked.
+        name: What about, in lower case.
+        query: As it came.
+        tcp: Whether over TCP.
+        told: Of each who was asked, with the answer, b"" for none, and the seconds it took.
 
     Raises:
         OSError: nobody answered; TimeoutError is one.
     """
     last: OSError = OSError(f"nobody answers for {name}")
     for server in chosen.servers(name):
+        answer, began = b"", time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await exchange(server, query, tcp=tcp)
+                answer = await exchange(server, query, tcp=tcp)
+                return answer
         except OSError as error:
             last = error
+        finally:
+            told(server if ":" in server else f"{server}:{PORT}", answer, time.monotonic() - began)
     if not chosen.servers(name) and chosen.relay is not None:
-        async with asyncio.timeout(2 * TIMEOUT):
-            reader, writer = await asyncio.open_unix_connection(str(chosen.relay))
-            return await _stream(reader, writer, bytes([tcp]) + query)
+        answer, began = b"", time.monotonic()
+        try:
+            async with asyncio.timeout(2 * TIMEOUT):
+                reader, writer = await asyncio.open_unix_connection(str(chosen.relay))
+                answer = await _stream(reader, writer, bytes([tcp]) + query)
+                return answer
+        finally:
+            told(RELAY, answer, time.monotonic() - began)
     raise last
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from netpod.dns import wire
 from netpod.dns.forward import Rules
+from netpod.dns.metrics import Metrics
 from netpod.dns.records import Answer, Rcode, Record, Zone
 from netpod.dns.view import Subject
 from netpod.dns.wire import Question
@@ -18,6 +19,7 @@ CACHED = 4096
 ROTATIONS = 8
 """At most so many orders of one answer are kept."""
 CNAME_HOPS = 8
+_NONE = b"\0\0"
 _Asked = tuple[bytes, bool]
 """A query without its id, and whether it came over TCP."""
 _SERVFAIL = Answer(rcode=Rcode.SERVFAIL, authoritative=False)
@@ -37,12 +39,14 @@ class Handler:
 
     Attributes:
         rules: Who answers for names outside the zone; by default nobody.
+        counted: What there is to tell of it.
         synced: Until it is set, everything is SERVFAIL: an answer from half a view would be a wrong one.
     """
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
         self.rules = Rules()
+        self.counted = Metrics()
         self.synced = False
         self._cache: dict[_Asked, list[bytes]] = {}
         self._about: dict[Subject, set[_Asked]] = {}
@@ -55,7 +59,13 @@ class Handler:
             self._forget()
         key = (data[2:], tcp)
         responses = self._cache.get(key)
-        if responses is None:
+        if responses is not None:
+            if _denies(responses[0]):
+                self.counted.denials += 1
+            else:
+                self.counted.hits += 1
+        else:
+            self.counted.misses += 1
             try:
                 question = wire.read(data)
             except wire.Unanswerable as verdict:
@@ -69,6 +79,11 @@ class Handler:
                 self._keep(key, responses, question, answer)
         self._turn += 1
         return data[:2] + responses[self._turn % len(responses)]
+
+    def cached(self) -> tuple[int, int]:
+        """How many answers are in the cache, and how many of these say that there is nothing."""
+        found = self._cache.values()
+        return len(found), sum(_denies(responses[0]) for responses in found)
 
     def _keep(
         self, key: _Asked, responses: list[bytes], question: Question, answer: Answer
@@ -139,6 +154,11 @@ class Handler:
                 break
             records.extend(found.records)
         return replace(answer, records=tuple(records))
+
+
+def _denies(response: bytes) -> bool:
+    """Whether a response, without its id, has an error or no answer."""
+    return bool(response[1] & 15) or response[4:6] == _NONE
 
 
 def _rotations(answer: Answer) -> list[Answer]:

@@ -92,10 +92,15 @@ class Server:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    def note(self, client: Any, query: bytes, response: bytes, began_ns: int) -> None:
-        """Write a datagram's answer into the query log, if there is one."""
+    def note(
+        self, client: Any, query: bytes, response: bytes, began_ns: int, *, tcp: bool = False
+    ) -> None:
+        """Count an answer, and write it into the query log, if there is one."""
+        family, proto = "2" if ":" in client[0] else "1", "tcp" if tcp else "udp"
+        took = time.perf_counter_ns() - began_ns
+        self._handler.counted.answered(family, proto, query, response, took)
         if self._handler.rules.log:
-            self._log.note(client, query, response, began_ns, tcp=False)
+            self._log.note(client, query, response, began_ns, tcp=tcp)
 
     async def _later(
         self, data: bytes, elsewhere: Elsewhere, send: Callable[[bytes], None]
@@ -105,10 +110,12 @@ class Server:
     async def _ask(self, data: bytes, elsewhere: Elsewhere, *, tcp: bool) -> bytes:
         """Ask somebody else; when nobody answers that is SERVFAIL."""
         if self._pending >= forward.PENDING:
+            self._handler.counted.refused += 1
             return elsewhere.failed
         self._pending += 1
+        told = self._handler.counted.forwarded
         try:
-            return await forward.ask(self._handler.rules, elsewhere.name, data, tcp=tcp)
+            return await forward.ask(self._handler.rules, elsewhere.name, data, tcp=tcp, told=told)
         except OSError as error:
             log.info("cannot forward a query for %s: %s", elsewhere.name, error)
             return elsewhere.failed
@@ -132,9 +139,8 @@ class Server:
                     response = await self._ask(query, response, tcp=True)
                 if not response:
                     return
-                if self._handler.rules.log:
-                    client = writer.get_extra_info("peername")
-                    self._log.note(client, query, response, began, tcp=True)
+                client = writer.get_extra_info("peername")
+                self.note(client, query, response, began, tcp=True)
                 async with asyncio.timeout(TCP_IDLE_SECONDS):
                     writer.write(len(response).to_bytes(2, "big") + response)
                     await writer.drain()

@@ -30,6 +30,7 @@ from netpod.kubelet.images import Images
 from netpod.kubelet.podworker import Node as Shared
 from netpod.kubelet.podworker import PodWorker
 from netpod.kubelet.probe import Prober
+from netpod.kubelet.probemetrics import ProbeMetrics
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.sandbox import Sandboxes
 from netpod.kubelet.server import KubeletServer
@@ -67,6 +68,7 @@ class Agent:
         self._events = EventRecorder(client, "kubelet", config.node)
         self._sandboxes = Sandboxes(config, self._runtime, self._worker)
         self._prober = Prober()
+        self._probed = ProbeMetrics()
         self._sampler = Sampler(config, client, self._runtime)
         self._shared = Shared(
             config=config,
@@ -74,6 +76,7 @@ class Agent:
             runtime=self._runtime,
             sandboxes=self._sandboxes,
             prober=self._prober,
+            probed=self._probed,
             events=self._events,
             services=Services(client),
             images=Images(config.images),
@@ -97,7 +100,12 @@ class Agent:
             tasks.create_task(self._events.run(), name="events")
             if self._config.tls is not None:
                 server = KubeletServer(
-                    self._config, self._runtime, self._pods.values, self._sampler, self._client
+                    self._config,
+                    self._runtime,
+                    self._pods.values,
+                    self._sampler,
+                    self._probed,
+                    self._client,
                 )
                 tasks.create_task(server.run(self._config.tls), name="server")
             registered = await self._register()
@@ -265,6 +273,7 @@ class Agent:
             await worker.run()
         finally:
             self._workers.pop(uid, None)
+            self._probed.forget(worker.pod)
 
     def _runtime_changed(self, uid: str) -> None:
         worker = self._workers.get(uid)

@@ -12,16 +12,13 @@ metrics/prometheus.go.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from netpod.api import meta
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Summary = Mapping[str, Any]
 _CONTAINER = ("container", "id", "image", "name", "namespace", "pod")
 _POD = ("namespace", "pod")
@@ -36,21 +33,6 @@ _NETWORK = (
     ("transmit_packets_dropped", "txDropped", "packets dropped while transmitting"),
     ("transmit_errors", "txErrors", "errors encountered while transmitting"),
 )
-
-
-class _Given(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-def text(families: Iterable[Metric]) -> bytes:
-    """Write families in the text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Given(families))
-    return generate_latest(registry)
 
 
 def kubelet(summary: Summary, version: str) -> list[Metric]:

@@ -1,11 +1,11 @@
 """Pipes and terminals from the event loop, without a buffer of ours between them and whoever asks."""
 
-import asyncio
 import fcntl
 import os
 import struct
 import termios
-from collections.abc import Callable
+
+from netpod import web
 
 CHUNK = 1 << 15
 
@@ -23,7 +23,7 @@ class Descriptor:
             try:
                 return os.read(self._fd, CHUNK)
             except BlockingIOError:
-                await readable(self._fd)
+                await web.readable(self._fd)
             except OSError:  # EIO: the program's end of a terminal is closed
                 return b""
 
@@ -38,8 +38,7 @@ class Descriptor:
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
-                loop = asyncio.get_running_loop()
-                await _ready(self._fd, loop.add_writer, loop.remove_writer)
+                await web.writable(self._fd)
 
     def resize(self, width: int, height: int) -> None:
         """Tell a terminal its size in characters; the kernel tells the program."""
@@ -50,23 +49,3 @@ class Descriptor:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-async def readable(fd: int) -> None:
-    """Wait until there is something to read, or to accept."""
-    loop = asyncio.get_running_loop()
-    await _ready(fd, loop.add_reader, loop.remove_reader)
-
-
-async def _ready(fd: int, add: Callable[..., object], remove: Callable[[int], object]) -> None:
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    add(fd, wake)
-    try:
-        await ready
-    finally:
-        remove(fd)

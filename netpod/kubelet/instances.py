@@ -319,10 +319,12 @@ class Instances:
     def _probes(self, item: Container, seen: Seen) -> Probes:
         target = hooks.target(self._worker, item, seen)
 
-        async def ask(asked: Probe) -> probes.Answer:
-            return await self._worker.node.prober.ask(
-                asked, replace(target, pod_ip=self._worker.pod_ip)
-            )
+        async def ask(kind: str, asked: Probe) -> probes.Answer:
+            node, began = self._worker.node, time.monotonic()
+            answer = await node.prober.ask(asked, replace(target, pod_ip=self._worker.pod_ip))
+            seconds = time.monotonic() - began
+            node.probed.note(self._worker.pod, item.name, kind, answer.outcome, seconds)
+            return answer
 
         known = next(
             (

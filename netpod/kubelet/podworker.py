@@ -31,6 +31,7 @@ from netpod.kubelet.files import Changes, Files
 from netpod.kubelet.images import Images
 from netpod.kubelet.instances import Instances, Unit, succeeded
 from netpod.kubelet.probe import Prober
+from netpod.kubelet.probemetrics import ProbeMetrics
 from netpod.kubelet.report import Reporter
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.sandbox import Sandboxes
@@ -51,6 +52,7 @@ class Node:
     runtime: Runtime
     sandboxes: Sandboxes
     prober: Prober
+    probed: ProbeMetrics
     events: EventRecorder
     services: Services
     images: Images

@@ -240,7 +240,7 @@ class Probes:
         startup: Asked first, alone, until it succeeds.
         liveness: Asked after that.
         readiness: Asked after that, also while the container ends.
-        ask: Asks one probe.
+        ask: Asks one probe: Startup, Liveness or Readiness, and which.
         changed: Told when one of the attributes changed.
         unhealthy: Told of each failed answer: which probe, and why.
         was_started: It had started when an earlier kubelet last looked.
@@ -254,7 +254,7 @@ class Probes:
         liveness: Probe | None,
         readiness: Probe | None,
         *,
-        ask: Callable[[Probe], Awaitable[Answer]],
+        ask: Callable[[str, Probe], Awaitable[Answer]],
         changed: Callable[[], None],
         unhealthy: Callable[[str, str], None],
         was_started: bool = False,
@@ -328,7 +328,7 @@ class Probes:
             await asyncio.sleep(probe.period_seconds or 10)
 
     async def _count(self, probe: Probe, counter: Counter, kind: str) -> bool:
-        answer = await self._ask(probe)
+        answer = await self._ask(kind, probe)
         if answer.outcome == Outcome.FAILURE and not self._ending:
             self._unhealthy(kind, answer.message)
         return counter.feed(answer.outcome)

@@ -4,6 +4,7 @@
     GET       /pods                                        the node's pods
     GET       /stats/summary                               what they use; see summary.py
     GET       /metrics /metrics/cadvisor /metrics/resource the same for Prometheus; see exposition.py
+    GET       /metrics/probes                              what probes were asked; see probemetrics.py
     GET       /containerLogs/NAMESPACE/POD/CONTAINER       follow previous timestamps tailLines since... limitBytes
     GET POST  /exec/NAMESPACE/POD/CONTAINER                command* input output error tty; an upgrade
     GET POST  /attach/NAMESPACE/POD/CONTAINER              the same without command
@@ -24,6 +25,7 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
+from netpod import metrics
 from netpod.api import codec, meta
 from netpod.api.cri import Container, ExecConfig, Sandbox, State
 from netpod.api.meta import ObjectMeta
@@ -32,15 +34,16 @@ from netpod.api.pod_status import ContainerStatus
 from netpod.client.rest import Client
 from netpod.errors import ApiError, BadRequest, NotFound
 from netpod.ip import family_of
-from netpod.kubelet import execution, fdio, permission, podlogs, streaming
+from netpod.kubelet import execution, permission, podlogs, streaming
 from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
 from netpod.kubelet.podlogs import LogOptions
+from netpod.kubelet.probemetrics import ProbeMetrics
 from netpod.kubelet.runtime import Runtime
 from netpod.kubelet.session import Options, Outcome, Session
 from netpod.kubelet.stats import Sampler
+from netpod.web import BACKLOG, serve
 
 log = logging.getLogger(__name__)
-BACKLOG = 128
 _TRUE = ("1", "true")
 
 
@@ -61,6 +64,7 @@ class KubeletServer:
         runtime: What runs on it.
         pods: The pods bound to it, as the API server has them.
         sampler: What they use.
+        probed: What their probes said.
         client: Who may ask, where a token says who asks.
     """
 
@@ -70,39 +74,30 @@ class KubeletServer:
         runtime: Runtime,
         pods: Callable[[], list[Pod]],
         sampler: Sampler,
+        probed: ProbeMetrics,
         client: Client,
     ) -> None:
         self._sampler = sampler
+        self._probed = probed
         self._client = client
         self._config = config
         self._runtime = runtime
         self._pods = pods
 
     async def run(self, tls: Callable[[], ssl.SSLContext]) -> None:
-        """Serve until cancelled.
-
-        TLS and HTTP cost two megabytes in a process that most clusters never ask anything, so they are made when
-        the first connection waits.
-        """
+        """Serve until cancelled."""
         listening = socket.socket(family_of(self._config.node_ip).af, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         try:
             listening.bind((str(self._config.node_ip), KUBELET_PORT))
             listening.listen(BACKLOG)
-            listening.setblocking(False)
-            await fdio.readable(listening.fileno())
-            await runner.setup()
-            await web.SockSite(runner, listening, ssl_context=tls(), backlog=BACKLOG).start()
-            await asyncio.Event().wait()
+            await serve(listening, self._handle, tls)
         except OSError as error:
             # Pods run without it; only logs, exec and port-forward by the API do not.
             log.error(
                 "cannot listen on %s:%d: %s", self._config.node_ip, KUBELET_PORT, error.strerror
             )
         finally:
-            await runner.cleanup()
             listening.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -145,6 +140,9 @@ class KubeletServer:
     async def _metrics(self, part: str) -> web.Response:
         from netpod.kubelet import exposition  # its library costs memory that most nodes never need
 
+        headers = {"Content-Type": metrics.CONTENT_TYPE}
+        if part == "probes":
+            return web.Response(body=metrics.text(self._probed.families()), headers=headers)
         summary = await self._sampler.read()
         if part == "cadvisor":
             families = exposition.cadvisor(summary)
@@ -154,8 +152,7 @@ class KubeletServer:
             families = exposition.kubelet(summary, VERSION)
         else:
             raise NotFound("404 page not found")
-        headers = {"Content-Type": exposition.CONTENT_TYPE}
-        return web.Response(body=exposition.text(families), headers=headers)
+        return web.Response(body=metrics.text(families), headers=headers)
 
     def _find(self, namespace: str, name: str) -> Found:
         """Return what there is of a pod, the newest of its name.

@@ -6,18 +6,17 @@ Source: kubernetes pkg/proxy/metrics/metrics.go.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from prometheus_client import exposition
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import CollectorRegistry
 
+from netpod import metrics
 from netpod.proxy.metrics import Metrics
 from netpod.proxy.model import Model
 
@@ -78,17 +77,8 @@ class Share:
 
 def text(shares: Sequence[Share]) -> bytes:
     """All metrics of a node's proxies."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Given([*_of_syncs(shares), *_of_changes(shares), *_of_rules(shares)]))
-    return exposition.generate_latest(registry)
-
-
-class _Given:
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+    own = metrics.process(shares[0].counted.started)
+    return metrics.text([*_of_syncs(shares), *_of_changes(shares), *_of_rules(shares), *own])
 
 
 def _of_syncs(shares: Sequence[Share]) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from netpod.api import meta
 from netpod.api.meta import Key
 from netpod.ip import Family
 from netpod.linux import netns
+from netpod.metrics import CONTENT_TYPE
 from netpod.proxy.metrics import Metrics
 from netpod.proxy.model import Model
 
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Text = Callable[[], bytes]
-_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CLOSE_SECONDS = 0.5
 """What answers on their way get to finish."""
 
@@ -110,7 +110,7 @@ class HealthServers:
 
         async def answer(request: web.BaseRequest) -> web.Response:
             if request.path == "/metrics":
-                return web.Response(body=text(), headers={"Content-Type": _CONTENT_TYPE})
+                return web.Response(body=text(), headers={"Content-Type": CONTENT_TYPE})
             known: dict[str, Callable[[], str]] = {"/proxyMode": mode, "/healthz": lambda: "ok"}
             said = known.get(request.path)
             if said is None:

@@ -3,17 +3,17 @@
 Source: kubernetes pkg/proxy/metrics/metrics.go.
 """
 
-import bisect
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from netpod import metrics
 from netpod.api import meta
 from netpod.api.discovery import EndpointSlice
 from netpod.ip import Family
 
 LAST_CHANGE_TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
-SYNC_BUCKETS = tuple(0.001 * 2**power for power in range(15))
+SYNC_BUCKETS = metrics.exponential(0.001, 2, 15)
 PROGRAMMING_BUCKETS = (
     0.25,
     0.5,
@@ -21,29 +21,6 @@ PROGRAMMING_BUCKETS = (
     *map(float, range(60, 120, 5)),
     *map(float, range(120, 301, 30)),
 )
-
-
-class Histogram:
-    """How often values fell below each of some upper ends."""
-
-    def __init__(self, ends: tuple[float, ...]) -> None:
-        self._ends = ends
-        self._counts = [0] * (len(ends) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self._counts[bisect.bisect_left(self._ends, value)] += 1
-        self.sum += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Upper end and how many values are not above it."""
-        found: list[tuple[str, float]] = []
-        running = 0
-        for end, count in zip((*self._ends, float("inf")), self._counts, strict=True):
-            running += count
-            found.append(("+Inf" if end == float("inf") else str(end), running))
-        return found
 
 
 class Metrics:
@@ -59,17 +36,18 @@ class Metrics:
         pending: Changes since the last sync, by "service" and "endpoint"; `total` of all time.
         failures: Refused hand-overs by the words of `failed`.
         answers: Answers by path ("healthz", "livez") and HTTP status.
+        started: When it began, seconds since the epoch.
         last_queued: When something last changed, seconds since the epoch; `last_sync` when that was in the kernel.
     """
 
     def __init__(self, now: Callable[[], float] = time.time, family: Family = Family.IPV4) -> None:
         self.family = family
         self._now = now
-        self._started = now()
-        self.sync = Histogram(SYNC_BUCKETS)
-        self.full = Histogram(SYNC_BUCKETS)
-        self.partial = Histogram(SYNC_BUCKETS)
-        self.programming = Histogram(PROGRAMMING_BUCKETS)
+        self.started = now()
+        self.sync = metrics.Histogram(SYNC_BUCKETS)
+        self.full = metrics.Histogram(SYNC_BUCKETS)
+        self.partial = metrics.Histogram(SYNC_BUCKETS)
+        self.programming = metrics.Histogram(PROGRAMMING_BUCKETS)
         self.pending = Counter[str]()
         self.total = Counter[str]()
         self.failures = Counter[str]()
@@ -93,7 +71,7 @@ class Metrics:
         except ValueError:
             return  # somebody else's words in a hand-made slice
         # What happened before this process began says nothing about its speed.
-        if moment > self._started:
+        if moment > self.started:
             self._triggers.setdefault(meta.key_of(slice), set()).add(moment)
 
     def synced(self, seconds: float, *, full: bool) -> None:

@@ -79,6 +79,11 @@ class Cache:
         if info.far:
             self.repelling[info.key] = (info, node)
 
+    def sizes(self) -> dict[str, int]:
+        """How many nodes, pods and assumed pods there are."""
+        nodes = sum(info.node is not None for info in self.nodes.values())
+        return {"nodes": nodes, "pods": len(self._where), "assumed_pods": len(self._assumed)}
+
     def guests(self, pod: PodInfo) -> dict[str, list[PodInfo]]:
         """Return, by node, the nominated pods that a pod must leave room for: those of its priority or a higher one."""
         found: dict[str, list[PodInfo]] = {}

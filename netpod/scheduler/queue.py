@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from netpod.api.meta import Key
+from netpod.scheduler.metrics import Metrics
 
 FIRST_BACKOFF = 0.05
 MAX_BACKOFF = 10.0
@@ -33,9 +34,10 @@ class SchedulingQueue:
 
     Args:
         clock: Monotonic seconds.
+        counted: Told what comes in.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], counted: Metrics | None = None) -> None:
         self._clock = clock
         self._number = itertools.count()
         self._active: list[tuple[int, int, Key]] = []
@@ -43,6 +45,7 @@ class SchedulingQueue:
         self._entries: dict[Key, int] = {}
         self._waiting: dict[Key, _Waiting] = {}
         self._attempts: dict[Key, int] = {}
+        self._counted = counted or Metrics("")
         self._changed = asyncio.Event()
 
     def add(self, key: Key, priority: int) -> None:
@@ -50,6 +53,7 @@ class SchedulingQueue:
         self._waiting.pop(key, None)
         number = self._entries[key] = next(self._number)
         heapq.heappush(self._active, (-priority, number, key))
+        self._counted.incoming("active", "PodAdd")
         self._changed.set()
 
     def forget(self, key: Key) -> None:
@@ -62,6 +66,7 @@ class SchedulingQueue:
         """The pod fits nowhere now: keep it until `move`."""
         self._entries.pop(key, None)
         self._waiting[key] = _Waiting(priority, self._clock())
+        self._counted.incoming("unschedulable", "ScheduleAttemptFailure")
 
     def retry(self, key: Key, priority: int) -> None:
         """Something went wrong with the pod: try it again after its back-off."""
@@ -83,8 +88,20 @@ class SchedulingQueue:
         attempts = max(1, self._attempts.get(key, 1))
         due = item.since + min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(attempts - 1, 20))
         number = self._entries[key] = next(self._number)
+        self._counted.incoming("backoff", "ClusterEvent")
         heapq.heappush(self._backing_off, (due, -item.priority, number, key))
         self._changed.set()
+
+    def pending(self) -> dict[str, int]:
+        """How many pods wait, by upstream's names of its queues."""
+        numbers = self._entries.values()
+        backing_off = {number for _, _, number, _ in self._backing_off}.intersection(numbers)
+        return {
+            "active": len(numbers) - len(backing_off),
+            "backoff": len(backing_off),
+            "unschedulable": len(self._waiting),
+            "gated": 0,
+        }
 
     async def pop(self) -> Key:
         """Wait for the next pod to try."""
@@ -92,6 +109,7 @@ class SchedulingQueue:
             key = self._next()
             if key is not None:
                 self._attempts[key] = self._attempts.get(key, 0) + 1
+                self._counted.tried(key, self._clock())
                 return key
             self._changed.clear()
             wait = self._backing_off[0][0] - self._clock() if self._backing_off else None

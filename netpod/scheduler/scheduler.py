@@ -23,6 +23,7 @@ from netpod.scheduler import filters, model, preemption, scores
 from netpod.scheduler.cache import Cache
 from netpod.scheduler.evictor import Evictor
 from netpod.scheduler.filters import Outcome
+from netpod.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
 from netpod.scheduler.model import NodeInfo, PodInfo
 from netpod.scheduler.queue import SchedulingQueue
 from netpod.scheduler.watched import Watched
@@ -41,9 +42,16 @@ class Scheduler:
         client: For bindings and conditions.
         informers: For pods, nodes and namespaces.
         recorder: For Scheduled and FailedScheduling.
+        counted: What there is to tell of it.
     """
 
-    def __init__(self, client: Client, informers: Informers, recorder: EventRecorder) -> None:
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        recorder: EventRecorder,
+        counted: Metrics | None = None,
+    ) -> None:
         self._client = client
         self._recorder = recorder
         self._pods = informers.of(Pod)
@@ -51,7 +59,10 @@ class Scheduler:
         self._namespaces = informers.of(Namespace)
         self._budgets = informers.of(PodDisruptionBudget)
         self._cache = Cache()
-        self._queue = SchedulingQueue(asyncio.get_running_loop().time)
+        self._clock = asyncio.get_running_loop().time
+        self._counted = counted or Metrics(NAME)
+        self._queue = SchedulingQueue(self._clock, self._counted)
+        self._counted.pending, self._counted.cached = self._queue.pending, self._cache.sizes
         self._slots = asyncio.Semaphore(BINDERS)
         self._namespaces.subscribe(self._namespace_changed)
         self._nodes.subscribe(self._node_changed)
@@ -98,6 +109,7 @@ class Scheduler:
             self._cache.remove_pod(key)
             self._cache.nominated.pop(key, None)
             self._queue.forget(key)
+            self._counted.forget(key)
             if shown.spec.node_name:
                 self._queue.move()
         elif new.spec.node_name:
@@ -138,22 +150,28 @@ class Scheduler:
         """Decide about one pod; what has to be written is left to a task."""
         pod = self._pods.get(key.namespace, key.name)
         if pod is None or pod.spec.node_name or not self._is_ours(pod):
+            self._counted.forget(key)
             return
+        began = self._clock()
         try:
             info = model.pod_info(pod)
         except BadRequest as error:
             self._refuse(pod, str(error), tasks)
+            self._counted.ended(ERROR, self._clock() - began)
             return
         nodes = self._cache.candidates()
         outcome = filters.feasible(info, nodes, self._cache)
         if not outcome.fits:
+            self._counted.decided(self._clock() - began)
             self._make_room(info, nodes, outcome, tasks)
+            self._counted.ended(UNSCHEDULABLE, self._clock() - began)
             return
         wanted = next((n for n in outcome.fits if n.name == pod.status.nominated_node_name), None)
         chosen = wanted or scores.best(info, outcome.fits, outcome.state)
+        self._counted.decided(self._clock() - began)
         self._cache.assume(info, chosen.name)
         tasks.create_task(
-            self._bind(info, chosen.name, outcome.state.volumes.unbound), name=f"bind {key}"
+            self._bind(info, chosen.name, outcome.state.volumes.unbound, began), name=f"bind {key}"
         )
 
     def _make_room(
@@ -169,6 +187,7 @@ class Scheduler:
                     info, nodes, outcome, self._cache, self._budgets.values()
                 )
                 node = candidate.node if candidate is not None else ""
+                self._counted.preempted(len(candidate.victims) if candidate is not None else 0)
                 if candidate is not None:
                     self._cache.nominated[info.key] = (info, node)
                     lower = [
@@ -190,7 +209,7 @@ class Scheduler:
         self._recorder.event(pod, "Warning", "FailedScheduling", message)
         tasks.create_task(self._say_unschedulable(pod, message, node), name=f"condition of {key}")
 
-    async def _bind(self, info: PodInfo, node: str, unbound: tuple[Key, ...]) -> None:
+    async def _bind(self, info: PodInfo, node: str, unbound: tuple[Key, ...], began: float) -> None:
         """Write a decision; when that fails, take it back and try the pod again."""
         key, pod = info.key, info.pod
         try:
@@ -205,7 +224,11 @@ class Scheduler:
             log.debug("bind %s to %s: %s", key, node, error)
             self._cache.forget(key)
             self._queue.retry(key, pod.spec.priority or 0)
+            self._counted.ended(ERROR, self._clock() - began)
         else:
+            now = self._clock()
+            self._counted.ended(SCHEDULED, now - began)
+            self._counted.bound(key, now)
             self._recorder.event(
                 pod, "Normal", "Scheduled", f"Successfully assigned {key} to {node}"
             )
@@ -262,17 +285,20 @@ def _demand(pod: Pod) -> tuple[object, ...]:
     )
 
 
-async def run(client: Client, informers: Informers | None = None) -> None:
+async def run(
+    client: Client, informers: Informers | None = None, counted: Metrics | None = None
+) -> None:
     """Schedule pods until cancelled.
 
     Args:
         client: As the scheduler's user.
         informers: Somebody else's, who also runs them; None to have our own.
+        counted: What the scheduler counts, for somebody who asks.
     """
     async with asyncio.TaskGroup() as tasks:
         shared = informers if informers is not None else Informers(client)
         recorder = EventRecorder(client, NAME)
-        tasks.create_task(Scheduler(client, shared, recorder).run(), name="scheduler")
+        tasks.create_task(Scheduler(client, shared, recorder, counted).run(), name="scheduler")
         tasks.create_task(recorder.run(), name="scheduler's events")
         if informers is None:
             tasks.create_task(shared.run(), name="scheduler's informers")

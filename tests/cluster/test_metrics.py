@@ -90,6 +90,28 @@ def _scraped(cluster: Cluster) -> None:
     assert query('container_memory_working_set_bytes{container="prometheus"} > 1000000')
     pods = query("sum(kubelet_running_pods)")[0]["value"][1]
     assert int(pods) >= 6
+    for expression in (
+        'scheduler_schedule_attempts_total{result="scheduled",profile="default-scheduler"} > 0',
+        "scheduler_scheduling_attempt_duration_seconds_count > 0",
+        'scheduler_pending_pods{queue="active"} >= 0',
+        "scheduler_pod_scheduling_attempts_count > 0",
+        "scheduler_preemption_attempts_total >= 0",
+        'workqueue_adds_total{name="deployment"} > 0',
+        'workqueue_work_duration_seconds_count{name="endpoint_slice"} > 0',
+        'workqueue_depth{name="replicaset"} >= 0',
+        "node_collector_zone_size == 3",
+        "node_collector_zone_health == 100",
+        "leader_election_master_status == 1",
+        'coredns_dns_requests_total{proto="udp",family="1",type="A"} > 0',
+        'coredns_dns_responses_total{rcode="NOERROR"} > 0',
+        "coredns_dns_request_duration_seconds_count > 0",
+        'coredns_cache_hits_total{type="success"} >= 0',
+        "coredns_cache_misses_total > 0",
+        'prober_probe_total{pod="prometheus",probe_type="Readiness",result="successful"} > 0',
+        'prober_probe_duration_seconds_count{pod="prometheus"} > 0',
+        "apiserver_request_total > 0",
+    ):
+        wait.until(lambda asked=expression: query(asked), expression, 60)
     _direct(cluster)
 
 

@@ -24,10 +24,18 @@ def _parsed(text: bytes) -> Samples:
 
 def _of(plural: str, *objects: Any) -> Samples:
     kind = next(it for it in KINDS if it.plural == plural)
-    return _parsed(kubestate.text([(kind, objects)]))
+    return _parsed(b"".join(_families(kind, *objects).values()))
 
 
-def _value(samples: Samples, name: str, **labels: str) -> float | None:
+def _families(kind: kubestate.Kind, *objects: Any) -> dict[str, bytes]:
+    found = [kubestate.lines(kind, obj) for obj in objects]
+    return {
+        family.name: kubestate.header(family) + b"".join(lines[at] for lines in found)
+        for at, family in enumerate(kind.families)
+    }
+
+
+def _value(samples: Samples, name: str, /, **labels: str) -> float | None:
     return samples.get((name, frozenset(labels.items())))
 
 
@@ -228,13 +236,78 @@ def test_services_slices_and_ingresses_tell_where_requests_go() -> None:
     assert _value(found, "kube_ingress_path", **where, **more, service_port="80") == 1
 
 
+def test_storage_policies_and_scaling_have_upstreams_names() -> None:
+    """One sample of each kind that alerts read, with its labels."""
+    metadata = {"name": "x", "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:00Z"}
+
+    def one(plural: str, name: str, labels: dict[str, str], **obj: Any) -> float | None:
+        kind = next(it for it in KINDS if it.plural == plural)
+        base = kubestate.labelled({"metadata": metadata}, kind.labels)
+        return _value(_of(plural, {"metadata": metadata, **obj}), name, **base, **labels)
+
+    claim = {"resources": {"requests": {"storage": "1Gi"}}, "accessModes": ["ReadWriteOnce"]}
+    name = "kube_persistentvolumeclaim"
+    size = f"{name}_resource_requests_storage_bytes"
+    assert one("persistentvolumeclaims", size, {}, spec=claim) == 1 << 30
+    mode = {"access_mode": "ReadWriteOnce"}
+    assert one("persistentvolumeclaims", f"{name}_access_mode", mode, spec=claim) == 1
+    lost = {"phase": "Lost"}
+    assert one("persistentvolumeclaims", f"{name}_status_phase", lost, status=lost) == 1
+    name = "kube_persistentvolume_claim_ref"
+    ref = {"claimRef": {"name": "c", "namespace": "shop"}}
+    labels = {"name": "c", "claim_namespace": "shop"}
+    assert one("persistentvolumes", name, labels, spec=ref) == 1
+    name = "kube_horizontalpodautoscaler_spec_target_metric"
+    target = {"type": "Utilization", "averageUtilization": 50}
+    metrics = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    labels = {"metric_name": "cpu", "metric_target_type": "utilization"}
+    assert one("horizontalpodautoscalers", name, labels, spec={"metrics": metrics}) == 50
+    name = "kube_cronjob_next_schedule_time"
+    assert one("cronjobs", name, {}, spec={"schedule": "0 6 * * *"}) == 1767247200
+    assert one("cronjobs", name, {}, spec={"schedule": "0 6 * * *", "suspend": True}) is None
+    name = "kube_poddisruptionbudget_status_pod_disruptions_allowed"
+    assert one("poddisruptionbudgets", name, {}, status={"disruptionsAllowed": 2}) == 2
+    labels = {"resource": "pods", "type": "used"}
+    quota = {"hard": {"pods": "9"}, "used": {"pods": "3"}}
+    assert one("resourcequotas", "kube_resourcequota", labels, status=quota) == 3
+    name = "kube_networkpolicy_spec_ingress_rules"
+    assert one("networkpolicies", name, {}, spec={"ingress": [{}, {}]}) == 2
+    name = "kube_deployment_spec_strategy_rollingupdate_max_surge"
+    spec = {"replicas": 3, "strategy": {"rollingUpdate": {"maxSurge": "25%"}}}
+    assert one("deployments", name, {}, spec=spec) == 1
+    tls = {"tls": [{"hosts": ["a.example"], "secretName": "s"}]}
+    labels = {"tls_host": "a.example", "secret": "s"}
+    assert one("ingresses", "kube_ingress_tls", labels, spec=tls) == 1
+    owner = {"owner_kind": "", "owner_name": "", "lease_holder": "worker"}
+    assert one("leases", "kube_lease_owner", owner, spec={"holderIdentity": "worker"}) == 1
+
+
+def test_init_containers_are_told_beside_the_others() -> None:
+    """The same families, under a prefix of their own."""
+    status = {"name": "i", "restartCount": 2, "state": {"terminated": {"reason": "Completed"}}}
+    spec = {"initContainers": [{"name": "i", "resources": {"limits": {"cpu": "1"}}}]}
+    found = _of("pods", {**POD, "spec": spec, "status": {"initContainerStatuses": [status]}})
+    i, prefix = {**ID, "container": "i"}, "kube_pod_init_container"
+    assert _value(found, f"{prefix}_status_restarts_total", **i) == 2
+    assert _value(found, f"{prefix}_status_terminated_reason", **i, reason="Completed") == 1
+    limit = {"node": "", "resource": "cpu", "unit": "core"}
+    assert _value(found, f"{prefix}_resource_limits", **i, **limit) == 1
+
+
+def test_names_with_quotes_and_lines_stay_in_their_label() -> None:
+    """What an object says cannot make a sample of its own."""
+    nasty = 'a"} 1\n\\kube_pod_info{'
+    found = _of("pods", {**POD, "spec": {"nodeName": nasty}})
+    assert [dict(labels)["node"] for name, labels in found if name == "kube_pod_info"] == [nasty]
+
+
 def test_an_object_that_says_nothing_is_no_error() -> None:
     """Every family can be made of an object of which only the name is known."""
     bare = {"metadata": {"name": "x", "namespace": "shop"}}
     for kind in KINDS:
-        text = kubestate.text([(kind, [bare])]).decode()
-        for family in kind.families:
-            assert f"# TYPE {family.name} " in text, family.name
+        for name, text in _families(kind, bare).items():
+            assert f"# TYPE {name} " in text.decode(), name
+            assert len(list(text_string_to_metric_families(text.decode()))) == 1, name
 
 
 def test_a_scrape_is_of_what_is_stored(run: Run) -> None:
@@ -252,6 +325,11 @@ def test_a_scrape_is_of_what_is_stored(run: Run) -> None:
         phase = {"namespace": "kube-system", "phase": "Active"}
         assert _value(found, "kube_namespace_status_phase", **phase) == 1
         assert any(name == "kube_pod_info" and ("pod", "p") in labels for name, labels in found)
+        await api("PATCH", f"{DEPLOYMENTS}/web", {"spec": {"replicas": 5}})
+        await api("DELETE", f"{PODS}/p", gracePeriodSeconds="0")
+        found = _parsed((await api("GET", PATH))[1])
+        assert _value(found, "kube_deployment_spec_replicas", **where) == 5
+        assert not any(name == "kube_pod_info" for name, _ in found)
 
     run(body)
 

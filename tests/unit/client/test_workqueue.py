@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
+from netpod import metrics
+from netpod.client import queuemetrics
+from netpod.client.queuemetrics import QueueMetrics
 from netpod.client.workqueue import WorkQueue
 from netpod.errors import Conflict, NotFound
 
@@ -124,3 +127,38 @@ def test_a_key_may_be_due_in_no_time_at_all_twice() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(body()) == ["a"]
+
+
+def test_a_queue_tells_what_waits_and_what_takes_long() -> None:
+    """Depth, adds, retries and the time of what is still worked on."""
+    now = [0.0]
+    counted: QueueMetrics[str] = QueueMetrics(lambda: now[0])
+    for key in ("a", "b"):
+        counted.added(key)
+    now[0] = 3.0
+    counted.taken("a")
+    now[0] = 5.0
+    assert (counted.adds, counted.depth, counted.unfinished()) == (2, 1, [2.0])
+    counted.done("a")
+    text = metrics.text(queuemetrics.families({"test": counted})).decode()
+    for line in (
+        'workqueue_depth{name="test"} 1.0',
+        'workqueue_adds_total{name="test"} 2.0',
+        'workqueue_queue_duration_seconds_sum{name="test"} 3.0',
+        'workqueue_work_duration_seconds_sum{name="test"} 2.0',
+        'workqueue_unfinished_work_seconds{name="test"} 0.0',
+    ):
+        assert line in text.splitlines(), line
+
+
+def test_the_queue_counts_what_it_does() -> None:
+    """Every key that comes, every one that comes again later."""
+    seen: list[tuple[int, int, int]] = []
+
+    async def reconcile(queue: WorkQueue[str], key: str) -> None:
+        if not seen:
+            queue.add_after(key, 0.001)
+        seen.append((queue.counted.adds, queue.counted.retries, len(queue.counted.unfinished())))
+
+    drive(["a"], reconcile)
+    assert seen == [(1, 1, 1), (2, 1, 1)]

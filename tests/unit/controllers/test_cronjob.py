@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from netpod.api import meta
+from netpod.api import cron, meta
 from netpod.api.batch import CronJob, Job
 from netpod.client.rest import Client
-from netpod.controllers import cron, cronjobs
+from netpod.controllers import cronjobs
 from tests.unit.controllers import builders, plane, workloads
 
 TICK = """

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import h2.config
@@ -298,17 +298,12 @@ def _followed(
     async def main() -> None:
         done = asyncio.Event()
 
-        def ask_of(kind: str) -> Callable[[], Awaitable[Answer]]:
-            async def ask() -> Answer:
-                if not answers[kind]:
-                    done.set()
-                    await asyncio.Event().wait()
-                return answers[kind].pop(0)
-
-            return ask
-
-        async def ask(probe: Probe) -> Answer:
-            return await ask_of(next(kind for kind, it in kinds.items() if it is probe))()
+        async def ask(kind: str, probe: Probe) -> Answer:
+            assert kinds[kind.lower()] is probe
+            if not answers[kind.lower()]:
+                done.set()
+                await asyncio.Event().wait()
+            return answers[kind.lower()].pop(0)
 
         subject = Probes(
             kinds.get("startup"),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from netpod import metrics
 from netpod.api.cri import ContainerStats
 from netpod.kubelet import exposition, summary
 from netpod.kubelet.summary import RunningContainer, RunningPod, Sample
@@ -88,5 +89,5 @@ def test_metrics_have_upstreams_names(part: object, line: str) -> None:
     """Dashboards made for a cluster find their series."""
     now = _sample(LATER, 1, veth1=Traffic())
     assert callable(part)
-    text = exposition.text(part(summary.compile("n", None, now, [POD]))).decode()
+    text = metrics.text(part(summary.compile("n", None, now, [POD]))).decode()
     assert line in text

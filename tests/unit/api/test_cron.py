@@ -5,7 +5,7 @@ from datetime import UTC, datetime, tzinfo
 
 import pytest
 
-from netpod.controllers import cron
+from netpod.api import cron
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
