@@ -68,6 +68,14 @@ def _namespace(ctx: click.Context, parameter: click.Parameter, value: str) -> st
     return value or "default"
 
 
+def family_options(command: F) -> F:
+    """Add -4 and -6, of which the last one counts, as with curl."""
+    for flag, family in (("-6", "IPv6"), ("-4", "IPv4")):
+        text = f"Connect to the target's {family} address."
+        command = click.option(flag, "family", flag_value=family, default=None, help=text)(command)
+    return command
+
+
 def namespace_options(command: F) -> F:
     """Add -n and nothing else."""
     return click.option(

@@ -17,20 +17,29 @@ from netpod_cli import context
 )
 @click.option("--udp", default="", metavar="TARGET", help="A datagram.")
 @click.option("--icmp", default="", metavar="TARGET", help="An echo request.")
+@context.family_options
 @click.option(
     "--check", is_flag=True, help="Send it too, and say where prediction and trace differ."
 )
 @context.namespace_options
 def explain_command(
-    target: str, source: str, udp: str, icmp: str, check: bool, namespace: str
+    target: str,
+    source: str,
+    udp: str,
+    icmp: str,
+    family: str | None,
+    check: bool,
+    namespace: str,
 ) -> int:
     """Predict, and compare when asked to."""
     pod = target.partition("/")[2] if target.startswith(("pod/", "pods/", "po/")) else ""
-    if pod and ":" not in pod and "/" not in pod and not (source or check or udp or icmp):
+    others = source or check or udp or icmp or family
+    if pod and ":" not in pod and "/" not in pod and not others:
         from netpod_cli import placement
 
         return placement.explain_pod(pod, namespace)
     from netpod.cluster import tracing
+    from netpod.ip import Family
     from netpod.trace import explain, run
     from netpod.trace.request import Kind
 
@@ -39,7 +48,12 @@ def explain_command(
         raise UsageError("cannot explain: name one target, e.g. http://example.com/ or svc/NAME")
     kind, where = chosen[0]
     question = run.Question(
-        target=where, source=source or "outside", namespace=namespace, kind=kind, timeout=2.0
+        target=where,
+        source=source or "outside",
+        namespace=namespace,
+        kind=kind,
+        timeout=2.0,
+        family=Family(family) if family else None,
     )
     paths, objects = context.paths(), tracing.objects(context.api())
     prediction = explain.explain(paths, question, objects)

@@ -37,6 +37,10 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
     help="Payload bytes of --udp and --icmp, not to be fragmented.",
 )
 @click.option("--ttl", default=None, type=click.IntRange(1, 255), help="Hops the packets may take.")
+@click.option(
+    "--type", "record", default="", metavar="RECORD", help="With --query: A, AAAA, SRV, PTR."
+)
+@context.family_options
 @click.option("-o", "--output", "form", default="tree", metavar="|".join(FORMS), help="Form.")
 @click.option(
     "--pcap-view", type=click.Choice(["taps", "wire"]), default="taps", help="With pcapng."
@@ -58,12 +62,14 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
 @context.namespace_options
 def trace_command(
     target: str, source: str, tcp: bool, udp: str, query: str, icmp: str, sni: str, size: int,
-    ttl: int | None, form: str, pcap_view: str, all_packets: bool, verbose: bool, timing: bool,
-    repeat: int, live: bool, only: str, count: int, dropped: bool, compare: str,
+    ttl: int | None, record: str, family: str | None, form: str, pcap_view: str, all_packets: bool,
+    verbose: bool, timing: bool, repeat: int, live: bool, only: str, count: int, dropped: bool, compare: str,
     timeout: str, namespace: str,
 ) -> int:  # fmt: skip
     """Send a request and follow it."""
     from netpod.cluster import tracing
+    from netpod.ip import Family
+    from netpod.trace import dnsquery
     from netpod.trace.model import Verdict
     from netpod.trace.request import Kind
     from netpod.trace.run import Question
@@ -83,7 +89,8 @@ def trace_command(
         kind = Kind.TCP
     question = Question(
         target=where, source=source, namespace=namespace, kind=kind, query=query, host=sni,
-        timeout=seconds, size=size, ttl=ttl or 0,
+        timeout=seconds, size=size, ttl=ttl or 0, family=Family(family) if family else None,
+        record=dnsquery.record_type(record) if record else "",
     )  # fmt: skip
     if compare:
         return _compare(question, compare, form)

@@ -128,21 +128,15 @@ def every(counted: Iterable[Counted], table: Table | None) -> list[Chain]:
 
 def explained(chains: Sequence[Chain]) -> list[Chain]:
     """The same chains; every rule says what it does in a cluster, where that is known (pure)."""
-    texts = {
-        ("ip", chain.table, chain.name): {i: rule.rule for i, rule in enumerate(chain.rules)}
-        for chain in chains
-    }
-    book = meanings.RuleBook(texts=texts)
     return [
         replace(
-            chain,
-            rules=tuple(replace(r, meaning=_meaning(book, chain, r.rule)) for r in chain.rules),
+            chain, rules=tuple(replace(r, meaning=_meaning(chain, r.rule)) for r in chain.rules)
         )
         for chain in chains
     ]
 
 
-def _meaning(book: meanings.RuleBook, chain: Chain, rule: str) -> str:
+def _meaning(chain: Chain, rule: str) -> str:
     if chain.table == nftables_names.NAME:
         target = next((match[1] for match in _GOTO.finditer(rule) if match[1]), "")
         target = target or next(iter(_nft_targets(rule)), "")
@@ -151,7 +145,7 @@ def _meaning(book: meanings.RuleBook, chain: Chain, rule: str) -> str:
             return f"Service {service[1]}" if service else ""
     else:
         target = next((match[1] for match in [_JUMP.search(rule)] if match), "")
-    return meanings.meaning(book, chain.name, target, rule)
+    return meanings.meaning([r.rule for r in chain.rules], chain.name, target, rule)
 
 
 def _nftables(table: Table, namespace: str, name: str) -> list[Chain]:

@@ -14,6 +14,7 @@ from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.client.blocking import BlockingClient
 from netpod.errors import NetpodError
+from netpod.ip import Family
 from netpod.paths import Paths
 from netpod.trace import batch, explain, run, where
 from netpod.trace.model import Trace
@@ -56,6 +57,7 @@ async def trace_request(
     kind: Kind = Kind.HTTP,
     query: str = "",
     timeout: float = 5.0,
+    family: Family | None = None,
     cluster: str = "netpod",
 ) -> Trace:
     """Send a request on a running cluster and follow it.
@@ -67,6 +69,7 @@ async def trace_request(
         kind: What is sent; a URL says it itself.
         query: Name that a DNS query asks for.
         timeout: Seconds of silence after which the client gives up.
+        family: Of the target's address; None is the first that it has.
         cluster: Which cluster.
 
     Returns:
@@ -78,7 +81,13 @@ async def trace_request(
         NetpodError: the cluster is not up.
     """
     question = run.Question(
-        target=target, source=source, namespace=namespace, kind=kind, query=query, timeout=timeout
+        target=target,
+        source=source,
+        namespace=namespace,
+        kind=kind,
+        query=query,
+        timeout=timeout,
+        family=family,
     )
 
     def work() -> Trace:
@@ -127,10 +136,13 @@ async def explain_request(
     source: str = "outside",
     namespace: str = "default",
     kind: Kind = Kind.HTTP,
+    family: Family | None = None,
     cluster: str = "netpod",
 ) -> explain.Prediction:
     """Predict what would become of a request; arguments and errors as of `trace_request`."""
-    question = run.Question(target=target, source=source, namespace=namespace, kind=kind)
+    question = run.Question(
+        target=target, source=source, namespace=namespace, kind=kind, family=family
+    )
 
     def work() -> explain.Prediction:
         paths = Paths(cluster)

@@ -1,12 +1,14 @@
 """Causes of a packet's death, and which kernel reason, ICMP message or counter means which (tables; pure).
 
-Source: Linux include/net/dropreason-core.h, Documentation/networking/snmp_counter.rst; RFC 792; RFC 1812 section 5.2.7.
+Source: Linux include/net/dropreason-core.h, Documentation/networking/snmp_counter.rst; RFC 792; RFC 1812 section 5.2.7;
+RFC 4443 section 3.
 """
 
+from netpod.ip import Family
 from netpod.trace.clues import IcmpError
 from netpod.trace.model import Verdict
 
-WORDS = {
+_WORDS = {
     "no-route": "dropped it: no route to the destination",
     "blackhole": "dropped it: a blackhole or unreachable route covers the destination",
     "rp-filter": "dropped it: reverse path filter, the source is not reached through that interface",
@@ -27,6 +29,13 @@ WORDS = {
     "checksum": "dropped it: bad checksum",
     "policy": "dropped it: no policy or state allows it",
 }
+_WORDS_SIX = {
+    "neighbour": "dropped it: the next hop does not answer neighbour solicitations",
+    "ip-forward": "dropped it: it does not forward (forwarding is 0) and the address is not its own",
+    "ttl": "dropped it: its hop limit ran out here",
+    "mtu": "dropped it: too big for the next link, and routers do not fragment IPv6",
+}
+"""Where IPv6 has other words."""
 _REFUSED = {"no-listener", "prohibited"}
 HARMLESS = frozenset((
     "NOT_DROPPED_YET", "CONSUMED", "OTHERHOST", "QUEUE_PURGE", "TCP_OLD_SEQUENCE", "TCP_TW_PAWS",
@@ -80,11 +89,30 @@ _COUNTERS = {
     "Icmp.OutTimeExcds": "ttl",
     "Udp.NoPorts": "no-listener",
     "Udp.RcvbufErrors": "receive-buffer",
+    "Ip6OutNoRoutes": "no-route",
+    "Ip6InNoRoutes": "no-route",
+    "Ip6InAddrErrors": "ip-forward",
+    "Ip6InTooBigErrors": "mtu",
+    "Icmp6OutPktTooBigs": "mtu",
+    "Icmp6OutTimeExcds": "ttl",
+    "Udp6NoPorts": "no-listener",
+    "Udp6RcvbufErrors": "receive-buffer",
 }
 _UNREACHABLE = {
     0: "no-route", 1: "host-unreachable", 3: "no-listener", 4: "mtu",
     9: "prohibited", 10: "prohibited", 13: "prohibited",
 }  # fmt: skip
+_SIX = {
+    (1, 0): "no-route", (1, 1): "prohibited", (1, 2): "no-route", (1, 3): "host-unreachable", (1, 4): "no-listener",
+    (1, 5): "prohibited", (1, 6): "no-route", (2, 0): "mtu", (3, 0): "ttl",
+}  # fmt: skip
+"""Type and code of ICMPv6 errors; 6 is what a reject route says."""
+
+
+def words(cause: str, family: Family) -> str:
+    """Return what a namespace did to a packet of a family, e.g. "dropped it: no route to the destination"."""
+    six = _WORDS_SIX.get(cause) if family is Family.IPV6 else None
+    return six or _WORDS[cause]
 
 
 def of_reason(reason: str, function: str) -> str:
@@ -96,6 +124,8 @@ def of_reason(reason: str, function: str) -> str:
 
 def of_icmp(error: IcmpError) -> str:
     """Return the cause behind an ICMP error, or ""."""
+    if error.sender.version == 6:
+        return _SIX.get((error.type, error.code), "")
     if error.type == 3:
         return _UNREACHABLE.get(error.code, "")
     return "ttl" if error.type == 11 and error.code == 0 else ""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
+from netpod.ip import Address as IPAddress
 from netpod.trace.model import Flow
 
 
@@ -12,15 +12,17 @@ class IcmpError:
     """An ICMP error message, and what it quotes of the packet it is about.
 
     Attributes:
-        type: 3 unreachable, 5 redirect, 11 time exceeded, 12 parameter problem. Source: RFC 792.
-        mtu: Of the next link when the code says "fragmentation needed", else 0.
+        type: 3 unreachable, 5 redirect, 11 time exceeded, 12 parameter problem; from an IPv6 sender 1 unreachable,
+            2 packet too big, 3 time exceeded, 4 parameter problem. Source: RFC 792; RFC 4443.
+        mtu: Of the next link when the packet was too big for it, else 0.
+        ip_id: Identity of the quoted packet, as `headers.Header`.
         netns: Namespace that sent it, as the first one it was seen leaving, or "".
     """
 
     type: int
     code: int
     mtu: int
-    sender: IPv4Address
+    sender: IPAddress
     protocol: int
     flow: Flow
     ip_id: int
@@ -49,9 +51,12 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """An address that was asked for by ARP and did not answer: how often, and where the question was first seen."""
+    """An address that was asked for by ARP or neighbour discovery and did not answer.
 
-    address: IPv4Address
+    How often, and where the question was first seen.
+    """
+
+    address: IPAddress
     asked: int
     netns: str
     interface: str
@@ -99,14 +104,14 @@ def no_inspection(stuck: Stuck) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clues:
-    """All of them, for one request. `addresses` are the IPv4 addresses of each namespace."""
+    """All of them, for one request. `addresses` are the addresses of each namespace."""
 
     icmp: tuple[IcmpError, ...] = ()
     drops: tuple[Drop, ...] = ()
     counters: tuple[Counter, ...] = ()
     silent: tuple[Silence, ...] = ()
     inspect: Inspect = no_inspection
-    addresses: Mapping[str, frozenset[IPv4Address]]
+    addresses: Mapping[str, frozenset[IPAddress]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from netpod.trace.accessline import AccessLine
+from netpod.trace.headers import IPPROTO_TCP
 from netpod.trace.model import (
     Confidence,
     CtEntry,
@@ -22,7 +23,7 @@ from netpod.trace.model import (
     Tap,
     Walk,
 )
-from netpod.trace.packet import IPPROTO_TCP, HeaderKey, header_key, parse_frame
+from netpod.trace.packet import HeaderKey, header_key, parse_frame
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
 from netpod.trace.topology import Topology

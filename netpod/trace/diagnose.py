@@ -7,8 +7,9 @@ a counter that rose, the state of links and routes. Where none of them speaks, n
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
+from netpod.ip import family_of
 from netpod.trace import causes
 from netpod.trace.clues import Clues, Drop, Finding, IcmpError, Stuck
 from netpod.trace.hop import Witness
@@ -28,7 +29,11 @@ from netpod.trace.model import (
 from netpod.trace.packet import header_key
 from netpod.trace.topology import World
 
-_DNAT = re.compile(r"(?:--to-destination|dnat to) (\d+\.\d+\.\d+\.\d+)(?::(\d+))?")
+_DNAT = re.compile(
+    r"(?:--to-destination|dnat(?: ip6?)? to) "
+    r"(?:\[?(?P<six>[0-9a-f]*:[0-9a-f:.]+)\]?|(?P<four>\d+(?:\.\d+){3}))"
+    r"(?::(?P<port>\d+))?"
+)
 
 REJECT_CHAIN = "reject-chain"
 """Where kube-proxy's nftables mode refuses. Source: kubernetes pkg/proxy/nftables/proxier.go."""
@@ -66,7 +71,7 @@ class Doctor:
             *self._kernel(walk),
             *self._wire(leg),
             *self._silence(walk),
-            *self._counters(place, silent=silent),
+            *self._counters(walk, place, silent=silent),
             *self._state(walk),
         ]
         if not found:
@@ -166,7 +171,7 @@ class Doctor:
             function = self.name_function(drop.location)
             cause = causes.of_reason(drop.reason, function)
             if cause:
-                yield self._made(cause, drop.netns, _kernel_evidence(drop, function))
+                yield self._made(walk, cause, drop.netns, _kernel_evidence(drop, function))
 
     def _wire(self, leg: Leg) -> Iterable[Diagnosis]:
         """An ICMP error about a packet of this leg, or a reset."""
@@ -175,7 +180,7 @@ class Doctor:
             if error.flow in flows or error.flow.reversed() in flows:
                 cause = causes.of_icmp(error)
                 if cause:
-                    yield self._made(cause, error.netns, _icmp_evidence(error))
+                    yield self._made(leg.walks[0], cause, error.netns, _icmp_evidence(error))
         for walk in leg.walks:
             if walk.packet.reset and not leg.forward(walk):
                 first = walk.sightings[0]
@@ -185,7 +190,7 @@ class Doctor:
                     time_ns=first.time_ns,
                     reference=f"reset leaving {first.tap}",
                 )
-                yield self._made("no-listener", first.tap.netns, evidence)
+                yield self._made(walk, "no-listener", first.tap.netns, evidence)
                 return
 
     def _silence(self, walk: Walk) -> Iterable[Diagnosis]:
@@ -194,16 +199,17 @@ class Doctor:
         wanted = (self._chosen(walk) or last.packet.flow.destination).ip
         for silence in self.clues.silent:
             if silence.netns == last.tap.netns and silence.address == wanted:
-                words = f"ARP for {silence.address} asked {silence.asked} times on {silence.interface}, no answer"
+                what = "ARP" if silence.address.version == 4 else "neighbour solicitation"
+                words = f"{what} for {silence.address} asked {silence.asked} times on {silence.interface}, no answer"
                 evidence = Evidence(
                     source=Source.CAPTURE,
                     netns=silence.netns,
                     time_ns=silence.time_ns,
                     reference=words,
                 )
-                yield self._made("neighbour", silence.netns, evidence)
+                yield self._made(walk, "neighbour", silence.netns, evidence)
 
-    def _counters(self, netns: str, *, silent: bool) -> Iterable[Diagnosis]:
+    def _counters(self, walk: Walk, netns: str, *, silent: bool) -> Iterable[Diagnosis]:
         """A counter of the namespace in which the packet ended rose while the request ran."""
         for counter in self.clues.counters:
             cause = causes.of_counter(counter.name)
@@ -214,7 +220,7 @@ class Doctor:
                     netns=netns,
                     reference=f"{counter.name} rose by {counter.delta}",
                 )
-                yield self._made(cause, netns, evidence)
+                yield self._made(walk, cause, netns, evidence)
 
     def _state(self, walk: Walk) -> Iterable[Diagnosis]:
         """What links, routes and settings say where the packet ended."""
@@ -248,25 +254,30 @@ class Doctor:
     def _chosen(self, walk: Walk) -> Address | None:
         """The destination that the last DNAT rule in the last namespace chose, or None."""
         rules = [r for h in self.witness.hops(walk)[-1:] for r in h.rules]
-        found = [m for r in rules if (m := _DNAT.search(r.text)) is not None]
-        if not found:
-            return None
-        port = int(found[-1][2]) if found[-1][2] else walk.packet.flow.destination.port
-        return Address(IPv4Address(found[-1][1]), port)
+        port = walk.packet.flow.destination.port
+        return next((to for r in reversed(rules) if (to := chosen_by(r.text, port))), None)
 
     def _where(self, netns: str, finding: Finding) -> str:
         word = "refused" if causes.verdict(finding.cause) is Verdict.REFUSED else "dropped"
         return f"{self.world.place(netns)} {word} it: {finding.words}"
 
-    def _made(self, cause: str, netns: str, evidence: Evidence) -> Diagnosis:
+    def _made(self, walk: Walk, cause: str, netns: str, evidence: Evidence) -> Diagnosis:
         where = str(self.world.place(netns)) if netns else "a router"
         return Diagnosis(
             verdict=causes.verdict(cause),
-            sentence=f"{where} {causes.WORDS[cause]}",
+            sentence=f"{where} {causes.words(cause, family_of(walk.packet.flow.source.ip))}",
             cause=cause,
             netns=netns,
             evidence=(evidence,),
         )
+
+
+def chosen_by(rule: str, port: int) -> Address | None:
+    """Return the destination that a rule's text names, with a port that it may leave as it was; None of any other."""
+    found = _DNAT.search(rule)
+    if found is None:
+        return None
+    return Address(ip_address(found["six"] or found["four"]), int(found["port"] or port))
 
 
 def _details(first: Diagnosis, other: Diagnosis) -> bool:
@@ -287,11 +298,12 @@ def _kernel_evidence(drop: Drop, function: str) -> Evidence:
 
 def _icmp_evidence(error: IcmpError) -> Evidence:
     mtu = f", MTU {error.mtu}" if error.mtu else ""
+    name = "ICMP" if error.sender.version == 4 else "ICMPv6"
     return Evidence(
         source=Source.ICMP,
         netns=error.netns,
         time_ns=error.time_ns,
-        reference=f"ICMP type {error.type} code {error.code}{mtu} from {error.sender}",
+        reference=f"{name} type {error.type} code {error.code}{mtu} from {error.sender}",
     )
 
 

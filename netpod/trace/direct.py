@@ -40,11 +40,13 @@ def _client(found: Findings, hops: tuple[Hop, ...]) -> Step:
         return stuck(1, "client", found, found.client, (), "no packet was seen leaving the client")
     hop, request = hops[0], found.request
     to = found.world.name_of(hop.before.destination.ip)
-    verb = {6: "opens a connection to", 17: "sends a datagram to", 1: "sends an ICMP echo to"}
-    target = hop.before.destination.ip if request.protocol == 1 else hop.before.destination
-    source = hop.before.source.ip if request.protocol == 1 else hop.before.source
-    sentence = f"{found.name(hop)} ({source}) {verb[request.protocol]} {target}"
+    verb = {"tcp": "opens a connection to", "udp": "sends a datagram to",
+            "icmp": "sends an ICMP echo to", "icmpv6": "sends an ICMPv6 echo to"}  # fmt: skip
+    target = hop.before.destination.ip if request.kind is Kind.ICMP else hop.before.destination
+    source = hop.before.source.ip if request.kind is Kind.ICMP else hop.before.source
+    sentence = f"{found.name(hop)} ({source}) {verb[request.protocol_name]} {target}"
     sentence += f" ({to})" if to else ""
+    sentence += f"; {request.note}" if request.note else ""
     sentence += f"; {again}" if (again := found.retried(found.client)) else ""
     facts = {"request": request.what} | ({"resolved": request.note} if request.note else {})
     if not hop.outward and _ends_here(found, hop):
@@ -68,7 +70,8 @@ def _service(found: Findings, service: Service) -> Step:
     ready: set[str] = set()
     waiting: set[str] = set()
     for piece in objects.slices(key):
-        for endpoint in piece.endpoints:
+        # Those of the other family are no choice for this packet.
+        for endpoint in piece.endpoints if piece.address_type == found.request.family else ():
             (ready if endpoint.conditions.ready is not False else waiting).update(
                 endpoint.addresses
             )
@@ -191,8 +194,8 @@ def _arrival(found: Findings, hops: tuple[Hop, ...], proxying: int | None) -> St
         took = answer.sightings[0].time_ns - request.sightings[-1].time_ns
         facts["answer after"] = f"{took / 1000:.0f} µs"
     sentence = f"{found.name(here)}" + (f" on {place.node}" if place.node and place.pod else "")
-    at = here.after.destination.ip if found.request.protocol == 1 else here.after.destination
-    to = here.after.source.ip if found.request.protocol == 1 else here.after.source
+    at = here.after.destination.ip if found.request.kind is Kind.ICMP else here.after.destination
+    to = here.after.source.ip if found.request.kind is Kind.ICMP else here.after.source
     return step_of(0, name, f"{sentence} answers at {at} to {to}", beyond, facts)
 
 
@@ -210,7 +213,7 @@ def _way_back(found: Findings) -> Step:
     undone = sum(1 for h in hops if h.nat is not None)
     what = f"{got.status} {got.reason}" if got.status else got.reason
     to = hops[-1].after.destination
-    sentence = f"the answer, {what}, arrives at {to.ip if found.request.protocol == 1 else to}"
+    sentence = f"the answer, {what}, arrives at {to.ip if found.request.kind is Kind.ICMP else to}"
     sentence += (
         f"; conntrack undid the rewrites in {undone} namespace{'s' * (undone > 1)}"
         if undone

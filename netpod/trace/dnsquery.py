@@ -5,11 +5,28 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
+from netpod.errors import UsageError
+from netpod.ip import Family
 from netpod.trace.model import Answer
+
+FAMILIES = {"AAAA": Family.IPV6, "A": Family.IPV4}
+"""Types of records with an address."""
+
+
+def record_type(text: str) -> str:
+    """Return a record type as DNS writes it.
+
+    Raises:
+        UsageError: there is no such type.
+    """
+    try:
+        return str(dns.rdatatype.to_text(dns.rdatatype.from_text(text)))
+    except dns.exception.DNSException:
+        raise UsageError(f"cannot ask for {text} records: there is no such type") from None
 
 
 def question(name: str, kind: str = "A") -> bytes:
-    """Return a query for a name's addresses, to be answered by a server that recurses."""
+    """Return a query for a name's records of a type, to be answered by a server that recurses."""
     return dns.message.make_query(name, kind).to_wire()
 
 
@@ -35,7 +52,7 @@ def answer(asked: bytes, got: bytes) -> Answer:
 
 
 def addresses(got: bytes) -> tuple[str, ...]:
-    """Return the IPv4 addresses in an answer, in its order; none when it is an error or no DNS."""
+    """Return the addresses in an answer, in its order; none when it is an error or no DNS."""
     try:
         message = dns.message.from_wire(got)
     except dns.exception.DNSException:
@@ -43,6 +60,6 @@ def addresses(got: bytes) -> tuple[str, ...]:
     return tuple(
         item.address
         for record in message.answer
-        if record.rdtype == dns.rdatatype.A
+        if record.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
         for item in record
     )

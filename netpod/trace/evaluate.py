@@ -3,8 +3,8 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address
 
+from netpod.ip import Address as IPAddress
 from netpod.trace import correlate, path
 from netpod.trace.clues import Clues, Examine, IcmpError, Silence
 from netpod.trace.diagnose import Doctor
@@ -21,7 +21,7 @@ from netpod.trace.model import (
     SourceReport,
     Trace,
 )
-from netpod.trace.packet import ARP_REPLY, HeaderKey, parse_arp, parse_error
+from netpod.trace.packet import ARP_REPLY, HeaderKey, parse_error, parse_neighbour
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import EMPTY, RuleBook, legacy_verdict, meaning
@@ -138,11 +138,11 @@ def _errors(record: Record) -> tuple[IcmpError, ...]:
 
 
 def _silences(record: Record) -> tuple[Silence, ...]:
-    """Addresses that somebody asked for by ARP and nobody had."""
-    asked: dict[IPv4Address, list[Frame]] = {}
-    answered: set[IPv4Address] = set()
+    """Addresses that somebody asked for by ARP or neighbour discovery and nobody had."""
+    asked: dict[IPAddress, list[Frame]] = {}
+    answered: set[IPAddress] = set()
     for frame in sorted(record.frames, key=lambda f: (f.time_ns, f.sequence)):
-        found = parse_arp(frame.data)
+        found = parse_neighbour(frame.data)
         if found is None:
             continue
         operation, sender, wanted = found
@@ -192,7 +192,7 @@ def _hits(
 
 def _judged(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleEvent:
     """Give an event of iptables-legacy its verdict: from the rule, where else."""
-    if event.family != nflog.FAMILY or event.verdict:
+    if event.family not in nflog.FAMILIES.values() or event.verdict:
         return event
     book = books.get(event.netns, EMPTY)
     text = book.text(event.family, event.table, event.chain, event.handle)
@@ -202,10 +202,11 @@ def _judged(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleEvent:
 
 def _hit(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleHit:
     book = books.get(event.netns, EMPTY)
-    text = book.text(event.family, event.table, event.chain, event.handle)
+    place = (event.family, event.table, event.chain)
+    text = book.text(*place, event.handle)
     reference = f"{event.family} {event.table} {event.chain}"
     reference += f" handle {event.handle}" if event.handle else " policy"
-    heard = Source.NFLOG if event.family == nflog.FAMILY else Source.NFTRACE
+    heard = Source.NFLOG if event.family in nflog.FAMILIES.values() else Source.NFTRACE
     evidence = [Evidence(source=heard, netns=event.netns, reference=reference)]
     if text:
         evidence.append(Evidence(source=Source.RULES, netns=event.netns, reference=text))
@@ -218,7 +219,7 @@ def _hit(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleHit:
         verdict=event.verdict,
         target=event.target,
         text=text,
-        meaning=meaning(book, event.chain, event.target, text),
+        meaning=meaning(book.chain(*place), event.chain, event.target, text),
         evidence=tuple(evidence),
     )
 

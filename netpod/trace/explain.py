@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
+from netpod.ip import Address, Family, family_of, host_port, of_family
 from netpod.paths import Paths
 from netpod.trace import run, where
 from netpod.trace.model import Leg, Trace, Verdict
 from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, route_ingress
 from netpod.trace.predict.packet import Mock
 from netpod.trace.predict.walk import Outcome, Walker
-from netpod.trace.request import TraceRequest
+from netpod.trace.request import Kind, TraceRequest
 from netpod.trace.run import Question
 from netpod.trace.topology import World
 
@@ -110,11 +111,10 @@ def _onward(walker: Walker, objects: ClusterObjects, request: TraceRequest, door
     words = f"Ingress {rule.ingress}, rule {line} → Service {rule.target}"
     if not addresses:
         return Onward(rule=f"{words}: {why}; the ingress answers 503", outcomes=())
-    own = sorted(i for i in walker.topology.addresses.get(door, ()) if not i.is_loopback)
     found: list[Outcome] = []
     for address in addresses:
         packet = Mock(
-            source=own[0] if own else IPv4Address("127.0.0.1"),
+            source=_own(walker, door, family_of(address.ip)),
             destination=address.ip,
             protocol="tcp",
             source_port=request.reserved[0],
@@ -124,11 +124,16 @@ def _onward(walker: Walker, objects: ClusterObjects, request: TraceRequest, door
     return Onward(rule=words, outcomes=tuple(dict.fromkeys(found)))
 
 
-def _source(walker: Walker, request: TraceRequest) -> IPv4Address:
+def _source(walker: Walker, request: TraceRequest) -> Address:
     route = walker.route(request.netns, request.connect.ip)
-    own = walker.topology.addresses.get(request.netns, frozenset())
-    others = sorted(ip for ip in own if not ip.is_loopback)
-    return route or (others[0] if others else IPv4Address("127.0.0.1"))
+    return route or _own(walker, request.netns, request.family)
+
+
+def _own(walker: Walker, netns: str, family: Family) -> Address:
+    """An address of a namespace that others can reach, the lowest; else its loopback's."""
+    known = of_family(walker.topology.addresses.get(netns, ()), family)
+    own = [ip for ip in known if not (ip.is_loopback or ip.is_link_local)]
+    return min(own, key=int, default=ip_address("::1" if family is Family.IPV6 else "127.0.0.1"))
 
 
 def disagreements(prediction: Prediction, trace: Trace) -> tuple[str, ...]:
@@ -166,10 +171,10 @@ def _ends(prediction: Prediction, leg: Leg, outcomes: tuple[Outcome, ...]) -> li
         for o in outcomes
         if o.verdict is Verdict.DELIVERED
     }
-    port = 0 if prediction.request.protocol == 1 else flow.destination.port
+    port = 0 if prediction.request.kind is Kind.ICMP else flow.destination.port
     if (flow.destination.ip, port, flow.source.ip) in ends:
         return []
-    shown = ", ".join(f"{s} → {d}:{p}" for d, p, s in sorted(ends))
+    shown = ", ".join(sorted(f"{s} → {host_port(d, p)}" for d, p, s in ends))
     return [f"predicted {shown}; it arrived as {flow}"]
 
 
@@ -194,7 +199,7 @@ def _outcomes(prediction: Prediction, outcomes: tuple[Outcome, ...], word: str) 
             packet = stop.packet
             yield (
                 f"  {prediction.world.place(stop.netns)}: {packet.source} → "
-                f"{packet.destination}:{packet.destination_port}"
+                f"{host_port(packet.destination, packet.destination_port)}"
                 + (f"  out {packet.outward}" if packet.outward else "")
             )
             if packet.met:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netpod.errors import KernelError
-from netpod.linux import netns, sysctl
+from netpod.linux import netns
 from netpod.trace.sources import nflog
 
 
@@ -22,11 +22,11 @@ class Leftovers:
 
     Attributes:
         namespaces: Those that hold the table `inet netpod-trace`.
-        loggers: What net.netfilter.nf_log.2 was, by namespace.
+        loggers: What its loggers were, by namespace and sysctl, e.g. net.netfilter.nf_log.10.
     """
 
     namespaces: tuple[str, ...] = ()
-    loggers: Mapping[str, str] = field(default_factory=dict)
+    loggers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def file_of(lock: Path) -> Path:
@@ -37,11 +37,11 @@ def file_of(lock: Path) -> Path:
 def observe(namespaces: Iterable[str]) -> Leftovers:
     """Read what tracing in some namespaces will change."""
     names = tuple(namespaces)
-    loggers: dict[str, str] = {}
+    loggers: dict[str, dict[str, str]] = {}
     for name in names:
         try:
-            if nflog.in_use(name):
-                loggers[name] = sysctl.read(name, nflog.LOGGER)
+            if families := nflog.in_use(name):
+                loggers[name] = nflog.observe(name, families)
         except KernelError:
             if netns.exists(name):
                 raise
@@ -56,7 +56,7 @@ def on_record(lock: Path | None, left: Leftovers) -> Iterator[None]:
         return
     file = file_of(lock)
     partial = file.with_suffix(".new")
-    partial.write_text(json.dumps({"namespaces": left.namespaces, "loggers": dict(left.loggers)}))
+    partial.write_text(json.dumps({"namespaces": left.namespaces, "loggers": {**left.loggers}}))
     partial.replace(file)
     try:
         yield
@@ -68,7 +68,10 @@ def read(lock: Path) -> Leftovers | None:
     """Return what a killed trace left, or None. Only the holder of the lock may believe it."""
     try:
         kept = json.loads(file_of(lock).read_text())
-        return Leftovers(namespaces=tuple(kept["namespaces"]), loggers=dict(kept["loggers"]))
+        return Leftovers(
+            namespaces=tuple(kept["namespaces"]),
+            loggers={name: dict(before) for name, before in kept["loggers"].items()},
+        )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):

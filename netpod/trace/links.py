@@ -8,9 +8,10 @@ Source: rtnetlink(7); Linux include/uapi/linux/if_link.h (IFLA_*), if_addr.h (IF
 import socket
 import struct
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from netpod.errors import KernelError
+from netpod.ip import Address as IPAddress
 from netpod.linux import netns
 from netpod.trace.sources import netlink
 from netpod.trace.topology import Link, Topology
@@ -20,14 +21,14 @@ _NLMSG_DONE, _NLMSG_ERROR = 3, 2
 _NLM_F_REQUEST_DUMP = 0x301
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 3, 4, 5, 10, 18
 _INFO_KIND, _INFO_SLAVE_DATA, _BRPORT_MODE = 1, 5, 4
-_IFA_LOCAL = 2
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFF_UP, _IFF_LOWER_UP = 1, 1 << 16
 
 
 def observe_links(namespaces: Iterable[str]) -> Topology:
     """Read the links and addresses of some namespaces; one that is gone meanwhile has none."""
     links: dict[tuple[str, str], Link] = {}
-    addresses: dict[str, frozenset[IPv4Address]] = {}
+    addresses: dict[str, frozenset[IPAddress]] = {}
     for name in namespaces:
         try:
             if netns.exists(name):
@@ -54,9 +55,13 @@ def _dump(netns_name: str, ask: int, answer: int, size: int) -> list[bytes]:
                     found.append(message)
 
 
-def _address(message: bytes) -> IPv4Address | None:
-    value = netlink.attributes(message, 8).get(_IFA_LOCAL, b"")
-    return IPv4Address(value) if message[0] == socket.AF_INET and len(value) == 4 else None
+def _address(message: bytes) -> IPAddress | None:
+    found = netlink.attributes(message, 8)
+    # IPv6 has no local one beside the address, unless a link has two ends.
+    value = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS, b""))
+    if message[0] == socket.AF_INET and len(value) == 4:
+        return IPv4Address(value)
+    return IPv6Address(value) if message[0] == socket.AF_INET6 and len(value) == 16 else None
 
 
 def _parse(netns_name: str, message: bytes) -> Link:

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 from netpod.api.meta import Key
 from netpod.errors import NotFound, UsageError
+from netpod.ip import by_family, family_of
 from netpod.paths import Paths
 from netpod.trace import correlate, evaluate, session, where
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
-from netpod.trace.families import ipv4_among, pod_ips
+from netpod.trace.families import among, cluster_ips, node_ips, pod_ips
 from netpod.trace.links import observe_links
 from netpod.trace.model import Address, Answer, Flow, Leg, Trace, Verdict
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
@@ -46,20 +47,21 @@ def targets(objects: ClusterObjects, only: str, namespace: str) -> tuple[Address
     if kind in ("pod", "pods", "po") and name:
         pod = where.find_pod(objects, name, namespace)
         ports = [p.container_port for c in pod.spec.containers for p in c.ports]
-        return tuple(Address(ip, port) for port in ports for ip in ipv4_among(pod_ips(pod)))
+        return tuple(Address(ip, port) for port in ports for ip in among(pod_ips(pod)))
     if kind not in ("svc", "service", "services") or not name:
         raise UsageError(f"cannot follow {only or 'everything'}: say --filter svc/NAME or pod/NAME")
     service = objects.service(Key(namespace, name))
     if service is None:
         raise NotFound(f'services "{name}" not found in namespace {namespace}')
     found: list[Address] = []
-    ips = [service.spec.cluster_ip, *load_balancer_ips(service), *service.spec.external_ips]
-    nodes = [a.address for n in objects.nodes for a in n.status.addresses if a.type == "InternalIP"]
+    ips = among((*cluster_ips(service), *load_balancer_ips(service), *service.spec.external_ips))
+    families = {family_of(ip) for ip in ips}
+    nodes = [ip for n in objects.nodes for ip in among(node_ips(n)) if family_of(ip) in families]
     for port in service.spec.ports:
-        found += [Address(ip, port.port) for ip in ipv4_among(ips)]
-        found += [Address(ip, port.node_port) for ip in ipv4_among(nodes) if port.node_port]
-    for address in list(found)[:1]:
-        found += doors(objects, address)
+        found += [Address(ip, port.port) for ip in ips]
+        found += [Address(ip, port.node_port) for ip in nodes if port.node_port]
+    for first in by_family(address.ip for address in list(found)).values():
+        found += doors(objects, next(it for it in found if it.ip == first))
     return tuple(dict.fromkeys(found))
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netpod.ip import Address as IPAddress
+from netpod.ip import host_port
 from netpod.trace.place import Place
 from netpod.trace.place import Role as Role
 
@@ -59,13 +60,13 @@ class Direction(StrEnum):
 
 
 class Address(NamedTuple):
-    """An IPv4 address and a port, or the id of an ICMP echo."""
+    """An IP address and a port, or the id of an ICMP echo."""
 
-    ip: IPv4Address
+    ip: IPAddress
     port: int
 
     def __str__(self) -> str:
-        return f"{self.ip}:{self.port}"
+        return host_port(self.ip, self.port)
 
 
 class Flow(NamedTuple):
@@ -106,13 +107,14 @@ class Packet:
     """One TCP segment, UDP datagram or ICMP echo, by what neither NAT nor a router changes.
 
     Attributes:
-        fingerprint: Equal for all sightings of one packet: protocol, IP id, sequence, acknowledgement, flags,
-            window, payload length and checksum.
+        fingerprint: Equal for all sightings of one packet: protocol, IPv4 id or IPv6 flow label, sequence,
+            acknowledgement, flags, window, payload length and checksum.
         flow: Addresses as at this sighting; the id of an ICMP echo stands for both ports.
-        protocol: IP protocol number: 1 ICMP, 6 TCP, 17 UDP.
+        protocol: IP protocol number: 1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6.
         flags: TCP flag bits, RFC 9293 section 3.1 (FIN 1, SYN 2, RST 4, PSH 8, ACK 16); 0 for others.
         length: Payload bytes in the packet.
         payload: The first of them, as captured.
+        ip_id: Its identity, as `headers.Header`.
         tunnel: What carries it at this sighting, e.g. "VXLAN 1: 172.18.0.3 → 172.18.0.4", or "".
     """
 
@@ -133,7 +135,7 @@ class Packet:
     @property
     def echo_reply(self) -> bool:
         """Whether it answers an ICMP echo."""
-        return self.protocol == 1 and self.fingerprint[3] == 0
+        return (self.protocol, self.fingerprint[3]) in ((1, 0), (58, 129))
 
     @property
     def reset(self) -> bool:

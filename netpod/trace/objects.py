@@ -1,7 +1,7 @@
 """What the addresses of a trace mean, from the cluster's API objects (pure)."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from netpod.api.discovery import EndpointSlice
@@ -110,7 +110,12 @@ class ClusterObjects:
     def endpoint_pods(self, service: Key) -> tuple[Pod, ...]:
         """Return the pods behind a Service, ready or not."""
         addresses = {a for s in self.slices(service) for e in s.endpoints for a in e.addresses}
-        return tuple(pod for pod in self.pods if pod.status.pod_ip in addresses)
+        return tuple(
+            pod
+            for pod in self.pods
+            if pod.status.pod_ip in addresses
+            or any(it.ip in addresses for it in pod.status.pod_ips)
+        )
 
 
 def gateway_of(service: Service) -> Key | None:
@@ -175,5 +180,5 @@ def route_ingress(
     if rule is None:
         return None, (), ""
     backend = routing.backends[rule.target]
-    found = (a for a in backend.addresses if ":" not in a.ip)
-    return rule, tuple(Address(IPv4Address(a.ip), a.port) for a in found), backend.why
+    found = tuple(Address(ip_address(a.ip), a.port) for a in backend.addresses)
+    return rule, found, backend.why

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 
 from netpod.errors import CommandFailed, KernelError
+from netpod.ip import Family, family_of
 from netpod.linux import netns, process, sysctl
 from netpod.trace.clues import Finding, Stuck
 from netpod.trace.correlate import SOCKET
@@ -93,18 +94,20 @@ class Inspector:
 
     def _route(self, stuck: Stuck) -> Iterator[Finding]:
         to, source = str(stuck.flow.destination.ip), str(stuck.flow.source.ip)
+        six = stuck.flow.destination.ip.version == 6
         argv = ["ip", "-j", "route", "get", to]
         if stuck.inward and stuck.inward != SOCKET:
             inward = self._routed(stuck)
             argv += ["from", source, "iif", inward]
-            if (
-                sysctl.read(stuck.netns, f"net.ipv4.conf.{inward.replace('.', '/')}.forwarding")
-                == "0"
-            ):
+            # Of IPv6 the setting of all links decides, whatever the link's own is.
+            where = "all" if six else inward
+            key = f"net.ipv{6 if six else 4}.conf.{where}.forwarding"
+            if sysctl.read(stuck.netns, key.replace(where, where.replace(".", "/"))) == "0":
+                name = "forwarding" if six else "ip_forward"
                 yield Finding(
                     cause="ip-forward",
-                    words=f"it does not forward packets from {inward} (ip_forward is 0)",
-                    reference=f"sysctl net.ipv4.conf.{inward}.forwarding = 0",
+                    words=f"it does not forward packets from {inward} ({name} is 0)",
+                    reference=f"sysctl {key} = 0",
                 )
                 return
         try:
@@ -114,11 +117,12 @@ class Inspector:
             return
         device, hop = route.get("dev", ""), route.get("gateway", to)
         argv = ["ip", "-j", "neigh", "show", "to", hop, "dev", device]
+        asking = "neighbour solicitations" if six else "ARP"
         for row in json.loads(process.run(argv, netns=stuck.netns).stdout or b"[]"):
             if {"FAILED", "INCOMPLETE"} & set(row.get("state", ())):
                 yield Finding(
                     cause="neighbour",
-                    words=f"{hop} on {device} does not answer ARP",
+                    words=f"{hop} on {device} does not answer {asking}",
                     reference=f"ip neigh: {hop} dev {device} {' '.join(row['state'])}",
                 )
 
@@ -126,7 +130,8 @@ class Inspector:
         """The kernel would not route it: which error, and what in the tables says so."""
         to = stuck.flow.destination.ip
         shown = process.run(
-            ["ip", "-j", "route", "show", "table", "all", "match", str(to)], netns=stuck.netns
+            ["ip", f"-{to.version}", "-j", "route", "show", "table", "all", "match", str(to)],
+            netns=stuck.netns,
         )
         kinds = {row.get("type", "unicast") for row in json.loads(shown.stdout or b"[]")}
         said = error.stderr.strip().splitlines()[-1:] or [""]
@@ -164,6 +169,8 @@ class Inspector:
 
     def _filtered(self, stuck: Stuck) -> str:
         """The link that a strict reverse path filter wants the source to come by, "" when there is none or it is it."""
+        if stuck.flow.source.ip.version == 6:
+            return ""  # the kernel has no such filter
         inward = self._routed(stuck)
         keys = (f"net.ipv4.conf.{n}.rp_filter" for n in ("all", inward.replace(".", "/")))
         if all(sysctl.read(stuck.netns, key) == "0" for key in keys):
@@ -194,20 +201,23 @@ class Inspector:
         if name is None:
             return
         port = stuck.flow.destination.port
-        open_ports = listening(stuck.netns, name)
+        open_ports = listening(stuck.netns, name, family_of(stuck.flow.destination.ip))
         if port not in open_ports:
             others = ", ".join(map(str, sorted(open_ports))) or "no port at all"
             yield Finding(
                 cause="no-listener",
                 words=f"nothing listens on {name} port {port} (it listens on {others})",
-                reference=f"/proc/net/{name}",
+                reference=f"/proc/net/{name}{'6' * (stuck.flow.destination.ip.version == 6)}",
             )
 
 
-def listening(netns_name: str, protocol: str) -> set[int]:
-    """Return the TCP or UDP ports on which something listens in a namespace, on whatever address."""
+def listening(netns_name: str, protocol: str, family: Family) -> set[int]:
+    """Return the TCP or UDP ports on which something listens in a namespace, on whatever address of a family.
+
+    A socket of IPv6 is taken to listen for IPv4 too, as it does by default: nothing in /proc says otherwise.
+    """
     wanted = {_LISTEN} if protocol == "tcp" else {_UNCONNECTED, "01"}
-    names = (protocol, f"{protocol}6")
+    names = (protocol, f"{protocol}6") if family is Family.IPV4 else (f"{protocol}6",)
     return {port for name in names for port, state in _sockets(netns_name, name) if state in wanted}
 
 

@@ -5,15 +5,26 @@ import secrets
 import socket
 import ssl
 import struct
-from ipaddress import IPv4Address
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from netpod.errors import KernelError
+from netpod.ip import Family
 from netpod.linux import netns
 from netpod.trace.model import Address, Answer
 from netpod.trace.request import HEADER, Kind, TraceRequest
 
 MAX_BODY = 1 << 20
-_IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3
+_MTU_DISCOVER = {Family.IPV4: (socket.IPPROTO_IP, 10), Family.IPV6: (socket.IPPROTO_IPV6, 23)}
+_PROBE = 3
+"""IP_PMTUDISC_PROBE: send what fits the first link, never in fragments. Source: ip(7), ipv6(7)."""
+_HOPS = {
+    Family.IPV4: (socket.IPPROTO_IP, socket.IP_TTL),
+    Family.IPV6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+}
+_ECHO = {Family.IPV4: (8, 0), Family.IPV6: (128, 129)}
+"""ICMP types of an echo request and its reply."""
+_ICMP = {Family.IPV4: socket.IPPROTO_ICMP, Family.IPV6: socket.IPPROTO_ICMPV6}
 _SHORT = 32
 _UNREACHABLE = "refused (ICMP port unreachable)"
 
@@ -30,18 +41,19 @@ class Probe:
 
     def __init__(self, request: TraceRequest, port: int = 0) -> None:
         self._request = request
-        kinds = {6: socket.SOCK_STREAM, 17: socket.SOCK_DGRAM, 1: socket.SOCK_RAW}
+        family = request.family
+        kinds = {6: socket.SOCK_STREAM, 17: socket.SOCK_DGRAM}
         self._socket: socket.socket = netns.socket_in(
             request.netns,
-            socket.AF_INET,
-            kinds[request.protocol] | socket.SOCK_CLOEXEC,
-            socket.IPPROTO_ICMP if request.kind is Kind.ICMP else 0,
+            family.af,
+            kinds.get(request.protocol, socket.SOCK_RAW) | socket.SOCK_CLOEXEC,
+            _ICMP[family] if request.kind is Kind.ICMP else 0,
         )
         self._socket.settimeout(request.timeout)
         try:
             self._prepare()
             # The address a packet to the destination would get; connecting a UDP socket sends nothing.
-            with netns.socket_in(request.netns, socket.AF_INET, socket.SOCK_DGRAM, 0) as route:
+            with netns.socket_in(request.netns, family.af, socket.SOCK_DGRAM, 0) as route:
                 route.connect((str(request.connect.ip), request.connect.port or 9))
                 ip = route.getsockname()[0]
             self._socket.bind((ip, port))
@@ -50,10 +62,10 @@ class Probe:
             raise KernelError(
                 f"cannot reach {request.connect}", errno=error.errno or 0, netns=request.netns
             ) from error
-        ip, own = self._socket.getsockname()
+        ip, own = self._socket.getsockname()[:2]
         if request.kind is Kind.ICMP:
             own = port or 1 + secrets.randbelow(65535)
-        self.source = Address(IPv4Address(ip), own)
+        self.source = Address(ip_address(ip), own)
 
     @property
     def destination(self) -> Address:
@@ -93,9 +105,9 @@ class Probe:
     def _prepare(self) -> None:
         request = self._request
         if request.ttl:
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, request.ttl)
+            self._socket.setsockopt(*_HOPS[request.family], request.ttl)
         if request.size:
-            self._socket.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
+            self._socket.setsockopt(*_MTU_DISCOVER[request.family], _PROBE)
 
     def _http(self) -> Answer:
         request = self._request
@@ -106,7 +118,7 @@ class Probe:
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            name = request.host.rpartition(":")[0] or request.host
+            name = urlsplit(f"//{request.host}").hostname or request.host
             connection.sock = self._socket = context.wrap_socket(self._socket, server_hostname=name)
         connection.putrequest(
             request.method, request.path, skip_host=True, skip_accept_encoding=True
@@ -132,31 +144,27 @@ class Probe:
             return Answer(reason=f"{len(body)} bytes came back", body=body)
         from netpod.trace import dnsquery
 
-        question = dnsquery.question(request.query)
+        question = dnsquery.question(request.query, request.record)
         self._socket.send(question)
         return dnsquery.answer(question, self._socket.recv(65535))
 
     def _echo(self) -> Answer:
         payload = self._request.id.encode().ljust(self._request.size or _SHORT, b".")
-        header = struct.pack("!BBHHH", 8, 0, 0, self.source.port, 1)
-        header = struct.pack("!BBHHH", 8, 0, _checksum(header + payload), self.source.port, 1)
+        asking, answering = _ECHO[self._request.family]
+        four = self._request.family is Family.IPV4
+        header = struct.pack("!BBHHH", asking, 0, 0, self.source.port, 1)
+        if four:
+            # The kernel puts in that of ICMPv6, which covers the addresses too.
+            check = _checksum(header + payload)
+            header = struct.pack("!BBHHH", asking, 0, check, self.source.port, 1)
         self._socket.send(header + payload)
         while True:
+            # The socket is connected: errors of routers come as its own.
             data = self._socket.recv(65535)
-            start = (data[0] & 15) * 4
-            kind, code, _, identity, _ = struct.unpack_from("!BBHHH", data, start)
-            if kind == 0 and identity == self.source.port:
+            start = (data[0] & 15) * 4 if four else 0
+            kind, identity = data[start], int.from_bytes(data[start + 4 : start + 6], "big")
+            if kind == answering and identity == self.source.port:
                 return Answer(reason=f"echo reply, {len(data) - start - 8} bytes")
-            if kind in (3, 11) and identity_of(data[start + 8 :]) == self.source.port:
-                return Answer(error=f"ICMP error type {kind} code {code}")
-
-
-def identity_of(quoted: bytes) -> int:
-    """Return the id of the ICMP echo that an error quotes, or 0."""
-    start = (quoted[0] & 15) * 4 if quoted else 0
-    if len(quoted) < start + 8 or quoted[9] != socket.IPPROTO_ICMP:
-        return 0
-    return int.from_bytes(quoted[start + 4 : start + 6], "big")
 
 
 def _checksum(data: bytes) -> int:

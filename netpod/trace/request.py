@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from netpod.ip import Family, family_of
 from netpod.trace.model import Address
 
 HEADER = "X-Netpod-Trace"
@@ -22,7 +23,8 @@ class Kind(StrEnum):
     ICMP = "icmp"
 
 
-_NUMBERS = {Kind.UDP: 17, Kind.DNS: 17, Kind.ICMP: 1}
+_NUMBERS = {Kind.UDP: 17, Kind.DNS: 17}
+_ECHO = {Family.IPV4: 1, Family.IPV6: 58}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class TraceRequest:
         timeout: Seconds for connecting and for each silence after.
         kind: What is sent.
         query: Name that a DNS query asks for, without a dot at its end.
+        record: Type of record that it asks for.
         size: Payload bytes of a UDP datagram or an ICMP echo, sent with "don't fragment"; 0 is a short one.
         ttl: Hops the packets may take; 0 is the kernel's default.
         note: How the target's address was found, e.g. by which name, or "".
@@ -56,6 +59,7 @@ class TraceRequest:
     headers: tuple[tuple[str, str], ...] = ()
     kind: Kind = Kind.HTTP
     query: str = ""
+    record: str = "A"
     size: int = 0
     ttl: int = 0
     note: str = ""
@@ -63,12 +67,17 @@ class TraceRequest:
     @property
     def protocol(self) -> int:
         """IP protocol number."""
-        return _NUMBERS.get(self.kind, 6)
+        return _ECHO[self.family] if self.kind is Kind.ICMP else _NUMBERS.get(self.kind, 6)
+
+    @property
+    def family(self) -> Family:
+        """Family of the address it connects to."""
+        return family_of(self.connect.ip)
 
     @property
     def protocol_name(self) -> str:
-        """The protocol as nft and conntrack write it: "tcp", "udp" or "icmp"."""
-        return {17: "udp", 1: "icmp", 6: "tcp"}[self.protocol]
+        """The protocol as nft and conntrack write it: "tcp", "udp", "icmp" or "icmpv6"."""
+        return {17: "udp", 1: "icmp", 6: "tcp", 58: "icmpv6"}[self.protocol]
 
     @property
     def http(self) -> bool:
@@ -81,5 +90,5 @@ class TraceRequest:
         if self.http:
             return f"{self.method} {self.url}"
         if self.kind is Kind.DNS:
-            return f"DNS query for {self.query} to {self.url}"
+            return f"DNS query for {self.query} ({self.record}) to {self.url}"
         return f"{self.kind.upper()} to {self.url}"

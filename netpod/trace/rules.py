@@ -5,11 +5,12 @@ list the rules of one chain in the same order, so the n-th of the one is the n-t
 """
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from netpod.errors import CommandFailed, Unsupported
+from netpod.ip import Family
 from netpod.linux import process
 from netpod.proxy import names
 from netpod.trace import nftmeaning
@@ -72,12 +73,13 @@ def observe_rules(met: Mapping[str, Set[ChainKey]], executor: Executor) -> dict[
 def _read(name: str, chains: Set[ChainKey]) -> RuleBook:
     texts: dict[ChainKey, dict[int, str]] = {}
     complete = True
-    shared = {key for key in chains if key[0] == "ip" and key[1] in _XTABLES}
-    native = {key[:2] for key in chains - shared if key[0] != nflog.FAMILY}
-    if shared:
-        saved = _list(name, ["iptables-save"])
-        known = parse_saved(saved or "")
-        for key in shared:
+    old = {key for key in chains if key[0] in nflog.FAMILIES.values()}
+    shared = {key for key in chains - old if key[0] in SAVED and key[1] in _XTABLES}
+    native = {key[:2] for key in chains - shared - old}
+    for family in {key[0] for key in shared}:
+        saved = _list(name, [SAVED[family]])
+        known = parse_saved(saved or "", family)
+        for key in (key for key in shared if key[0] == family):
             handles, words = nfrules.handles(name, *key), known.get(key, [])
             if len(handles) == len(words):
                 texts[key] = dict(zip(handles, words, strict=True))
@@ -91,12 +93,21 @@ def _read(name: str, chains: Set[ChainKey]) -> RuleBook:
         found = parse_ruleset(ruleset or "")
         texts |= {key: rules for key, rules in found.items() if key not in texts}
     book = RuleBook(texts=texts, complete=complete)
-    if any(key[0] == nflog.FAMILY for key in chains):
-        old = _list(name, ["iptables-legacy-save"])
-        return with_legacy(book, old) if old is not None else replace(book, complete=False)
+    for family in sorted({key[0] for key in old}):
+        saved = _list(name, [SAVED[family]])
+        book = (
+            with_legacy(book, saved, family) if saved is not None else replace(book, complete=False)
+        )
     return book
 
 
+SAVED = {
+    Family.IPV4.nft: "iptables-save",
+    Family.IPV6.nft: "ip6tables-save",
+    nflog.FAMILIES[Family.IPV4]: "iptables-legacy-save",
+    nflog.FAMILIES[Family.IPV6]: "ip6tables-legacy-save",
+}
+"""The program that has a family's rules in words."""
 _XTABLES = frozenset(("raw", "mangle", "nat", "filter", "security"))
 """Tables whose rules iptables-save has in words."""
 
@@ -121,17 +132,17 @@ def compile_book(ruleset: str, saved: str | None) -> RuleBook:
     return RuleBook(texts=texts, complete=complete)
 
 
-def with_legacy(book: RuleBook, saved: str) -> RuleBook:
+def with_legacy(book: RuleBook, saved: str, family: str) -> RuleBook:
     """Add `iptables-legacy-save`: a rule's handle is its number in its chain; 0 is the chain's policy (pure)."""
     texts = dict(book.texts)
-    for (_, table, chain), rules in parse_saved(saved).items():
-        texts[(nflog.FAMILY, table, chain)] = dict(enumerate(rules, 1))
+    for key, rules in parse_saved(saved, family).items():
+        texts[key] = dict(enumerate(rules, 1))
     table = ""
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:]
         elif line.startswith(":") and line.split()[1] == "DROP":
-            key = (nflog.FAMILY, table, line[1:].split()[0])
+            key = (family, table, line[1:].split()[0])
             texts[key] = {0: "policy DROP", **texts.get(key, {})}
     return RuleBook(texts=texts, complete=book.complete)
 
@@ -173,20 +184,22 @@ def parse_ruleset(ruleset: str) -> dict[ChainKey, dict[int, str]]:
     return texts
 
 
-def parse_saved(saved: str) -> dict[ChainKey, list[str]]:
-    """Read `iptables-save`: each chain's rules in order, as `-A CHAIN ...` (pure)."""
+def parse_saved(saved: str, family: str = Family.IPV4.nft) -> dict[ChainKey, list[str]]:
+    """Read `iptables-save` of a family: each chain's rules in order, as `-A CHAIN ...` (pure)."""
     rules: dict[ChainKey, list[str]] = {}
     table = ""
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:]
         elif line.startswith("-A "):
-            rules.setdefault(("ip", table, line.split(" ", 2)[1]), []).append(line)
+            rules.setdefault((family, table, line.split(" ", 2)[1]), []).append(line)
     return rules
 
 
-def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
+def meaning(siblings: Sequence[str], chain: str, target: str, text: str) -> str:
     """Say what a rule of table nat or filter means in a cluster; "" when it is not kube-proxy's (pure).
+
+    `siblings` are all rules of its chain, in order: of how many endpoints it chooses one.
 
     kube-proxy writes the Service's name into the rule's comment, e.g. "default/web:http -> 10.244.1.5:8080". The load
     balancer's rules at the edge are the only ones in nft's own words that choose a destination.
@@ -202,7 +215,7 @@ def meaning(book: RuleBook, chain: str, target: str, text: str) -> str:
             return (
                 f"endpoint {endpoint} of {service}: this client was there before (sessionAffinity)"
             )
-        return _choice(book, chain, target, comment)
+        return _choice(siblings, target, comment)
     if chain.startswith(names.Prefix.ENDPOINT) and to is not None:
         kept = ", and remember the client (sessionAffinity)" if "-m recent" in text else ""
         return f"send to endpoint {to[1]}" + (f" of {comment}" if comment else "") + kept
@@ -242,12 +255,11 @@ _WORDS = (
 """Chain, part of the rule, and what it means."""
 
 
-def _choice(book: RuleBook, chain: str, target: str, comment: str) -> str:
+def _choice(rules: Sequence[str], target: str, comment: str) -> str:
     """E.g. "1 of 3 endpoints of default/web:http, probability 0.333: 10.244.1.5:8080".
 
     The n-th of n rules is met only when all before it were not taken, so every endpoint's chance is 1/n.
     """
-    rules = book.chain("ip", "nat", chain) or book.chain(nflog.FAMILY, "nat", chain)
     choices = [r for r in rules if f"-j {names.Prefix.ENDPOINT}" in r]
     service, _, endpoint = comment.partition(" -> ")
     count = len(choices)

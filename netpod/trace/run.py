@@ -1,15 +1,16 @@
 """`netpod trace TARGET`: where to stand, where to connect, what to send; then send it and follow it."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from netpod.api.meta import Key
 from netpod.api.pod import Pod
 from netpod.errors import NetpodError
+from netpod.ip import Address as IPAddress
+from netpod.ip import Family, family_of, host_port
 from netpod.paths import Paths
-from netpod.trace import lookup, session, target, where
-from netpod.trace.families import cluster_ips, ipv4_among
-from netpod.trace.model import Address, Role, Trace
+from netpod.trace import dnsquery, lookup, session, target, where
+from netpod.trace.families import among, choice, cluster_ips
+from netpod.trace.model import Role, Trace
 from netpod.trace.objects import (
     INGRESS_SERVICE,
     ClusterObjects,
@@ -36,6 +37,8 @@ class Question:
         timeout: Seconds of silence after which the client gives up.
         size: Payload bytes of a datagram or echo, 0 for a short one.
         ttl: Hops the packets may take, 0 for the kernel's default.
+        family: Of the target's address; None is the first that it has.
+        record: Type of the records that a DNS query asks for; "" is addresses of the family the query travels in.
     """
 
     target: str
@@ -47,6 +50,11 @@ class Question:
     timeout: float = 5.0
     size: int = 0
     ttl: int = 0
+    family: Family | None = None
+    record: str = ""
+
+
+_RECORDS = {family: kind for kind, family in dnsquery.FAMILIES.items()}
 
 
 def trace_url(paths: Paths, url: str, objects: ClusterObjects, *, timeout: float = 5.0) -> Trace:
@@ -86,7 +94,7 @@ def follow(
         request = request_of(question, objects, place)
     except lookup.NoSuchName as missing:
         at = Question(
-            target=f"{missing.server}:53",
+            target=host_port(missing.server, 53),
             source=question.source,
             namespace=question.namespace,
             kind=Kind.DNS,
@@ -116,19 +124,24 @@ def request_of(question: Question, objects: ClusterObjects, place: Place) -> Tra
     namespace = place.pod.namespace if place.pod is not None else question.namespace
     names: list[str] = []
 
-    def resolve(name: str) -> IPv4Address:
-        known = _service_ip(objects, name, namespace) if question.kind is Kind.DNS else None
-        found = known or lookup.resolve(objects, place.netns, namespace, name)
-        names.append(f"{name} is {found}, by the cluster's DNS")
-        return found
+    def resolve(name: str) -> IPAddress:
+        family = question.family
+        known = _service_ips(objects, name, namespace) if question.kind is Kind.DNS else ()
+        found = [ip for ip in known if family in (None, family_of(ip))]
+        found = found or list(lookup.resolve(objects, place.netns, namespace, name, family=family))
+        names.append(f"{name} is {' and '.join(map(str, found))}, by the cluster's DNS")
+        return found[0]
 
     reader = target.Reader(
         objects=objects,
         namespace=question.namespace,
         outside=place.role in (Role.OUTSIDE, Role.EDGE),
         resolve=resolve,
+        family=question.family,
     )
     found = reader.read(question.target, question.kind)
+    if str(found.connect.ip) not in question.target:
+        names.append(choice(objects, found.connect.ip))
     return TraceRequest(
         id=session.new_id(),
         url=question.target,
@@ -141,7 +154,8 @@ def request_of(question: Question, objects: ClusterObjects, place: Place) -> Tra
         query=question.query.rstrip("."),
         size=question.size,
         ttl=question.ttl,
-        note="; ".join(names),
+        record=question.record or _RECORDS[family_of(found.connect.ip)],
+        note="; ".join(filter(None, names)),
     )
 
 
@@ -174,17 +188,9 @@ def world_of(paths: Paths, objects: ClusterObjects, place: Place, request: Trace
     return world
 
 
-def _service_ip(objects: ClusterObjects, name: str, namespace: str) -> IPv4Address | None:
-    """Address of `NAME[.NAMESPACE[.svc[.cluster.local]]]`: asking DNS where DNS is would be a circle."""
+def _service_ips(objects: ClusterObjects, name: str, namespace: str) -> list[IPAddress]:
+    """Addresses of `NAME[.NAMESPACE[.svc[.cluster.local]]]`: asking DNS where DNS is would be a circle."""
     parts = name.removesuffix(f".{lookup.ZONE}").removesuffix(".svc").split(".")
     key = Key(parts[1] if len(parts) > 1 else namespace, parts[0])
     service = objects.service(key)
-    if service is None or service.spec.cluster_ip in ("", "None"):
-        return None
-    return next(iter(ipv4_among(cluster_ips(service))), None)
-
-
-def address(text: str) -> Address:
-    """Read "IP:PORT"."""
-    ip, _, port = text.rpartition(":")
-    return Address(IPv4Address(ip), int(port))
+    return among(cluster_ips(service)) if service is not None else []

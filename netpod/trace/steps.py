@@ -1,6 +1,7 @@
 """One function per step of the mission: findings → Step (pure)."""
 
 from netpod.api.meta import Key
+from netpod.ip import family_of
 from netpod.trace.findings import Findings, hop_evidence
 from netpod.trace.model import (
     Confidence,
@@ -27,6 +28,7 @@ def client(found: Findings) -> Step:
         "client",
         f"{hop.before.source} opens a connection to {hop.after.destination}"
         + (f" ({to}'s load balancer)" if to.startswith("Service") else "")
+        + (f"; {found.request.note}" if found.request.note else "")
         + (f"; {again}" if (again := found.retried(found.client)) else ""),
         (hop,),
         {"request": f"{found.request.method} {found.request.path}, Host: {found.request.host}"},
@@ -184,8 +186,8 @@ def service(found: Findings) -> Step:
         )
         facts = {"Service": f"{key.namespace}/{key.name}"}
         addresses = sorted(
-            a for s in objects.slices(key) for e in s.endpoints if e.conditions.ready is not False
-            for a in e.addresses
+            a for s in objects.slices(key) if s.address_type == family_of(to.ip)
+            for e in s.endpoints if e.conditions.ready is not False for a in e.addresses
         )  # fmt: skip
         facts["endpoints"] = ", ".join(addresses) or "none"
     else:

@@ -4,22 +4,22 @@ A name in a URL goes where its user's resolver would send it: from outside to th
 public DNS entry would say; from a node or pod to what the cluster's DNS answers (see lookup.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
 from netpod.api.meta import Key
 from netpod.api.service import Service, ServicePort
 from netpod.errors import NetpodError, NotFound, UsageError
-from netpod.ip import Family, address_of
+from netpod.ip import Address as IPAddress
+from netpod.ip import Family, address_of, family_of
 from netpod.trace import where
-from netpod.trace.families import cluster_ips, ipv4_of, pod_ips
+from netpod.trace.families import choose, cluster_ips, node_ips, pod_ips
 from netpod.trace.model import Address
 from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, gateway_of_host, load_balancer_ips
 from netpod.trace.request import Kind
 
-Resolve = Callable[[str], IPv4Address]
+Resolve = Callable[[str], IPAddress]
 """A name → its address, as the client's resolver says; raises NotFound."""
 
 
@@ -40,12 +40,14 @@ class Reader:
     Attributes:
         outside: Whether the client is outside the cluster: cluster IPs do not exist there.
         resolve: Its resolver, asked for names that are no address.
+        family: Of the address to connect to; None is the first that the target has.
     """
 
     objects: ClusterObjects
     namespace: str
     outside: bool
     resolve: Resolve
+    family: Family | None = None
 
     def read(self, text: str, kind: Kind = Kind.HTTP) -> Target:
         """Return what a target means.
@@ -94,18 +96,18 @@ class Reader:
         return Target(
             connect=Address(self._web(url, parts.hostname), port),
             kind=Kind(parts.scheme),
-            host=parts.hostname if port == usual else f"{parts.hostname}:{port}",
+            host=_host(parts.hostname, 0 if port == usual else port),
             path=path,
         )
 
-    def _web(self, url: str, host: str) -> IPv4Address:
+    def _web(self, url: str, host: str) -> IPAddress:
         """A host of the world is the ingress', or a Gateway's; from inside only when a rule says so, else DNS knows."""
         if _is_address(host):
-            return ipv4_of((host,), url)
+            return self._first((host,), url)
         hosts = {r.host for i in self.objects.ingresses for r in i.spec.rules}
         gateway = gateway_of_host(self.objects, host) if host not in hosts else None
         if gateway is not None and (found := load_balancer_ips(gateway)):
-            return ipv4_of(found, url)
+            return self._first(found, url)
         if not self.outside and host not in hosts:
             return self._address(host)
         ingress = self.objects.service(INGRESS_SERVICE)
@@ -114,10 +116,13 @@ class Reader:
             raise NetpodError(
                 f"cannot trace {url}: Service {'/'.join(INGRESS_SERVICE)} has no load balancer address"
             )
-        return ipv4_of(addresses, url)
+        return self._first(addresses, url)
 
-    def _address(self, host: str) -> IPv4Address:
-        return ipv4_of((host,), host) if _is_address(host) else self.resolve(host)
+    def _address(self, host: str) -> IPAddress:
+        return self._first((host,), host) if _is_address(host) else self.resolve(host)
+
+    def _first(self, texts: Iterable[str], what: str) -> IPAddress:
+        return choose(texts, what, self.family)
 
     def _service(self, text: str, name: str, port: int, kind: Kind) -> Target:
         namespace, _, short = name.rpartition("/")
@@ -132,14 +137,14 @@ class Reader:
                 raise UsageError(
                     f"cannot trace {text}: it has no cluster IP; trace one of its pods"
                 )
-            address = Address(ipv4_of(cluster_ips(service), text), port or wanted.port)
+            address = Address(self._first(cluster_ips(service), text), port or wanted.port)
         elif load_balancer_ips(service):
-            address = Address(ipv4_of(load_balancer_ips(service), text), port or wanted.port)
+            address = Address(self._first(load_balancer_ips(service), text), port or wanted.port)
         elif wanted.node_port and self.objects.nodes:
-            ips = [
-                a.address for a in self.objects.nodes[0].status.addresses if a.type == "InternalIP"
-            ]
-            address = Address(ipv4_of(ips, text), wanted.node_port)
+            # A node has addresses of families in which the Service has none.
+            own = family_of(self._first(cluster_ips(service), text))
+            ip = choose(node_ips(self.objects.nodes[0]), text, own)
+            address = Address(ip, wanted.node_port)
         else:
             raise UsageError(
                 f"cannot trace {text} from outside: it is of type {service.spec.type or 'ClusterIP'};"
@@ -156,18 +161,18 @@ class Reader:
             raise UsageError(f"cannot trace {text}: the pod declares no port; say {text}:PORT")
         if not port and kind is not Kind.ICMP:
             port = ports[0]
-        address = Address(ipv4_of(pod_ips(pod), text), port)
+        address = Address(self._first(pod_ips(pod), text), port)
         return Target(connect=address, kind=kind, host=_host(str(address.ip), address.port))
 
     def _node(self, text: str, name: str, port: int, kind: Kind) -> Target:
         for node in self.objects.nodes:
             if node.metadata.name == name:
-                ips = [a.address for a in node.status.addresses if a.type == "InternalIP"]
+                ips = node_ips(node)
                 if not ips:
                     raise NotFound(f'nodes "{name}" has no address')
                 if not port and kind is not Kind.ICMP:
                     raise UsageError(f"cannot trace {text}: say which port, {text}:PORT")
-                own = ipv4_of(ips, text)
+                own = self._first(ips, text)
                 return Target(connect=Address(own, port), kind=kind, host=_host(str(own), port))
         raise NotFound(f'nodes "{name}" not found')
 
@@ -189,7 +194,9 @@ def _split(text: str, whole: str) -> tuple[str, int]:
 
 
 def _host(host: str, port: int) -> str:
-    return host if port in (0, 80) else f"{host}:{port}"
+    """As it stands in the Host header: with the port that is not usual, an IPv6 address in brackets."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port in (0, 80) else f"{name}:{port}"
 
 
 def _port_of(service: Service, text: str, port: int, kind: Kind) -> ServicePort:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from netpod.api.meta import Key
 from netpod.ip import Address as IPAddress
+from netpod.ip import family_of
 from netpod.trace.model import Address, Role
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.place import Place as Place
@@ -19,7 +20,6 @@ class World:
     Attributes:
         places: Namespaces to listen in, by name.
         client: The namespace the request starts in.
-        ingress_pods: Addresses of the ingress controller's pods.
         logs: Where the ingress proxy's access lines are: container log directories or files.
         lock: File that only one trace at a time may hold, or None.
         cache: File to keep what is known of the kernel's structures in, or None.
@@ -28,7 +28,6 @@ class World:
     places: dict[str, Place]
     client: str
     objects: ClusterObjects
-    ingress_pods: frozenset[IPv4Address] = frozenset()
     logs: tuple[Path, ...] = ()
     lock: Path | None = None
     note: str = ""
@@ -85,14 +84,14 @@ class Topology:
     """Links by (namespace, name). Empty is allowed: then nothing is said about peers and bridges."""
 
     links: Mapping[tuple[str, str], Link]
-    addresses: Mapping[str, frozenset[IPv4Address]] = field(default_factory=dict)
+    addresses: Mapping[str, frozenset[IPAddress]] = field(default_factory=dict)
 
     def peers(self, netns_name: str, name: str) -> tuple[Link, ...]:
         """Return what may be the other end of a veth pair: indexes are only unique within a namespace."""
         here = (netns_name, name)
         return tuple(x for x in self.links.values() if self.connected(here, (x.netns, x.name)))
 
-    def owner(self, ip: IPv4Address) -> str:
+    def owner(self, ip: IPAddress) -> str:
         """Return the namespace that has an address, or ""."""
         return next((name for name, ips in self.addresses.items() if ip in ips), "")
 
@@ -110,15 +109,15 @@ class Topology:
 
 
 def doors(objects: ClusterObjects, connect: Address) -> tuple[Address, ...]:
-    """Return where a request to an address may end: the Service's endpoints, or the address itself (pure)."""
+    """Return where a request to an address may end: the Service's endpoints of its family, or itself (pure)."""
     service = objects.service_at(connect)
     if service is None:
         return (connect,) if connect.port else ()
     slices = objects.slices(Key(service.metadata.namespace, service.metadata.name))
     found = {
-        Address(IPv4Address(ip), port.port)
+        Address(ip_address(ip), port.port)
         for piece in slices
-        if piece.address_type == "IPv4"
+        if piece.address_type == family_of(connect.ip)
         for port in piece.ports
         if port.port
         for endpoint in piece.endpoints

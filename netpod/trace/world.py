@@ -7,7 +7,6 @@ from netpod.api.pod import Pod
 from netpod.linux import netns
 from netpod.paths import Paths
 from netpod.trace import where
-from netpod.trace.families import ipv4_among, pod_ips
 from netpod.trace.model import Role
 from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects
 from netpod.trace.topology import Place, World
@@ -62,7 +61,6 @@ def observe_world(
         places=places,
         client=paths.netns_outside if client is None else client.netns,
         objects=objects,
-        ingress_pods=frozenset(ipv4_among(ip for pod in ingress for ip in pod_ips(pod))),
         logs=tuple(
             paths.pod_logs(p.metadata.namespace, p.metadata.name, p.metadata.uid) / container.name
             for p in ingress

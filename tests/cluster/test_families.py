@@ -171,14 +171,49 @@ def test_rules_and_connections_of_ipv6_are_shown(world: Cluster, mode: str) -> N
     assert f"[{address}]:80" in world.ok("conntrack", "svc/example-service").stdout
 
 
-def test_a_trace_over_ipv6_says_that_it_cannot(world: Cluster) -> None:
-    """Better no trace than one that has not looked."""
-    status = world.get(INGRESS)["status"]["loadBalancer"]["ingress"]
-    address = six([it["ip"] for it in status])
-    for target in ([f"http://[{address}]/"], [f"[{address}]:80"], ["--icmp", address]):
-        result = world.cli("trace", *target)
-        assert result.code == 2, target
-        assert f"traces follow IPv4, and it has {address} only" in result.stderr
+JOURNEYS = [
+    ("from outside through load balancer and ingress", ["LB"], "outside"),
+    ("pod to cluster IP", ["CLUSTER"], "pod"),
+    ("node port of another node", ["NODEPORT", "--tcp"], "outside"),
+    ("echo between pods", ["--icmp", "POD"], "pod"),
+    ("name asked over UDP", ["--udp", "DNS", "--query", "example-service.default.svc.cluster.local"], "pod"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "target", "origin"), JOURNEYS, ids=[it[0] for it in JOURNEYS])
+def test_a_request_over_ipv6_is_traced(
+    world: Cluster, words: str, target: list[str], origin: str
+) -> None:
+    """Every step is seen, every rewrite is proven by an entry, and no address of the other family is met."""
+    pods = world.pods()
+    node = world.get("/api/v1/nodes/control-plane")["status"]["addresses"]
+    ingress = world.get(INGRESS)["status"]["loadBalancer"]["ingress"]
+    port = world.get(SERVICE)["spec"]["ports"][0]["nodePort"]
+    known = {
+        "LB": f"http://[{six([it['ip'] for it in ingress])}]/",
+        "CLUSTER": f"http://[{six(world.get(SERVICE)['spec']['clusterIPs'])}]/",
+        "NODEPORT": f"[{six([it['address'] for it in node])}]:{port}",
+        "POD": six([it["ip"] for it in pods[1]["status"]["podIPs"]]),
+        "DNS": "svc/kube-system/kube-dns",
+    }
+    argv = [known.get(word, word) for word in target]
+    argv += ["--from", f"pod/{pods[0]['metadata']['name']}" if origin == "pod" else origin]
+    argv += ["--sni", "example.com"] if target == ["LB"] else []
+    found = world.ok("trace", *argv, "-6", "-o", "json").json
+    assert found["verdict"] == "DELIVERED", found["sentence"]
+    if target == ["LB"]:
+        assert [step["verdict"] for step in found["steps"]] == ["DELIVERED"] * 8
+        # The ingress' own connection goes to the Service's first address, of whatever family.
+        del found["steps"][3:]
+    hops = [hop for step in found["steps"] for hop in step["hops"]]
+    assert all(hop["before"]["source"].startswith("[") for hop in hops)
+    assert all(hop["nat"] is None or hop["nat"]["proven"] for hop in hops)
+    assert {rule["family"] for hop in hops for rule in hop["rules"]} == {"ip6"}
+    if target[0] == "--udp":
+        assert found["answer"]["body"].split()[3:] == [
+            "AAAA",
+            six(world.get(SERVICE)["spec"]["clusterIPs"]),
+        ]
 
 
 def test_ipv4_goes_on_beside_ipv6(world: Cluster) -> None:

@@ -5,12 +5,15 @@ Source: libnftables-json(5).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
+from netpod.ip import Family
 from netpod.trace.predict.packet import Fate, Here, Mock, Result
 
 _DEPTH = 32
+_PROTOCOLS = {"icmpv6": "ipv6-icmp"}
+"""Our word for it, and nft's."""
 _QUIET = frozenset(("counter", "log", "comment", "set", "notrack", "limit", "ct helper", "quota"))
 XTABLES = frozenset(("raw", "mangle", "nat", "filter", "security"))
 """Tables of iptables-nft: read from iptables-save, where their matches have names."""
@@ -31,8 +34,8 @@ class Perhaps(Exception):
     """An expression whose value is not known: a lot that is drawn, or one that is not read here."""
 
 
-def parse_ruleset(objects: list[dict[str, Any]]) -> list[Table]:
-    """Read the list under "nftables"; tables of iptables and netpod's own are left out."""
+def parse_ruleset(objects: list[dict[str, Any]], family: Family) -> list[Table]:
+    """Read the tables that a family's packets meet; those of iptables and netpod's own are left out."""
     tables: dict[tuple[str, str], Table] = {}
     for item in objects:
         ((kind, value),) = item.items()
@@ -53,8 +56,8 @@ def parse_ruleset(objects: list[dict[str, Any]]) -> list[Table]:
             table.sets[value["name"]] = value.get("elem", [])
     return [
         t for t in tables.values()
-        if t.family in ("ip", "inet") and t.name != "netpod-trace"
-        and not (t.family == "ip" and t.name in XTABLES)
+        if t.family in (family.nft, "inet") and t.name != "netpod-trace"
+        and not (t.family == family.nft and t.name in XTABLES)
     ]  # fmt: skip
 
 
@@ -142,7 +145,7 @@ def _nat(table: Table, kind: str, value: Any, packet: Mock, here: Here) -> Itera
         yield Fate.ACCEPT, replace(packet, masquerade=True), True
         return
     if kind == "snat":
-        yield Fate.ACCEPT, replace(packet, source=IPv4Address(value["addr"])), True
+        yield Fate.ACCEPT, replace(packet, source=ip_address(value["addr"])), True
         return
     target = value["addr"]
     targets = [target]
@@ -152,7 +155,7 @@ def _nat(table: Table, kind: str, value: Any, packet: Mock, here: Here) -> Itera
         parts = item["concat"] if isinstance(item, dict) and "concat" in item else [item]
         port = parts[1] if len(parts) > 1 else value.get("port", packet.destination_port)
         yield Fate.ACCEPT, replace(
-            packet, destination=IPv4Address(parts[0]), destination_port=int(port), translated=True
+            packet, destination=ip_address(parts[0]), destination_port=int(port), translated=True
         ), True  # fmt: skip
 
 
@@ -197,6 +200,8 @@ def _match(table: Table, value: Mapping[str, Any], packet: Mock, here: Here) -> 
         found = "new" in states
     else:
         left = _value(value["left"], packet, here)
+        if left is None:
+            return False  # about another protocol or family, also where it says "is not"
         if isinstance(right, str) and right.startswith("@"):
             if _affinity(right):
                 raise Perhaps
@@ -228,12 +233,12 @@ def _equal(left: Any, right: Any) -> bool:
         low, high = right["range"]
         return bool(type(left)(low) <= left <= type(left)(high))
     if isinstance(right, dict) and "prefix" in right:
-        network = IPv4Network(f"{right['prefix']['addr']}/{right['prefix']['len']}", strict=False)
-        return isinstance(left, IPv4Address) and left in network
-    if isinstance(left, IPv4Address):
+        network = ip_network(f"{right['prefix']['addr']}/{right['prefix']['len']}", strict=False)
+        return isinstance(left, IPv4Address | IPv6Address) and left in network
+    if isinstance(left, IPv4Address | IPv6Address):
         try:
-            return left == IPv4Address(right)
-        except (AddressValueError, ValueError):
+            return left == ip_address(right)
+        except ValueError:
             return False
     return bool(left == right)
 
@@ -249,8 +254,8 @@ def _value(key: Any, packet: Mock, here: Here) -> Any:
         return _payload(value, packet)
     if kind == "meta":
         known = {
-            "l4proto": packet.protocol, "mark": packet.mark, "iifname": packet.inward,
-            "oifname": packet.outward, "nfproto": "ipv4", "iif": packet.inward,
+            "l4proto": _PROTOCOLS.get(packet.protocol, packet.protocol), "mark": packet.mark, "iifname": packet.inward,
+            "oifname": packet.outward, "nfproto": packet.family.lower(), "iif": packet.inward,
             "oif": packet.outward,
         }  # fmt: skip
         if value["key"] in known:
@@ -265,10 +270,15 @@ def _value(key: Any, packet: Mock, here: Here) -> Any:
 
 def _payload(value: Mapping[str, Any], packet: Mock) -> Any:
     where = (value.get("protocol"), value.get("field"))
-    if where[1] in ("saddr", "daddr") and where[0] == "ip":
+    if where[1] in ("saddr", "daddr") and where[0] in ("ip", "ip6"):
+        if where[0] != packet.family.nft:
+            return None  # a rule of table `inet` about the other family
         return packet.source if where[1] == "saddr" else packet.destination
-    if where == ("ip", "protocol"):
-        return packet.protocol
+    if where in (("ip", "protocol"), ("ip6", "nexthdr")):
+        same = where[0] == packet.family.nft
+        return _PROTOCOLS.get(packet.protocol, packet.protocol) if same else None
+    if where[1] == "type" and where[0] in ("icmp", "icmpv6"):
+        return "echo-request" if where[0] == packet.protocol else None
     if where[1] in ("sport", "dport"):
         if where[0] not in ("th", packet.protocol):
             return None

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address
+
+from netpod.ip import Address, Family, family_of
 
 
 class Fate(StrEnum):
@@ -19,7 +20,7 @@ class Mock:
     """A packet that opens a connection, as it would be at one place.
 
     Attributes:
-        protocol: "tcp", "udp" or "icmp".
+        protocol: "tcp", "udp", "icmp" or "icmpv6".
         inward: Link it came in by, "" when a local socket sends it.
         outward: Link it goes out by, "" before routing.
         masquerade: A rule said that its source becomes the node's own.
@@ -28,8 +29,8 @@ class Mock:
         unsure: Texts of rules that could not be read and might have mattered.
     """
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: Address
+    destination: Address
     protocol: str
     source_port: int
     destination_port: int
@@ -42,6 +43,16 @@ class Mock:
     unsure: tuple[str, ...] = ()
     stopped_by: str = ""
 
+    @property
+    def family(self) -> Family:
+        """Family of its addresses."""
+        return family_of(self.destination)
+
+    @property
+    def echo(self) -> bool:
+        """Whether it is an ICMP echo request of either family."""
+        return self.protocol in ("icmp", "icmpv6")
+
 
 Result = tuple[Fate, Mock]
 """What became of it, and how it looks then."""
@@ -52,8 +63,8 @@ class Here:
     """The namespace that a packet is in. `local` are its own addresses."""
 
     netns: str
-    local: frozenset[IPv4Address] = field(default_factory=frozenset)
+    local: frozenset[Address] = field(default_factory=frozenset)
 
-    def is_local(self, ip: IPv4Address) -> bool:
+    def is_local(self, ip: Address) -> bool:
         """Whether an address is the namespace's own."""
         return ip in self.local or ip.is_loopback

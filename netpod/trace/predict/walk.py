@@ -2,19 +2,25 @@
 
 import json
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from netpod.errors import CommandFailed
+from netpod.ip import Address, Family, family_of
 from netpod.linux import nft, process, sysctl
 from netpod.trace.links import observe_links
 from netpod.trace.model import Role, Verdict
 from netpod.trace.postmortem import listening
 from netpod.trace.predict import nftrules, xtables
 from netpod.trace.predict.packet import Fate, Here, Mock, Result
+from netpod.trace.rules import SAVED
 from netpod.trace.sources import nflog
 from netpod.trace.topology import Topology, World
 
 MAX_HOPS = 16
+_FORWARDING = {
+    Family.IPV4: "net.ipv4.ip_forward",
+    Family.IPV6: "net.ipv6.conf.all.forwarding",
+}
 _XTABLES = {
     "prerouting": (("raw", -300), ("mangle", -150), ("nat", -100)),
     "input": (("mangle", -150), ("filter", 0), ("nat", 100)),
@@ -22,7 +28,7 @@ _XTABLES = {
     "output": (("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0)),
     "postrouting": (("mangle", -150), ("nat", 100)),
 }
-"""Priority of each table's chain at each hook. Source: include/uapi/linux/netfilter_ipv4.h."""
+"""Priority of each table's chain at each hook. Source: include/uapi/linux/netfilter_ipv4.h, netfilter_ipv6.h."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +64,19 @@ _Base = tuple[nftrules.Table, str] | tuple[xtables.Tables, str]
 
 
 class Rules:
-    """Live rules of one namespace, read once."""
+    """Live rules of one namespace about one family, read once."""
 
-    def __init__(self, netns: str) -> None:
+    def __init__(self, netns: str, family: Family) -> None:
         self.xtables: list[xtables.Tables] = []
-        self.native: list[nftrules.Table] = []
         listed = nft.list_json(netns)
-        if any(item.get("table", {}).get("name") in nftrules.XTABLES for item in listed):
-            saved = process.run(["iptables-save"], netns=netns).stdout.decode()
+        tables = [item["table"] for item in listed if "table" in item]
+        if any(t["family"] == family.nft and t["name"] in nftrules.XTABLES for t in tables):
+            saved = process.run([SAVED[family.nft]], netns=netns).stdout.decode()
             self.xtables.append(xtables.parse_save(saved))
-        if nflog.in_use(netns):
-            saved = process.run(["iptables-legacy-save"], netns=netns).stdout.decode()
+        if family in nflog.in_use(netns):
+            saved = process.run([SAVED[nflog.FAMILIES[family]]], netns=netns).stdout.decode()
             self.xtables.append(xtables.parse_save(saved))
-        self.native = nftrules.parse_ruleset(listed)
+        self.native = nftrules.parse_ruleset(listed, family)
 
     def hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
         """Pass a packet through all base chains of a hook, in order of priority."""
@@ -110,21 +116,21 @@ class Walker:
     def __init__(self, world: World) -> None:
         self._world = world
         self.topology: Topology = observe_links(world.places)
-        self._rules: dict[str, Rules] = {}
+        self._rules: dict[tuple[str, Family], Rules] = {}
         self._asked: dict[tuple[str, ...], str] = {}
-        self._listeners: dict[tuple[str, str], set[int]] = {}
+        self._listeners: dict[tuple[str, str, Family], set[int]] = {}
 
     def walk(self, netns: str, packet: Mock) -> list[Outcome]:
         """Return every way a packet from a socket in a namespace may go."""
         return self._at(netns, packet, ())
 
-    def route(self, netns: str, ip: IPv4Address) -> IPv4Address | None:
+    def route(self, netns: str, ip: Address) -> Address | None:
         """Return the source address that a socket in a namespace would use for a destination, or None."""
         try:
             found = json.loads(self._ask(netns, "-j", "route", "get", str(ip)))[0].get("prefsrc")
         except CommandFailed:
             return None
-        return IPv4Address(found) if found else None
+        return ip_address(found) if found else None
 
     def _at(self, netns: str, packet: Mock, stops: tuple[Stop, ...]) -> list[Outcome]:
         here = Here(netns=netns, local=self.topology.addresses.get(netns, frozenset()))
@@ -148,7 +154,7 @@ class Walker:
         for fate, item in self._hook("input", packet, here):
             if fate in (Fate.DROP, Fate.REJECT):
                 found.append(self._stopped(fate, item, stops, here))
-            elif item.protocol != "icmp" and not self._listens(here.netns, item):
+            elif not item.echo and not self._listens(here.netns, item):
                 why = f"nothing listens on port {item.destination_port}"
                 found.append(_end(Verdict.REFUSED, why, stops, here, item))
             else:
@@ -158,8 +164,8 @@ class Walker:
     def _onward(
         self, packet: Mock, stops: tuple[Stop, ...], here: Here, *, forwarding: bool
     ) -> list[Outcome]:
-        if forwarding and sysctl.read(here.netns, "net.ipv4.ip_forward") == "0":
-            why = "it does not forward (ip_forward is 0)"
+        if forwarding and sysctl.read(here.netns, _FORWARDING[packet.family]) == "0":
+            why = f"it does not forward ({_FORWARDING[packet.family].rpartition('.')[2]} is 0)"
             return [_end(Verdict.DROPPED, why, stops, here, packet)]
         route = self._route(here.netns, packet, forwarding)
         if isinstance(route, str):
@@ -209,13 +215,14 @@ class Walker:
         return found
 
     def _hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
-        if here.netns not in self._rules:
-            self._rules[here.netns] = Rules(here.netns)
-        return self._rules[here.netns].hook(name, packet, here)
+        key = (here.netns, packet.family)
+        if key not in self._rules:
+            self._rules[key] = Rules(*key)
+        return self._rules[key].hook(name, packet, here)
 
     def _route(
         self, netns: str, packet: Mock, forwarding: bool
-    ) -> tuple[str, IPv4Address, IPv4Address] | str:
+    ) -> tuple[str, Address, Address] | str:
         """Device, next hop and the node's own source address; or why there is no way."""
         to, way = str(packet.destination), ("-j", "route", "get")
         try:
@@ -226,12 +233,14 @@ class Walker:
         except CommandFailed as error:
             said = error.stderr.strip().splitlines()[-1:] or ["no route"]
             return f"no route to {to} ({said[0].removeprefix('RTNETLINK answers: ').lower()})"
-        hop = IPv4Address(route.get("gateway", to))
-        return str(route["dev"]), hop, IPv4Address(plain.get("prefsrc", "0.0.0.0"))
+        hop = ip_address(route.get("gateway", to))
+        own = plain.get("prefsrc", "0.0.0.0" if packet.family is Family.IPV4 else "::")
+        return str(route["dev"]), hop, ip_address(own)
 
-    def _entry(self, netns: str, ip: IPv4Address) -> str:
+    def _entry(self, netns: str, ip: Address) -> str:
         """The link through which packets for an address come into a namespace: the one that has it."""
-        rows = json.loads(self._ask(netns, "-j", "-4", "addr", "show", "to", f"{ip}/32") or "[]")
+        where = (f"-{ip.version}", "addr", "show", "to", f"{ip}/{family_of(ip).bits}")
+        rows = json.loads(self._ask(netns, "-j", *where) or "[]")
         names = [row["ifname"] for row in rows if row.get("ifname")]
         return names[0] if names else "eth0"
 
@@ -253,7 +262,7 @@ class Walker:
         )
 
     def _listens(self, netns: str, packet: Mock) -> bool:
-        key = (netns, packet.protocol)
+        key = (netns, packet.protocol, packet.family)
         if key not in self._listeners:
             self._listeners[key] = listening(*key)
         return packet.destination_port in self._listeners[key]

@@ -6,13 +6,15 @@ Source: iptables(8), iptables-extensions(8).
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from netpod.trace.predict.packet import Fate, Here, Mock, Result
 
 Tables = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Table → chain → rules; a chain's policy is the rule "policy DROP" at its end."""
 _DEPTH = 32
+_PROTOCOLS = {"ipv6-icmp": "icmpv6"}
+"""ip6tables' word for it, and ours."""
 
 
 class Unreadable(ValueError):
@@ -118,12 +120,12 @@ def _act(
     elif target == "RETURN":
         yield Fate.CONTINUE, replace(packet, met=(*packet.met, "return"))
     elif target == "DNAT":
-        ip, _, port = options.get("--to-destination", "").partition(":")
+        ip, port = _end(options.get("--to-destination", ""))
         yield (
             Fate.ACCEPT,
             replace(
                 packet,
-                destination=IPv4Address(ip),
+                destination=ip_address(ip),
                 destination_port=int(port) if port else packet.destination_port,
                 translated=True,
             ),
@@ -135,6 +137,15 @@ def _act(
     else:
         # LOG, CT, a counter: nothing that decides.
         yield Fate.CONTINUE, packet
+
+
+def _end(text: str) -> tuple[str, str]:
+    """Address and port, or "", of `10.0.0.1:80` and `[fd00::1]:80`."""
+    if text.startswith("["):
+        ip, _, rest = text[1:].partition("]")
+        return ip, rest.removeprefix(":")
+    ip, _, port = text.partition(":") if text.count(":") < 2 else (text, "", "")
+    return ip, port
 
 
 def _mark(options: Mapping[str, str], mark: int) -> int:
@@ -186,9 +197,9 @@ def _test(name: str, value: str, packet: Mock, here: Here) -> bool | None:
     match name:
         case "-s" | "-d":
             ip = packet.source if name == "-s" else packet.destination
-            return ip in IPv4Network(value, strict=False)
+            return ip in ip_network(value, strict=False)
         case "-p":
-            return value in (packet.protocol, "all")
+            return _PROTOCOLS.get(value, value) in (packet.protocol, "all")
         case "-i" | "-o":
             link = packet.inward if name == "-i" else packet.outward
             return link.startswith(value[:-1]) if value.endswith("+") else link == value
@@ -218,6 +229,8 @@ def _test(name: str, value: str, packet: Mock, here: Here) -> bool | None:
             return None
         case "--icmp-type":
             return value in ("8", "echo-request", "any")
+        case "--icmpv6-type":
+            return value in ("128", "echo-request")
         case "--tcp-flags" | "--syn":
             return True if name == "--syn" else None
     raise Unreadable(name)

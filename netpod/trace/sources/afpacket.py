@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from netpod.linux import netns
+from netpod.trace.headers import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6
 from netpod.trace.packet import VXLAN_PORTS
 from netpod.trace.sources.frames import Frame
 
@@ -31,50 +32,68 @@ Instruction = tuple[int, int, int, int]
 """Classic BPF: code, jump if true, jump if false, operand."""
 NOTHING: tuple[Instruction, ...] = ((0x06, 0, 0, 0),)
 
-_LDH_ABS, _LDB_ABS, _LDH_IND, _LDX_MSH = 0x28, 0x30, 0x48, 0xB1
-_JEQ, _JGE, _JGT, _JSET, _RET = 0x15, 0x35, 0x25, 0x45, 0x06
+_LDH_ABS, _LDB_ABS, _LDH_IND, _LDX_MSH, _LDX_IMM = 0x28, 0x30, 0x48, 0xB1, 0x01
+_JEQ, _JGE, _JGT, _JSET, _JA, _RET = 0x15, 0x35, 0x25, 0x45, 0x05, 0x06
+
+
+_EXTENSIONS = (0, 43, 44, 51, 60)
+"""IPv6 extension headers. Source: RFC 8200 section 4."""
+_Line = tuple[int, str | int, str | int, str | int]
+"""An instruction whose jumps may go to a name."""
 
 
 def compile_filter(ports: Sequence[int], ranges: Sequence[tuple[int, int]]) -> list[Instruction]:
-    """Compile "IPv4 TCP or UDP with a source or destination port in ports or ranges, any ICMP, any ARP" (pure).
+    """Compile "TCP or UDP with a source or destination port in ports or ranges, any ICMP, any ARP" (pure).
 
-    No port and no range at all means every TCP segment and UDP datagram. Later fragments never match: they carry no
-    ports. ICMP is always kept, it says why a packet was dropped; so is ARP, that says which neighbour is dead.
+    No port and no range at all means every TCP segment and UDP datagram. Later fragments of IPv4 never match: they
+    carry no ports. ICMP is always kept, it says why a packet was dropped; so are ARP and neighbour discovery, that say
+    which neighbour is dead. Of IPv6 all packets with extension headers are kept, they are rare: this language has no
+    loop to look behind them.
     """
-    program: list[tuple[int, str | int, str | int, int]] = [
+    four: list[_Line] = [
         (_LDH_ABS, 0, 0, 12),
-        (_JEQ, "yes", 0, 0x0806),
-        (_JEQ, 0, "no", 0x0800),
+        (_JEQ, "yes", 0, ETH_P_ARP),
+        (_JEQ, "six", 0, ETH_P_IPV6),
+        (_JEQ, 0, "no", ETH_P_IP),
         (_LDB_ABS, 0, 0, 23),
         (_JEQ, "yes", 0, 1),
         (_JEQ, 1, 0, 6),
         (_JEQ, 0, "no", 17),
         (_LDH_ABS, 0, 0, 20),
         (_JSET, "no", 0, 0x1FFF),
+        (_LDX_MSH, 0, 0, 14),
+        (_JA, 0, 0, "ports"),
     ]
-    if ports or ranges:
-        program.append((_LDX_MSH, 0, 0, 14))
-        for offset in (14, 16):
-            program.append((_LDH_IND, 0, 0, offset))
-            program += [(_JEQ, "yes", 0, port) for port in (*ports, *VXLAN_PORTS)]
-            for low, high in ranges:
-                # Below the range: skip the upper bound's test.
-                program += [(_JGE, 0, 1, low), (_JGT, 0, "yes", high)]
-        program.append((_RET, 0, 0, 0))
-    yes = len(program)
-    program += [(_RET, 0, 0, SNAP_LENGTH), (_RET, 0, 0, 0)]
-    return assemble(program, {"yes": yes, "no": yes + 1})
+    six: list[_Line] = [
+        (_LDB_ABS, 0, 0, 20),
+        *((_JEQ, "yes", 0, kind) for kind in (58, *_EXTENSIONS)),
+        (_JEQ, 1, 0, 6),
+        (_JEQ, 0, "no", 17),
+        (_LDX_IMM, 0, 0, 40),
+    ]
+    compared: list[_Line] = []
+    # X is where the transport header begins behind Ethernet's.
+    for offset in (14, 16) if ports or ranges else ():
+        compared.append((_LDH_IND, 0, 0, offset))
+        compared += [(_JEQ, "yes", 0, port) for port in (*ports, *VXLAN_PORTS)]
+        for low, high in ranges:
+            # Below the range: skip the upper bound's test.
+            compared += [(_JGE, 0, 1, low), (_JGT, 0, "yes", high)]
+    ends: list[_Line] = [(_RET, 0, 0, SNAP_LENGTH), (_RET, 0, 0, 0)]
+    program = [*four, *six, *compared]
+    last: list[_Line] = [(_RET, 0, 0, 0)] if compared else []
+    yes = len(program) + len(last)
+    targets = {"six": len(four), "ports": len(four) + len(six), "yes": yes, "no": yes + 1}
+    return assemble([*program, *last, *ends], targets)
 
 
-def assemble(
-    program: Sequence[tuple[int, str | int, str | int, int]], targets: Mapping[str, int]
-) -> list[Instruction]:
+def assemble(program: Sequence[_Line], targets: Mapping[str, int]) -> list[Instruction]:
     """Turn jumps to names into the distances that classic BPF knows (pure)."""
 
     def jump(at: int, to: str | int) -> int:
         return targets[to] - at - 1 if isinstance(to, str) else to
 
-    compiled = [(c, jump(i, t), jump(i, f), k) for i, (c, t, f, k) in enumerate(program)]
+    compiled = [(c, jump(i, t), jump(i, f), jump(i, k)) for i, (c, t, f, k) in enumerate(program)]
     assert all(t < 256 and f < 256 for _, t, f, _ in compiled), (
         "a BPF jump reaches 255 instructions"
     )

@@ -8,7 +8,7 @@ Source: Linux net/netfilter/nf_conntrack_netlink.c; include/uapi/linux/netfilter
 import socket
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from netpod.linux import netns
 from netpod.trace.model import Address, CtEntry, Flow
@@ -82,7 +82,7 @@ def observe(netns_name: str) -> list[CtEntry]:
         netlink.NETLINK_NETFILTER,
     ) as sock:
         sock.settimeout(1)
-        body = struct.pack("!BBH", socket.AF_INET, 0, 0)
+        body = struct.pack("!BBH", socket.AF_UNSPEC, 0, 0)
         sock.send(struct.pack("IHHII", 16 + len(body), _GET, _REQUEST_DUMP, 1, 0) + body)
         while True:
             for kind, flags, message in netlink.messages(sock.recv(1 << 18)):
@@ -94,7 +94,7 @@ def observe(netns_name: str) -> list[CtEntry]:
 
 
 def parse_entry(netns_name: str, kind: int, flags: int, body: bytes) -> CtEntry | None:
-    """Decode one conntrack message, or return None when it is not about TCP, UDP or ICMP over IPv4 (pure)."""
+    """Decode one conntrack message, or return None when it is not about TCP, UDP or ICMP (pure)."""
     if kind not in (_NEW, _DELETE):
         return None
     found = netlink.attributes(body, 4)
@@ -117,8 +117,11 @@ def _flow(tuple_: bytes) -> Flow | None:
     nested = netlink.attributes(tuple_)
     ip = netlink.attributes(nested.get(1, b""))
     proto = netlink.attributes(nested.get(2, b""))
-    if 1 not in ip or 2 not in ip or proto.get(1, b"\0")[0] not in (1, 6, 17):
+    # CTA_IP_V4_SRC and _DST, or CTA_IP_V6_SRC and _DST.
+    ends = [ip[k] for k in ((1, 2) if 1 in ip else (3, 4)) if k in ip]
+    if len(ends) != 2 or proto.get(1, b"\0")[0] not in (1, 6, 17, 58):
         return None
-    # An ICMP echo has an id (CTA_PROTO_ICMP_ID) in place of both ports.
-    ports = [int.from_bytes(proto.get(k, proto.get(4, b"")), "big") for k in (2, 3)]
-    return Flow(Address(IPv4Address(ip[1]), ports[0]), Address(IPv4Address(ip[2]), ports[1]))
+    # An ICMP echo has an id (CTA_PROTO_ICMP_ID, CTA_PROTO_ICMPV6_ID) in place of both ports.
+    identity = proto.get(4, proto.get(7, b""))
+    ports = [int.from_bytes(proto.get(k, identity), "big") for k in (2, 3)]
+    return Flow(Address(ip_address(ends[0]), ports[0]), Address(ip_address(ends[1]), ports[1]))

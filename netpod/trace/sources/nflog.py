@@ -1,24 +1,32 @@
 """Which rules of iptables-legacy a packet met: its TRACE messages, over nfnetlink_log.
 
 The same mark that nf_tables' trace events need makes iptables-legacy write one log message per rule; the namespace's
-logger for IPv4 is nfnetlink_log while we listen, and what it was before afterwards. A message names table, chain and
-the rule's number, but no verdict: that is read from the rule.
+logger for each family that has tables is nfnetlink_log while we listen, and what it was before afterwards. A message
+names table, chain and the rule's number, but no verdict: that is read from the rule.
 
-Source: Linux net/ipv4/netfilter/ip_tables.c trace_packet; net/netfilter/nfnetlink_log.c; nfnetlink_log.h (NFULA_*).
+Source: Linux net/ipv4/netfilter/ip_tables.c trace_packet, net/ipv6/netfilter/ip6_tables.c;
+net/netfilter/nfnetlink_log.c; nfnetlink_log.h (NFULA_*).
 """
 
 import re
 import struct
+from collections.abc import Iterable, Mapping
 
 from netpod.errors import KernelError
+from netpod.ip import Family
 from netpod.linux import netns, sysctl
+from netpod.trace import headers
 from netpod.trace.packet import flow_of, header_of
 from netpod.trace.sources import netlink
 from netpod.trace.sources.nftrace import RuleEvent
 
-FAMILY = "ip-legacy"
-LOGGER = "net.netfilter.nf_log.2"
+FAMILIES = {Family.IPV4: "ip-legacy", Family.IPV6: "ip6-legacy"}
+"""What a rule event's family is called."""
+LOGGERS = {family: f"net.netfilter.nf_log.{family.af}" for family in Family}
+"""Sysctl that says who logs a namespace's packets of a family."""
 OURS = "nfnetlink_log"
+_TABLES = {Family.IPV4: "ip_tables_names", Family.IPV6: "ip6_tables_names"}
+_DEFAULTS = {Family.IPV4: "nf_log_ipv4", Family.IPV6: "nf_log_ipv6"}
 _ULOG = 4 << 8
 _PACKET, _CONFIG = _ULOG, _ULOG | 1
 _PF_BIND, _BIND = 3, 1
@@ -29,21 +37,25 @@ _COPIED = 128
 _TRACE = re.compile(r"^TRACE: (\w+):([^:]+):(rule|policy|return):(\d+)")
 
 
-def in_use(netns_name: str) -> bool:
-    """Return whether iptables-legacy has tables in a namespace."""
+def in_use(netns_name: str) -> tuple[Family, ...]:
+    """Return the families in which iptables-legacy has tables in a namespace."""
 
-    def read() -> str:
-        with open("/proc/thread-self/net/ip_tables_names") as file:
-            return file.read()
+    def read() -> tuple[Family, ...]:
+        return tuple(family for family in Family if _listed(_TABLES[family]))
 
+    return netns.call_in(netns_name, read)
+
+
+def _listed(name: str) -> bool:
     try:
-        return bool(netns.call_in(netns_name, read).strip())
+        with open(f"/proc/thread-self/net/{name}") as file:
+            return bool(file.read().strip())
     except OSError:
         return False
 
 
 class LegacyTrace:
-    """TRACE messages of one network namespace; closing gives the logger back.
+    """TRACE messages of one network namespace; closing gives the loggers back.
 
     Raises:
         KernelError: another program has the namespace's log group.
@@ -51,10 +63,12 @@ class LegacyTrace:
 
     def __init__(self, netns_name: str) -> None:
         self.netns = netns_name
-        self._before = sysctl.read(netns_name, LOGGER)
+        families = in_use(netns_name)
+        self._before = observe(netns_name, families)
         self._events = netlink.EventSocket(netns_name, ())
         try:
-            self._configure(2, _CMD, struct.pack("B", _PF_BIND))
+            for family in families:
+                self._configure(family.af, _CMD, struct.pack("B", _PF_BIND))
             self._configure(0, _CMD, struct.pack("B", _BIND))
             self._configure(0, _MODE, struct.pack("!IBB", _COPIED, _COPY_PACKET, 0))
             # One message, one delivery: else they wait for company.
@@ -83,7 +97,7 @@ class LegacyTrace:
         return self._events.fileno()
 
     def close(self) -> None:
-        """Stop listening and give the logger back."""
+        """Stop listening and give the loggers back."""
         self._events.close()
         restore(self.netns, self._before)
 
@@ -100,20 +114,31 @@ class LegacyTrace:
             raise KernelError("cannot listen to iptables-legacy", errno=-code, netns=self.netns)
 
 
-def restore(netns_name: str, before: str = "") -> None:
-    """Give a namespace its logger back; without knowing which it was, the kernel's default. Not ours: left alone."""
-    try:
-        if sysctl.read(netns_name, LOGGER) != OURS:
-            return
-        for value in (before, "nf_log_ipv4", "NONE"):
+def observe(netns_name: str, families: Iterable[Family]) -> dict[str, str]:
+    """Return who logs a namespace's packets of some families, by sysctl."""
+    return {LOGGERS[it]: sysctl.read(netns_name, LOGGERS[it]) for it in families}
+
+
+def restore(netns_name: str, before: Mapping[str, str] | None = None) -> None:
+    """Give a namespace its loggers back; without knowing which they were, the kernel's default. Not ours: left alone.
+
+    Args:
+        netns_name: The namespace.
+        before: As of `observe`.
+    """
+    for family, logger in LOGGERS.items():
+        try:
+            if sysctl.read(netns_name, logger) != OURS:
+                continue
+        except KernelError:
+            continue  # the namespace is gone, or the kernel has no such family
+        for value in ((before or {}).get(logger, ""), _DEFAULTS[family], "NONE"):
             if value and value != OURS:
                 try:
-                    sysctl.write(netns_name, LOGGER, value)
-                    return
+                    sysctl.write(netns_name, logger, value)
+                    break
                 except KernelError:
                     continue
-    except KernelError:
-        return  # the namespace is gone
 
 
 def parse(netns_name: str, body: bytes) -> RuleEvent | None:
@@ -121,17 +146,17 @@ def parse(netns_name: str, body: bytes) -> RuleEvent | None:
     found = netlink.attributes(body, 4)
     match = _TRACE.match(netlink.text(found.get(_PREFIX, b"")))
     data = found.get(_PAYLOAD, b"")
-    if match is None or len(data) < 20 or match[3] == "return":
+    parts = headers.split(data)
+    if match is None or not parts[0] or match[3] == "return":
         return None
-    size = (data[0] & 15) * 4
     return RuleEvent(
         netns=netns_name,
-        family=FAMILY,
+        family=FAMILIES[Family.IPV6 if data[0] >> 4 == 6 else Family.IPV4],
         table=match[1],
         chain=match[2],
         handle=int(match[4]) if match[3] == "rule" else 0,
         verdict="",
         target="",
-        packet=header_of(data[:size], data[size:]),
-        flow=flow_of(data[:size], data[size:]),
+        packet=header_of(*parts),
+        flow=flow_of(*parts),
     )

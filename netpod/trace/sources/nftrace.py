@@ -9,9 +9,10 @@ Source: Linux net/netfilter/nf_tables_trace.c, include/uapi/linux/netfilter/nf_t
 
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from netpod.ip import Family, family_of
 from netpod.linux import netns, nft
 from netpod.trace.model import Address, Flow
 from netpod.trace.packet import HeaderKey, flow_of, header_of
@@ -70,57 +71,61 @@ def compile_table(
 
     Beyond the node that masqueraded it nobody knows the flow's port. There the first packets of all connections to the
     `doors` (the destination's endpoints) are traced, at most DOOR_RATE of them: the request's own is found by its
-    headers later. For protocol "icmp" the client's port is the id of its echo requests.
+    headers later. For protocols "icmp" and "icmpv6" the client's port is the id of its echo requests.
     """
-    if protocol == "icmp":
-        by_port = f"icmp id {client_port} meta nftrace set 1"
-        by_connection = f"meta l4proto icmp ct original proto-src {client_port} meta nftrace set 1"
+    if protocol in ("icmp", "icmpv6"):
+        by_port = f"{protocol} id {client_port} meta nftrace set 1"
+        by_connection = _known(protocol, str(client_port))
     else:
         ports = f"{{ {client_port}, {reserved[0]}-{reserved[1]} }}"
         by_port = (
             f"{protocol} sport {ports} meta nftrace set 1\n"
             f"    {protocol} dport {ports} meta nftrace set 1"
         )
-        original = f"meta l4proto {protocol} ct original proto-src"
-        by_connection = (
-            f"{original} {client_port} meta nftrace set 1\n"
-            f"    {original} {reserved[0]}-{reserved[1]} meta nftrace set 1"
-        )
-    if doors and protocol != "icmp":
-        pairs = ", ".join(f"{door.ip} . {door.port}" for door in doors)
-        by_connection += (
-            f"\n    ip daddr . {protocol} dport {{ {pairs} }} ct state new"
-            f" limit rate {DOOR_RATE}/second burst {DOOR_BURST} packets meta nftrace set 1"
-        )
+        both = (str(client_port), f"{reserved[0]}-{reserved[1]}")
+        by_connection = "\n    ".join(_known(protocol, port) for port in both)
+        by_connection += "".join(f"\n    {rule}" for rule in _arrivals(doors, protocol, protocol))
     return _table(by_port, by_connection)
 
 
 def compile_range(low: int, high: int) -> str:
     """Compile an arming table for many flows at once: all that began with a source port, or id, from low to high."""
-    rules = (
-        f"tcp sport {low}-{high} meta nftrace set 1",
-        f"udp sport {low}-{high} meta nftrace set 1",
-        f"icmp id {low}-{high} meta nftrace set 1",
-        f"tcp dport {low}-{high} meta nftrace set 1",
-        f"udp dport {low}-{high} meta nftrace set 1",
+    matches = (
+        *(f"{name} {way}" for name in ("tcp", "udp") for way in ("sport", "dport")),
+        *(f"{name} id" for name in ("icmp", "icmpv6")),
     )
-    known = (f"meta l4proto {p} ct original proto-src {low}-{high}" for p in ("tcp", "udp", "icmp"))
-    by_connection = "\n    ".join(f"{match} meta nftrace set 1" for match in known)
-    return _table("\n    ".join(rules), by_connection)
+    by_port = "\n    ".join(f"{match} {low}-{high} meta nftrace set 1" for match in matches)
+    known = (_known(name, f"{low}-{high}") for name in ("tcp", "udp", "icmp", "icmpv6"))
+    return _table(by_port, "\n    ".join(known))
 
 
 def compile_doors(doors: Sequence[Address]) -> str:
     """Compile an arming table for other people's connections: the first packets to some addresses, at DOOR_RATE."""
-    pairs = ", ".join(f"{door.ip} . {door.port}" for door in doors)
-    rule = (
-        f"meta l4proto {{ tcp, udp }} ip daddr . th dport {{ {pairs} }} ct state new"
-        f" limit rate {DOOR_RATE}/second burst {DOOR_BURST} packets meta nftrace set 1"
-    )
+    rules = "\n    ".join(_arrivals(doors, "{ tcp, udp }", "th"))
     hooks = "".join(
-        f"  chain {hook} {{\n    type filter hook {hook} priority -190; policy accept;\n    {rule}\n  }}\n"
+        f"  chain {hook} {{\n    type filter hook {hook} priority -190; policy accept;\n    {rules}\n  }}\n"
         for hook in ("prerouting", "output")
     )
     return f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n{hooks}}}\n"
+
+
+def _known(protocol: str, port: str) -> str:
+    """The rule that traces a connection by the port, or id, with which it began."""
+    name = "ipv6-icmp" if protocol == "icmpv6" else protocol
+    return f"meta l4proto {name} ct original proto-src {port} meta nftrace set 1"
+
+
+def _arrivals(doors: Sequence[Address], protocol: str, header: str) -> Iterator[str]:
+    """The rules, one per family, that trace the first packets of new connections to some addresses."""
+    for family in Family:
+        pairs = ", ".join(
+            f"{door.ip} . {door.port}" for door in doors if family_of(door.ip) is family
+        )
+        if pairs:
+            yield (
+                f"meta l4proto {protocol} {family.nft} daddr . {header} dport {{ {pairs} }} ct state new"
+                f" limit rate {DOOR_RATE}/second burst {DOOR_BURST} packets meta nftrace set 1"
+            )
 
 
 def _table(by_port: str, by_connection: str) -> str:

@@ -1,6 +1,6 @@
 """Counters of /proc/net that rise when packets die, by namespace: they say how often, not which packet.
 
-Source: proc_net(5); Linux net/ipv4/proc.c, net/netfilter/nf_conntrack_standalone.c.
+Source: proc_net(5); Linux net/ipv4/proc.c, net/ipv6/proc.c, net/netfilter/nf_conntrack_standalone.c.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,12 @@ WATCHED = frozenset((
     "Udp.NoPorts", "Udp.InErrors", "Udp.RcvbufErrors", "Udp.InCsumErrors",
     "TcpExt.ListenOverflows", "TcpExt.ListenDrops", "TcpExt.TCPReqQFullDrop", "TcpExt.IPReversePathFilter",
     "TcpExt.TCPBacklogDrop", "IpExt.InNoRoutes", "IpExt.InTruncatedPkts",
+    "Ip6InHdrErrors", "Ip6InTooBigErrors", "Ip6InNoRoutes", "Ip6InAddrErrors", "Ip6InDiscards", "Ip6OutDiscards",
+    "Ip6OutNoRoutes", "Ip6FragFails", "Icmp6OutDestUnreachs", "Icmp6OutPktTooBigs", "Icmp6OutTimeExcds",
+    "Udp6NoPorts", "Udp6InErrors", "Udp6RcvbufErrors", "Udp6InCsumErrors",
     "conntrack.invalid", "conntrack.drop", "conntrack.early_drop", "conntrack.insert_failed", "conntrack.error",
 ))  # fmt: skip
-_PATHS = ("snmp", "netstat", "stat/nf_conntrack")
+_PATHS = ("snmp", "netstat", "stat/nf_conntrack", "snmp6")
 
 
 class Counters:
@@ -59,7 +62,7 @@ def _texts() -> list[str]:
 
 
 def parse(texts: list[str]) -> dict[str, int]:
-    """Read the watched counters from the texts of snmp, netstat and stat/nf_conntrack (pure)."""
+    """Read the watched counters from the texts of snmp, netstat, stat/nf_conntrack and snmp6 (pure)."""
     found: dict[str, int] = {}
     for text in texts[:2]:
         lines = text.splitlines()
@@ -73,4 +76,9 @@ def parse(texts: list[str]) -> dict[str, int]:
     for index, name in enumerate(head.split()):
         if f"conntrack.{name}" in WATCHED:
             found[f"conntrack.{name}"] = sum(int(row.split()[index], 16) for row in rows)
+    # One name and number a line; a kernel without IPv6 has no such file.
+    for line in texts[3].splitlines():
+        name, value = line.split()
+        if name in WATCHED:
+            found[name] = int(value)
     return found

@@ -10,7 +10,7 @@ Source: Kubernetes CRI log format, pkg/kubelet/kuberuntime/logs; HAProxy configu
 import json
 import os
 from collections.abc import Sequence
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from netpod.trace.accessline import AccessLine
@@ -102,6 +102,6 @@ def _address(fields: dict[str, object], name: str) -> Address | None:
     if not ip or not port.isdigit():
         return None
     try:
-        return Address(IPv4Address(ip), int(port))
-    except AddressValueError:
+        return Address(ip_address(ip), int(port))
+    except ValueError:
         return None

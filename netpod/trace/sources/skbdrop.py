@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from netpod.errors import KernelError
+from netpod.trace import headers
 from netpod.trace.clues import Drop
 from netpod.trace.packet import flow_of, header_of
 from netpod.trace.sources import bpf, btf
@@ -158,16 +159,15 @@ class SkbDrops:
         fields = _EVENT.unpack_from(event)
         time_ns, _, location, reason = fields[:4]
         data = event[_EVENT.size :]
-        size = (data[0] & 15) * 4
-        whole = data[0] >> 4 == 4
+        parts = headers.split(data)
         return Drop(
             netns=self._namespaces.get(fields[9], ""),
             time_ns=time_ns + self._epoch,
             reason=self._reasons.get(reason, str(reason)),
             function="",
             location=location,
-            packet=header_of(data[:size], data[size:]) if whole else None,
-            flow=flow_of(data[:size], data[size:]) if whole else None,
+            packet=header_of(*parts),
+            flow=flow_of(*parts),
         )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netpod.linux import sysctl
+from netpod.ip import Family
 from netpod.trace import explain, render, run
 from netpod.trace.model import Source, Verdict
 from netpod.trace.request import Kind
@@ -18,7 +18,7 @@ NODES = {name: world.PATHS.netns_node(name) for name in world.NODES}
 def test_rules_are_named_in_every_mode(lab: Lab, mode: str) -> None:
     """Each mode has its own words for the choice of an endpoint; the trace knows them all."""
     lab.program(lab.objects)
-    before = {n: sysctl.read(n, nflog.LOGGER) for n in NODES.values()}
+    before = {n: nflog.observe(n, Family) for n in NODES.values()}
     found = run.trace(world.PATHS, Question(target="http://example.com/", timeout=1.5), lab.objects)
     text = render.to_text(found, verbose=True)
     assert found.verdict is Verdict.DELIVERED, text
@@ -29,7 +29,7 @@ def test_rules_are_named_in_every_mode(lab: Lab, mode: str) -> None:
     assert "of 2" in choice.meaning, text
     source = Source.NFLOG if mode == "legacy" else Source.NFTRACE
     assert {e.source for e in choice.evidence} == {source, Source.RULES}
-    assert {n: sysctl.read(n, nflog.LOGGER) for n in NODES.values()} == before
+    assert {n: nflog.observe(n, Family) for n in NODES.values()} == before
 
 
 def test_refusal_is_named_in_every_mode(lab: Lab, mode: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from netpod.errors import KernelError, NetpodError
-from netpod.linux import netns, process, sysctl
+from netpod.ip import Family
+from netpod.linux import netns, process
 from netpod.paths import Paths
 from netpod.trace import leftovers, run, session
 from netpod.trace.sources import nflog, nftrace
@@ -72,7 +73,7 @@ def test_leftovers_of_a_killed_trace_are_removed(lab: Lab) -> None:
 
 def test_next_command_puts_back_what_a_killed_trace_left(lab: Lab, mode: str) -> None:
     """The record says which namespaces were armed and which logger each had; while a trace runs it is left alone."""
-    before = {n: sysctl.read(n, nflog.LOGGER) for n in lab.namespaces()}
+    before = {n: nflog.observe(n, Family) for n in lab.namespaces()}
     pid = slow_trace(lab)
     assert not session.sweep(world.PATHS.trace_lock)
     assert len(armed(lab)) == 3
@@ -80,7 +81,7 @@ def test_next_command_puts_back_what_a_killed_trace_left(lab: Lab, mode: str) ->
     os.waitpid(pid, 0)
     assert session.sweep(world.PATHS.trace_lock)
     assert armed(lab) == []
-    assert {n: sysctl.read(n, nflog.LOGGER) for n in lab.namespaces()} == before
+    assert {n: nflog.observe(n, Family) for n in lab.namespaces()} == before
     assert not session.sweep(world.PATHS.trace_lock)
 
 

@@ -65,7 +65,7 @@ def test_choice_of_an_endpoint_says_how_it_was_chosen(handle: int, target: str, 
     """The last endpoint is taken when no other was drawn."""
     book = rules.compile_book(RULESET, SAVED)
     text = book.text("ip", "nat", "KUBE-SVC-X", handle)
-    assert rules.meaning(book, "KUBE-SVC-X", target, text) == words
+    assert rules.meaning(book.chain("ip", "nat", "KUBE-SVC-X"), "KUBE-SVC-X", target, text) == words
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_choice_of_an_endpoint_says_how_it_was_chosen(handle: int, target: str, 
 )  # fmt: skip
 def test_meaning(chain: str, target: str, text: str, words: str) -> None:
     """kube-proxy's rules are said in Kubernetes' words; others are not interpreted."""
-    assert rules.meaning(rules.EMPTY, chain, target, text) == words
+    assert rules.meaning((), chain, target, text) == words

@@ -10,7 +10,7 @@ from netpod.trace.model import Address, Flow
 from netpod.trace.packet import header_key, header_of, parse_frame
 from netpod.trace.sources import afpacket, ctnetlink, netlink, nftrace
 from netpod.trace.sources.proxylog import ProxyLog, parse_line
-from tests.unit.trace.builders import A, B, frame
+from tests.unit.trace.builders import A6, B6, A, B, frame, six
 
 
 def nla(kind: int, value: bytes) -> bytes:
@@ -33,6 +33,10 @@ def run_filter(program: list[afpacket.Instruction], data: bytes) -> int:
             a = data[k]
         elif code == 0xB1:
             x = (data[k] & 15) * 4
+        elif code == 0x01:
+            x = k
+        elif code == 0x05:
+            pc += k
         else:
             test = {0x15: a == k, 0x35: a >= k, 0x25: a > k, 0x45: bool(a & k)}[code]
             pc += jump_true if test else jump_false
@@ -54,8 +58,9 @@ def test_filter_keeps_the_flow_and_the_reserved_ports(
 ) -> None:
     """A port at either end decides; both ends of the range belong to it."""
     program = afpacket.compile_filter((40000, 80), ((61000, 61999),))
-    data = frame(source=Address(A, source), destination=Address(B, destination))
-    assert bool(run_filter(program, data)) is kept
+    for near, far in ((A, B), (A6, B6)):
+        data = frame(source=Address(near, source), destination=Address(far, destination))
+        assert bool(run_filter(program, data)) is kept
 
 
 def test_filter_without_ports_keeps_tcp_udp_icmp_and_arp() -> None:
@@ -67,7 +72,9 @@ def test_filter_without_ports_keeps_tcp_udp_icmp_and_arp() -> None:
         assert run_filter(program, data[:23] + bytes([protocol]) + data[24:])
     assert run_filter(program, data[:12] + b"\x08\x06" + data[14:])
     assert not run_filter(program, data[:23] + b"\x84" + data[24:])
-    assert not run_filter(program, data[:12] + b"\x86\xdd" + data[14:])
+    assert not run_filter(program, data[:12] + b"\x88\xcc" + data[14:])
+    for follows, kept in ((6, True), (17, True), (58, True), (0, True), (44, True), (132, False)):
+        assert bool(run_filter(program, six(A6, B6, follows, b"\0" * 40))) is kept
 
 
 def test_fingerprint_survives_nat() -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from netpod.ip import Family
 from netpod.trace import causes, nftmeaning
 from netpod.trace.clues import IcmpError
 from netpod.trace.formats import pcapng
@@ -52,7 +53,7 @@ def test_icmp_error_refuses_or_drops(kind: int, code: int, verdict: Verdict) -> 
         type=kind, code=code, mtu=0, sender=A, protocol=6, flow=Flow(Address(A, 1), Address(B, 2)), ip_id=1
     )  # fmt: skip
     assert causes.verdict(causes.of_icmp(error)) is verdict
-    assert all(cause in causes.WORDS for cause in [causes.of_icmp(error)])
+    assert causes.words(causes.of_icmp(error), Family.IPV4)
 
 
 def test_icmp_error_quotes_the_packet_it_is_about() -> None:
@@ -154,7 +155,8 @@ def test_native_map_is_looked_up() -> None:
         {"rule": {"family": "ip", "table": "kube-proxy", "chain": "x", "expr": [
             {"dnat": {"addr": "10.0.0.7", "port": 8080}}]}},
     ]  # fmt: skip
-    (table,) = nftrules.parse_ruleset(objects)
+    (table,) = nftrules.parse_ruleset(objects, Family.IPV4)
+    assert nftrules.parse_ruleset(objects, Family.IPV6) == []
     ((fate, packet),) = nftrules.follow(table, "services", PACKET, HERE)
     assert (fate, str(packet.destination), packet.destination_port) == (
         Fate.ACCEPT,
@@ -182,9 +184,9 @@ def test_log_message_names_table_chain_and_number() -> None:
 def test_counters_are_read_by_name() -> None:
     """Two lines make a group; conntrack's are per CPU and hexadecimal."""
     texts = ["Ip: InHdrErrors Forwarding\nIp: 3 1\n", "TcpExt: ListenOverflows\nTcpExt: 2\n",
-             "entries invalid\n00 0a\n00 01\n"]  # fmt: skip
+             "entries invalid\n00 0a\n00 01\n", "Ip6InNoRoutes \t4\nIp6InOctets 9\n"]  # fmt: skip
     assert procnet.parse(texts) == {
-        "Ip.InHdrErrors": 3, "TcpExt.ListenOverflows": 2, "conntrack.invalid": 11,
+        "Ip.InHdrErrors": 3, "TcpExt.ListenOverflows": 2, "conntrack.invalid": 11, "Ip6InNoRoutes": 4,
     }  # fmt: skip
 
 
