@@ -7,8 +7,9 @@ with the request, neither by its addresses nor by sharing a packet with somethin
 
 from collections.abc import Iterable, Sequence
 
+from netpod.trace.headers import ETHERNET, IPPROTO_TCP, IPPROTO_UDP
 from netpod.trace.model import Address, Flow
-from netpod.trace.packet import ETHERNET, IPPROTO_TCP, IPPROTO_UDP, tunnelled
+from netpod.trace.packet import tunnelled
 from netpod.trace.sources.frames import Frame
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -76,13 +77,14 @@ def _look(data: bytes) -> tuple[bytes, Pair] | None:
         source, destination, mark = data[26:30], data[30:34], data[18:20]
     elif kind == _IPV6:
         protocol, at = data[20], ETHERNET + 40
-        source, destination, mark = data[22:38], data[38:54], b""
+        source, destination = data[22:38], data[38:54]
+        mark = bytes((data[15] & 15,)) + data[16:18]  # the flow label
     else:
         return None
     if protocol == IPPROTO_TCP:
         mark += data[at + 4 : at + 14]
     elif protocol == IPPROTO_UDP:
-        if kind == _IPV4 and (inner := tunnelled(data)) is not None:
+        if (inner := tunnelled(data)) is not None:
             return _look(inner)
         mark += data[at + 4 : at + 6] + data[at + 8 : at + 20]
     else:
