@@ -5,14 +5,15 @@
     sendInitialEvents     the same, closed by a bookmark that says so
 
 An object that moves into a selection is ADDED, out of it DELETED. The JSON line of an event is made once and shared
-by all watchers. A client that reads too slowly is told 410 and lists again.
+by all watchers; who keeps up is sent it at once, without a task of its own being woken. A client that reads too slowly
+is told 410 and lists again.
 
 Source: k8s.io/apiserver pkg/endpoints/handlers/watch.go; API concepts, "Efficient detection of changes".
 """
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,6 +67,13 @@ def _object_line(resource: registry.Resource, told: Change) -> bytes:
     return _line(told.type, objects.wire(resource, told.kv, told.revision))
 
 
+@functools.lru_cache(maxsize=64)
+def _all_lines(resource: registry.Resource, events: tuple[Event, ...]) -> bytes:
+    """What a watcher of everything is told."""
+    told = (change(event, selection.EVERYTHING) for event in events)
+    return b"".join([_object_line(resource, it) for it in told if it is not None])
+
+
 class Stream:
     """One client's watch; iterate over `lines` and close it."""
 
@@ -113,6 +121,17 @@ class Stream:
         """End the stream; repeating it changes nothing."""
         if self._watch is not None:
             self._watch.close()
+
+    def divert(self, send: Callable[[bytes], bool]) -> None:
+        """Hand lines to `send` as soon as there are any, instead of through `lines`; it refuses by False."""
+        if self._watch is not None and not self._wanted.kind:
+            self._watch.divert(functools.partial(self._pass_on, send))
+
+    def _pass_on(self, send: Callable[[bytes], bool], events: tuple[Event, ...]) -> bool:
+        if self._chosen is selection.EVERYTHING:
+            return send(_all_lines(self._call.route.resource, events))
+        found = [it for event in events if (it := change(event, self._chosen)) is not None]
+        return not found or send(b"".join(map(self._tell, found)))
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Chunks of whole lines, until the time is over, the store closes or the client must list again."""

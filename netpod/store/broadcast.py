@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from netpod import errors
-from netpod.store.store import EMPTY, Event, Revision
+from netpod.store.store import EMPTY, Event, Revision, Take
 
 LIMIT = 10_000
 """Events one watcher may lag behind: about the writes of a minute at full speed."""
@@ -29,6 +29,7 @@ class Watcher:
         self._queue: list[Event] = []
         self._history: Sequence[Event] | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._take: Take | None = None
         self._dropped = False
         self._poked = False
         self._closed = False
@@ -85,6 +86,10 @@ class Watcher:
             finally:
                 self._wake = None
 
+    def divert(self, take: Take) -> None:
+        """Offer events to a function first; see `Watch.divert`."""
+        self._take = take
+
     def poke(self) -> None:
         """Have `batch` return at once; see `Watch.poke`."""
         self._poked = True
@@ -102,8 +107,11 @@ class Watcher:
         self._history = history
         self._wake_up()
 
-    def offer(self, events: Sequence[Event]) -> None:
-        """Queue events of one commit, or drop this watcher when it lags too far."""
+    def offer(self, events: tuple[Event, ...]) -> None:
+        """Pass on or queue events of one commit, or drop this watcher when it lags too far."""
+        if self._wake is not None and not self._queue and not self._history and self._taken(events):
+            self._start = events[-1].kv.mod_revision
+            return
         if len(self._queue) + len(events) > self._limit:
             self._queue.clear()
             self._history = None
@@ -112,6 +120,12 @@ class Watcher:
         else:
             self._queue.extend(events)
         self._wake_up()
+
+    def _taken(self, events: tuple[Event, ...]) -> bool:
+        try:
+            return self._take is not None and self._take(events)
+        except Exception:  # noqa: BLE001 - one watcher's trouble meets its reader, not the writer and the others
+            return False
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -145,7 +159,7 @@ class Broadcast:
             return
         self.revision = events[-1].kv.mod_revision
         for prefix, watchers in list(self._watchers.items()):
-            concerned = [event for event in events if event.kv.key.startswith(prefix)]
+            concerned = tuple([event for event in events if event.kv.key.startswith(prefix)])
             if concerned:
                 for watcher in list(watchers):
                     watcher.offer(concerned)

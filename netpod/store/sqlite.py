@@ -99,6 +99,8 @@ class SqliteStore:
             end = limit or len(items)
             return Page(items[:end], revision, max(0, len(items) - end))
         start = bisect.bisect_left(self._keys, prefix)
+        if start == len(self._keys) or not self._keys[start].startswith(prefix):
+            return Page((), self.revision, 0)  # the usual answer to admission's questions
         if after >= prefix:
             start = max(start, bisect.bisect_right(self._keys, after))
         end = bisect.bisect_left(self._keys, end_of(prefix), lo=start)

@@ -4,8 +4,7 @@ The words are etcd's. Every write gets the next revision of one counter for the 
 `mod_revision` is the revision of its last write, and naming it in the next write is the compare-and-swap.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple, NewType, Protocol
 
@@ -47,8 +46,11 @@ class Event(NamedTuple):
     previous: KeyValue | None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+Take = Callable[[tuple[Event, ...]], bool]
+"""Takes events of one commit over, or refuses; see `Watch.divert`."""
+
+
+class Page(NamedTuple):
     """Part of a listing: `items` in key order, all as of `revision`; `remaining` more keys follow the last."""
 
     items: Sequence[KeyValue]
@@ -77,6 +79,14 @@ class Watch(Protocol):
         Raises:
             Expired: this watcher fell behind and was dropped, or its revision is compacted; list again.
             StopAsyncIteration: the watch or the store was closed.
+        """
+        ...
+
+    def divert(self, take: Take) -> None:
+        """Offer events to `take` as soon as they come, while somebody waits in `batch` and nothing else waits there.
+
+        A thousand watchers need not be woken for what a function can pass on. What it refuses, by False or by
+        failing, comes out of `batch`. It must not wait.
         """
         ...
 

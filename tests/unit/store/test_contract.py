@@ -276,6 +276,43 @@ def test_a_poked_watch_looks_up(run: Run) -> None:
     run(body)
 
 
+def test_diverted_events_come_once_and_in_order(run: Run) -> None:
+    """A function gets what comes while somebody waits; what it refuses, or comes meanwhile, is read as ever."""
+
+    async def body(store: Store) -> None:
+        passed: list[Event] = []
+        answers = iter([True, False, True])
+
+        def take_over(events: tuple[Event, ...]) -> bool:
+            taken = next(answers)  # a fourth call fails, which refuses too
+            if taken:
+                passed.extend(events)
+            return taken
+
+        watch = await store.watch("/d/", store.revision)
+        other = await store.watch("/d/", store.revision)
+        watch.divert(take_over)
+        waiting = asyncio.ensure_future(watch.batch())
+        await asyncio.sleep(0)
+        made = [await store.create(f"/d/{number}", b"") for number in range(2)]
+        assert [event.kv for event in await waiting] == made[1:]
+        made.append(await store.create("/d/2", b""))
+        await take(other, 3)
+        assert [event.kv for event in await watch.batch()] == made[2:]
+        for expected in ([], [4]):
+            waiting = asyncio.ensure_future(watch.batch())
+            await asyncio.sleep(0)
+            made.append(await store.create(f"/d/{len(made)}", b""))
+            await take(other, 1)
+            if not expected:
+                assert watch.revision == made[-1].mod_revision
+                watch.poke()
+            assert [event.kv for event in await waiting] == [made[i] for i in expected]
+        assert [event.kv for event in passed] == [made[0], made[3]]
+
+    run(body)
+
+
 def test_a_reopened_store_is_the_same(opener: Opener) -> None:
     """Closing and opening keeps state, revisions and history, also when the newest row was compacted."""
 
