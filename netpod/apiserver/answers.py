@@ -1,16 +1,21 @@
 """A Reply becomes an HTTP response: YAML and gzip for those who ask, an error's Status.
 
 Bodies are made as JSON; whoever prefers YAML gets the same values in it. Large bodies are compressed, in a thread,
-for clients that come over a network; on the unix socket it would only cost time.
+for clients that come over a network; on the unix socket it would only cost time. Head and body go out in one write.
 
-Source: k8s.io/apiserver pkg/endpoints/handlers/responsewriters/writers.go.
+Source: k8s.io/apiserver pkg/endpoints/handlers/responsewriters/writers.go; RFC 9110 sections 6.6.1 (Date), 8.6
+(Content-Length of HEAD and 304); RFC 9112 section 9.3 (keep-alive).
 """
 
 import asyncio
+import functools
+import http
+import time
 import zlib
+from email.utils import formatdate
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from netpod import errors
 from netpod.apiserver import negotiation, status
@@ -32,21 +37,76 @@ def failed(error: errors.ApiError) -> Reply:
     return Reply(status=error.code, body=negotiation.dump(data), headers=headers)
 
 
-async def response(reply: Reply, request: web.BaseRequest, *, near: bool) -> web.Response:
+class Whole(web.StreamResponse):
+    """An answer that is there as a whole, without what the library's own Response does for any other kind."""
+
+    def __init__(self, status: int, content_type: str, body: bytes) -> None:
+        super().__init__(status=status)
+        self.body = body
+        self._type = content_type
+        self._request: web.BaseRequest | None = None
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection may be used again."""
+        return self._request is not None and self._request.keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Remember whom to answer."""
+        self._request = request
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send everything; waits while the client is slow to take it."""
+        request = self._request
+        assert request is not None, "an answer is prepared first"
+        body = self.body
+        if request.version == HttpVersion11:
+            head = _start(1, self.status, self._type)
+            connection = b"" if request.keep_alive else b"Connection: close\r\n"
+        else:
+            head = _start(0, self.status, self._type)
+            connection = b"Connection: keep-alive\r\n" if request.keep_alive else b""
+        length = b"" if self.status == 304 else b"Content-Length: %d\r\n" % len(body)
+        if request.method == "HEAD" or self.status == 304:
+            body = b""
+        more = b"".join([_field(*item) for item in self.headers.items()]) if self.headers else b""
+        date = _date(int(time.time()))
+        await request.writer.write_eof(
+            b"%b%b%b%b%b\r\n%b" % (head, length, date, connection, more, body)
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def _start(minor: int, status: int, content_type: str) -> bytes:
+    reason = http.HTTPStatus(status).phrase
+    return f"HTTP/1.{minor} {status} {reason}\r\n".encode() + _field("Content-Type", content_type)
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return _field("Date", formatdate(second, usegmt=True))
+
+
+def _field(name: str, value: str) -> bytes:
+    assert not {"\r", "\n", "\0"}.intersection(value), "a header is one line"
+    return f"{name}: {value}\r\n".encode()
+
+
+async def response(reply: Reply, request: web.BaseRequest, *, near: bool) -> Whole:
     """The response to a request; a client that is `near` gets nothing compressed."""
     body, content_type = reply.body, reply.content_type
     headers = request.headers
     if content_type == negotiation.JSON and negotiation.is_yaml(headers.get("Accept", "")):
         body, content_type = _yaml(body), negotiation.YAML[0]
-    made = web.Response(status=reply.status)
-    if not near and len(body) >= GZIP_BYTES and "gzip" in headers.get("Accept-Encoding", ""):
+    packed = not near and len(body) >= GZIP_BYTES and "gzip" in headers.get("Accept-Encoding", "")
+    if packed:
         body = await asyncio.to_thread(_gzip, body)
-        made.headers["Content-Encoding"] = "gzip"
-        made.headers.add("Vary", "Accept-Encoding")
-    made.body = body
-    made.headers["Content-Type"] = content_type
+    made = Whole(reply.status, content_type, body)
     for name, value in reply.headers:
         made.headers.add(name, value)
+    if packed:
+        made.headers["Content-Encoding"] = "gzip"
+        made.headers.add("Vary", "Accept-Encoding")
     return made
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netpod import errors
 from netpod.api.meta import EMPTY, Json
@@ -13,8 +14,7 @@ from netpod.apiserver.routes import Route
 VALIDATIONS = ("", "Ignore", "Warn", "Strict")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """One authenticated and authorized request for a resource."""
 
     route: Route
@@ -70,8 +70,7 @@ class Call:
         return int(text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer; `headers` may repeat a name."""
 
     status: int = 200

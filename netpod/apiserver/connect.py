@@ -174,7 +174,7 @@ async def _proxy(
     request: web.BaseRequest, route: Route, storage: Storage, connector: Connector
 ) -> web.StreamResponse:
     scheme, name, port = split(route.name)
-    named = dataclasses.replace(route, name=name)
+    named = route._replace(name=name)
     plural = route.resource.plural
     if plural == "nodes":
         target = await _kubelet(storage, name)

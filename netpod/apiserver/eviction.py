@@ -71,7 +71,7 @@ def _options(call: Call, given: dict[str, Json]) -> DeleteOptions:
     """The deletion's options from the Eviction, not from the body as a whole."""
     given.pop("apiVersion", None)
     body = negotiation.dump({**given, "kind": "DeleteOptions"})
-    return calls.delete_options(dataclasses.replace(call, body=body, content_type=negotiation.JSON))
+    return calls.delete_options(call._replace(body=body, content_type=negotiation.JSON))
 
 
 def _is_free(pod: Pod) -> bool:

@@ -17,7 +17,7 @@ Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from netpod import errors
 from netpod.api import registry
@@ -34,8 +34,7 @@ CONNECTED = frozenset({"exec", "attach", "portforward"})
 """Subresources that upgrade the connection; a GET is as good as a POST."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """What a request is about; `namespace`, `name` and `subresource` are "" where there is none."""
 
     verb: str
@@ -53,6 +52,11 @@ def unknown_path() -> errors.NotFound:
 def is_true(text: str | None) -> bool:
     """A boolean query parameter; present without a value counts."""
     return text is not None and text.lower() not in ("0", "false")
+
+
+def is_object(path: str) -> bool:
+    """Whether a path is too long to be anything but a resource's; False says nothing."""
+    return path.startswith("/api") and path.count("/") > 4 and path[-1] != "/"
 
 
 def parse(

@@ -282,18 +282,20 @@ class ApiServer:
         )
         seen.user = user
         local = user is listener.user
-        resourceful = path.startswith(("/api/", "/apis/"))
-        if not resourceful:
-            await self._access.authorize_path(user, request.method, path)
-        reply = await self._documents.find(path, request.headers)
-        if reply is not None:
-            if resourceful:
+        if not routes.is_object(path):
+            resourceful = path.startswith(("/api/", "/apis/"))
+            if not resourceful:
                 await self._access.authorize_path(user, request.method, path)
-            documents.only_get(request.method)
-            return reply
-        route = routes.parse(request.method, path, request.query, self._custom.find)
+            reply = await self._documents.find(path, request.headers)
+            if reply is not None:
+                if resourceful:
+                    await self._access.authorize_path(user, request.method, path)
+                documents.only_get(request.method)
+                return reply
+        query = request.query
+        route = routes.parse(request.method, path, query, self._custom.find)
         seen.route = route
-        await self._access.authorize(user, route, selection.only_name(request.query))
+        await self._access.authorize(user, route, selection.only_name(query))
         if route.subresource in connect.SUBRESOURCES:
             return await connect.serve(request, route, self._storage, self._connector)
         if route.verb == "watch":
@@ -362,7 +364,7 @@ async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Ca
 
 def _text(header: str) -> str:
     """A header's value without the bytes that are no UTF-8, which nothing could write again."""
-    return header.encode(errors="replace").decode()
+    return header if header.isascii() else header.encode(errors="replace").decode()
 
 
 async def _settled(write: Awaitable[Reply]) -> Reply | Exception:
@@ -379,12 +381,18 @@ async def _body(request: web.BaseRequest) -> bytes:
     Raises:
         TooLarge: it exceeds the limit.
     """
-    too_large = errors.TooLarge(f"the request body exceeds the limit of {BODY_LIMIT} bytes")
     if (request.content_length or 0) > BODY_LIMIT:
-        raise too_large
+        raise _too_large()
+    content = request.content
+    if content.is_eof() and content.total_bytes <= BODY_LIMIT:  # it came with the head
+        return content.read_nowait()
     data = bytearray()
-    async for chunk in request.content.iter_any():
+    async for chunk in content.iter_any():
         data += chunk
         if len(data) > BODY_LIMIT:
-            raise too_large
+            raise _too_large()
     return bytes(data)
+
+
+def _too_large() -> errors.TooLarge:
+    return errors.TooLarge(f"the request body exceeds the limit of {BODY_LIMIT} bytes")
