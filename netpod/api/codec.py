@@ -7,19 +7,19 @@ kept in `unknown` and written back, so that nothing an author wrote is lost on t
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields
 from typing import Any, TypeVar, Union
 
 import orjson
 
-from netpod.api import codec_values, memo, meta, registry, structs, yamltext
+from netpod.api import codec_values, encoders, memo, meta, registry, structs, yamltext
 from netpod.api.codec_values import Decoder
+from netpod.api.encoders import Encode, Encoder
 from netpod.api.meta import Json, Object, Struct
 from netpod.errors import BadRequest
 
 T = TypeVar("T", bound=Struct)
-Encoder = Callable[[Any], Json]
 
 _ACRONYMS = {
     "ip": "IP",
@@ -88,39 +88,38 @@ def _encoder(hint: Any) -> Encoder | None:
 
 
 class _Plan:
-    """How a class is decoded and encoded; made once per class.
+    """How a class is decoded and looked through; made once per class.
 
     Attributes:
         layout: Reads and makes its objects.
-        decoders: By JSON name: the field's place in the layout, and its decoder.
-        encoders: By place: JSON name, default, whether it is always written, and its encoder, if it needs one.
+        decoders: By JSON name: the field's place in the layout, the type a value may have to be taken as it is, and
+            what reads any other.
         nested: Fields that may hold structs: place, JSON name.
         unknown: Place of `unknown`.
     """
 
-    __slots__ = ("decoders", "encoders", "layout", "nested", "open", "unknown")
+    __slots__ = ("decoders", "layout", "nested", "open", "unknown")
 
     def __init__(self, cls: type[Struct]) -> None:
         self.layout = structs.layout(cls)
         self.open = cls.OPEN
         self.unknown = self.layout.index["unknown"]
-        self.decoders: dict[str, tuple[int, Decoder]] = {}
+        self.decoders: dict[str, tuple[int, type | None, Decoder]] = {}
         self.nested: list[tuple[int, str]] = []
-        encoders: list[tuple[str, Any, bool, Encoder | None]] = []
-        hints = typing.get_type_hints(cls)
-        for place, item in enumerate(fields(cls)):
-            if item.name == "unknown":
-                # Never equal to what is there, so that it is looked at last and apart.
-                encoders.append(("", None, False, None))
-                continue
-            hint = hints[item.name]
-            name = item.metadata.get("json") or json_name(item.name)
-            always = bool(item.metadata.get("always"))
-            self.decoders[name] = (place, _decoder(hint))
-            encoders.append((name, self.layout.defaults[place], always, _encoder(hint)))
+        for place, _, name, hint in _fields(cls):
+            plain = hint if hint is str or hint is bool else None
+            self.decoders[name] = (place, plain, _decoder(hint))
             if _holds_structs(hint):
                 self.nested.append((place, name))
-        self.encoders = tuple(encoders)
+
+
+def _fields(cls: type[Struct]) -> Iterator[tuple[int, Field[Any], str, Any]]:
+    """Every field but `unknown`: its place, JSON name and type hint."""
+    hints = typing.get_type_hints(cls)
+    for place, item in enumerate(fields(cls)):
+        if item.name != "unknown":
+            name = item.metadata.get("json") or json_name(item.name)
+            yield place, item, name, hints[item.name]
 
 
 def _holds_structs(hint: Any) -> bool:
@@ -153,7 +152,10 @@ def _decode_struct(cls: type[T], data: Json) -> T:
                 unknown = values[plan.unknown] = {}
             unknown[name] = value
         elif value is not None:
-            place, decoder = found
+            place, plain, decoder = found
+            if type(value) is plain:
+                values[place] = value
+                continue
             try:
                 values[place] = decoder(value)
             except codec_values.Mismatch as error:
@@ -191,6 +193,9 @@ def decode(cls: type[T], data: Mapping[str, Json]) -> T:
         raise BadRequest(f"cannot decode {cls.__name__}: {error}") from None
 
 
+_encoders: dict[type[Struct], Encode] = {}
+
+
 def encode(obj: Struct) -> dict[str, Json]:
     """Turn an object into plain JSON values, leaving out what holds its default."""
     return _encode(obj, False)
@@ -199,23 +204,23 @@ def encode(obj: Struct) -> dict[str, Json]:
 def _encode(obj: Struct, as_text: bool) -> dict[str, Json]:
     """Encode; with `as_text`, fields of SHARED classes as JSON text that is remembered."""
     cls = type(obj)
-    plan = _plans.get(cls) or _plan(cls)
-    out: dict[str, Json] = {}
-    values = plan.layout.read(obj)
-    for value, (name, default, always, encoder) in zip(values, plan.encoders, strict=True):
-        if value is default or value == default:
-            if not always:
-                continue
-        elif not name:
-            continue
-        if as_text and isinstance(value, Struct) and value.SHARED:
-            out[name] = _shared_text(value)
-        else:
-            out[name] = encoder(value) if encoder is not None and value is not None else value
-    unknown = values[plan.unknown]
-    if unknown:
-        out.update(unknown)
-    return out
+    return (_encoders.get(cls) or _compiled(cls))(obj, as_text)
+
+
+def _compiled(cls: type[Struct]) -> Encode:
+    described = [
+        encoders.Field(
+            attribute=item.name,
+            name=name,
+            default=structs.default(cls, item.name),
+            always=bool(item.metadata.get("always")),
+            encoder=_encoder(hint),
+            shared=isinstance(hint, type) and issubclass(hint, Struct) and hint.SHARED,
+        )
+        for _, item, name, hint in _fields(cls)
+    ]
+    made = _encoders[cls] = encoders.compiled(cls, described, _shared_text)
+    return made
 
 
 def from_json(cls: type[T], text: bytes | str) -> T:

@@ -3,6 +3,8 @@
 Source: k8s.io/apimachinery pkg/apis/meta/v1/types.go.
 """
 
+import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -151,9 +153,21 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def new_uid() -> str:
+    """Return a random UUID. Source: RFC 9562 section 5.4 (version 4, variant 10)."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 def timestamp(moment: datetime) -> str:
     """Format as metav1.Time: RFC 3339 in UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _timestamp(moment.replace(microsecond=0))
+
+
+@functools.lru_cache(maxsize=16)
+def _timestamp(second: datetime) -> str:
+    return second.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_timestamp(moment: datetime) -> str:

@@ -73,18 +73,43 @@ def layout(cls: type[Struct]) -> Layout:
     return found
 
 
+_replacers: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+
 def replace(obj: T, **changes: Any) -> T:
     """The object with some fields changed, as dataclasses.replace; itself when nothing does."""
     cls = type(obj)
-    plan = _layouts.get(cls) or layout(cls)
-    values = list(plan.read(obj))
-    same = True
-    index = plan.index
-    for name, value in changes.items():
-        place = index[name]
-        same = same and values[place] is value
-        values[place] = value
-    if same:
-        return obj
-    made: T = plan.make(values)
+    make = _replacers.get((cls, *changes)) or _replacer(cls, tuple(changes))
+    made: T = make(obj, **changes)
     return made
+
+
+def _replacer(cls: type[Struct], changed: tuple[str, ...]) -> Callable[..., Any]:
+    """A function of an object and the new values of these fields."""
+    plan = layout(cls)
+    assert set(changed) <= set(plan.names), (
+        f"{cls.__name__} has no {set(changed) - set(plan.names)}"
+    )
+    scope: dict[str, Any] = {"cls_": cls, "new_": object.__new__}
+    scope |= {f"set_{name}": _descriptor(cls, name).__set__ for name in plan.names}
+    lines = [
+        f"def replaced(obj_, {', '.join(changed)}):",
+        f"    if {' and '.join(f'obj_.{name} is {name}' for name in changed) or 'True'}:",
+        "        return obj_",
+        "    made_ = new_(cls_)",
+        *(
+            f"    set_{name}(made_, {name if name in changed else f'obj_.{name}'})"
+            for name in plan.names
+        ),
+        "    return made_",
+    ]
+    exec("\n".join(lines), scope)
+    made: Callable[..., Any] = scope["replaced"]
+    _replacers[(cls, *changed)] = made
+    return made
+
+
+def default(cls: type[Struct], name: str) -> Any:
+    """What a field of the class holds by default."""
+    plan = layout(cls)
+    return plan.defaults[plan.index[name]]

@@ -40,6 +40,9 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
             )
     if resource.custom is not None:
         calls.warnings(call, resource.custom.admit(resource, data))
+    given = data.get("metadata")
+    if resource.namespaced and isinstance(given, dict) and given.get("namespace") in ("", None):
+        given["namespace"] = route.namespace
     obj = codec.decode(resource.cls, views.stored(resource, data))
     metadata = obj.metadata
     if resource.namespaced and metadata.namespace not in ("", route.namespace):

@@ -104,7 +104,7 @@ def body(data: bytes, content_type: str) -> dict[str, Json]:
             found = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise errors.BadRequest(f"cannot parse JSON: {error}") from error
-        yamltext.check_depth(found)
+        yamltext.check_depth(found, data)
     elif media in YAML:
         documents = codec.load_manifests(data)
         if len(documents) != 1:

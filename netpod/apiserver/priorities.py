@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import cast
 
-from netpod.api import memo, registry, structs
+from netpod.api import codec, memo, registry, structs
 from netpod.api.meta import Object
 from netpod.api.pod import Pod, PodSpec
 from netpod.api.policy import PriorityClass
@@ -66,12 +66,16 @@ async def _class(store: Storage, pod: Pod) -> tuple[str, int, str]:
         cause = f"no PriorityClass with name {wanted} was found"
         raise storage.forbidden(PODS, pod.metadata.name, cause)
     page = await store.list(CLASSES)
-    marked = [
-        cast(PriorityClass, objects.unpack(CLASSES, kv))
-        for kv in page.items
-        if b"globalDefault" in kv.value
+    return _default(tuple([kv.value for kv in page.items]))
+
+
+@functools.lru_cache(maxsize=16)
+def _default(classes: tuple[bytes, ...]) -> tuple[str, int, str]:
+    """The class of pods that name none, among the stored ones: name, priority and preemption policy."""
+    found = [
+        codec.from_json(PriorityClass, value) for value in classes if b"globalDefault" in value
     ]
-    default = min((it for it in marked if it.global_default), key=lambda it: it.value, default=None)
+    default = min((it for it in found if it.global_default), key=lambda it: it.value, default=None)
     if default is None:
         return "", 0, PREEMPTS
     return default.metadata.name, default.value, default.preemption_policy or PREEMPTS

@@ -41,6 +41,14 @@ class Quotas:
         self._locks: dict[str, asyncio.Lock] = {}
         self._known: dict[str, tuple[Revision, Object]] = {}
 
+    async def concern(
+        self, resource: registry.Resource, new: Object, old: Object | None = None
+    ) -> bool:
+        """Whether a write may be too much; the arguments are those of `charge`."""
+        if not resource.namespaced or (old is not None and not isinstance(new, Service)):
+            return False
+        return bool((await self._store.list(QUOTAS, new.metadata.namespace, limit=1)).items)
+
     @contextlib.asynccontextmanager
     async def charge(
         self, resource: registry.Resource, new: Object, old: Object | None = None
@@ -55,13 +63,10 @@ class Quotas:
         Raises:
             Forbidden: it would be too much.
         """
+        if not await self.concern(resource, new, old):
+            yield
+            return
         namespace = new.metadata.namespace
-        if not resource.namespaced or (old is not None and not isinstance(new, Service)):
-            yield
-            return
-        if not (await self._store.list(QUOTAS, namespace, limit=1)).items:
-            yield
-            return
         lock = self._locks.setdefault(namespace, asyncio.Lock())
         async with lock:
             page = await self._store.list(QUOTAS, namespace)

@@ -6,7 +6,6 @@ Source: k8s.io/apiserver pkg/registry/rest/{create,update}.go, pkg/registry/gene
 import asyncio
 import copy
 import random
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
@@ -108,7 +107,7 @@ class Writer:
         metadata = structs.replace(
             given,
             name=name,
-            uid=str(uuid.uuid4()),
+            uid=meta.new_uid(),
             creation_timestamp=meta.timestamp(self.now()),
             deletion_timestamp="",
             deletion_grace_period_seconds=None,
@@ -116,14 +115,15 @@ class Writer:
             resource_version="",
             self_link="",
         )
-        obj = structs.replace(obj, metadata=metadata)
         # Status belongs to whoever observes, not to whoever wishes; only the kubelet registers its node with one.
         if "status" in resource.subresources and resource.kind != "Node":
-            obj = _with(obj, status=getattr(resource.cls(), "status"))  # noqa: B009
-        return obj
+            return _with(obj, metadata=metadata, status=structs.default(resource.cls, "status"))
+        return structs.replace(obj, metadata=metadata)
 
     async def _create(self, resource: registry.Resource, obj: Object, dry_run: bool) -> KeyValue:
         obj = await admission.admit_create(self.storage, resource, obj)
+        if not await self._quotas.concern(resource, obj):
+            return await self._put(resource, obj, dry_run)
         async with self._quotas.charge(resource, obj):
             return await self._put(resource, obj, dry_run)
 
