@@ -34,7 +34,7 @@ from netpod.client.blocking import MERGE_PATCH, BlockingClient
 from netpod.cluster.config import ClusterConfig
 from netpod.linux import netns, process
 from netpod.paths import Paths
-from netpod.shim import records
+from netpod.shim import pidfile
 
 RESTART_SECONDS, FLIP_SECONDS = 0.100, 0.050
 DEADLINE_SECONDS = 60.0
@@ -170,7 +170,7 @@ def _restart(client: BlockingClient, number: int) -> tuple[float, float]:
     address = pod["status"]["podIP"]
     _until(lambda: _answer(WORKER, address, 8080) == 0, "the pod answers")
     identity = pod["status"]["containerStatuses"][0]["containerID"].rpartition("//")[2]
-    found = records.read_process(PATHS.node(WORKER) / "containers" / identity)
+    found = pidfile.read(PATHS.node(WORKER) / "containers" / identity)
     if found is None:
         raise SystemExit(f"no process of container {identity}")
     took: dict[str, float] = {}

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netpod.api.pod import ContainerPort
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A declared port of a container: what an app needs of it, without all that netpod/api/pod.py imports."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = ""
 
 
 def _nothing() -> None:
@@ -32,7 +39,7 @@ class AppContext:
     pod_ip: str
     args: tuple[str, ...] = ()
     env: Mapping[str, str]
-    ports: tuple[ContainerPort, ...] = ()
+    ports: tuple[Port, ...] = ()
     ready: Callable[[], None] = _nothing
 
 

@@ -10,9 +10,9 @@ from netpod.cluster import role
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.role import SUPERVISOR, Role
 from netpod.errors import KernelError, NotFound
-from netpod.linux import process
+from netpod.linux import pids, process
 from netpod.paths import Paths
-from netpod.shim import records
+from netpod.shim import pidfile, records
 
 
 def component(config: ClusterConfig, word: str) -> int:
@@ -28,7 +28,7 @@ def component(config: ClusterConfig, word: str) -> int:
         )
     pid = role.holder(config.paths, known[word])
     try:
-        started = process.start_time(pid) if pid else 0
+        started = pids.start_time(pid) if pid else 0
     except KernelError:
         pid = started = 0
     # Asked again: were the number somebody else's by now, the role would not be his.
@@ -58,7 +58,7 @@ def containers(paths: Paths, pod: dict[str, Any], only: str = "") -> dict[str, i
     for container, identity in found.items():
         if identity and only in ("", container):
             node = paths.node(pod["spec"]["nodeName"])
-            known = records.read_process(records.containers(node) / identity)
+            known = pidfile.read(records.containers(node) / identity)
             if known is not None and _kill(known.pid, known.started):
                 killed[container] = known.pid
     if not killed:

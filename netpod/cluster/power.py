@@ -17,8 +17,8 @@ from netpod.cluster import cleanup, role, underlay
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.role import Role
 from netpod.errors import NetpodError
-from netpod.linux import netns, process
-from netpod.shim import cgroups, records
+from netpod.linux import netns, pids, process
+from netpod.shim import cgroups, pidfile, records
 
 _SECONDS = 10.0
 
@@ -90,8 +90,8 @@ def _freeze(config: ClusterConfig, node: NodeConfig, names: list[str]) -> list[i
 def _launchers(config: ClusterConfig, node: NodeConfig) -> Iterator[int]:
     """Programs on their way up outlive the shim that forked them, and stand in nobody's namespace yet."""
     for directory in records.entries(records.containers(config.paths.node(node.name))):
-        known = records.read_process(directory, "launcher")
-        if known is not None and process.alive(known.pid, known.started):
+        known = pidfile.read(directory, "launcher")
+        if known is not None and pids.alive(known.pid, known.started):
             yield known.pid
 
 

@@ -30,7 +30,7 @@ from errno import (
 )
 
 from netpod.errors import CommandFailed, KernelError, Unsupported
-from netpod.linux import fds
+from netpod.linux import fds, pids
 from netpod.linux import netns as namespaces
 
 PACKAGES = {
@@ -282,26 +282,6 @@ def pidfd_open(pid: int) -> int:
         raise KernelError(f"cannot open process {pid}", errno=error.errno or 0) from error
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot: together with its number it is never used twice.
-
-    Raises:
-        KernelError: ESRCH, no such process.
-
-    Source: proc(5), /proc/PID/stat field 22.
-    """
-    return int(_stat(pid)[19])
-
-
-def alive(pid: int, started: int) -> bool:
-    """Whether this very process still runs; one that ended and waits to be reaped does not."""
-    try:
-        fields = _stat(pid)
-    except KernelError:
-        return False
-    return int(fields[19]) == started and fields[0] not in ("Z", "X")
-
-
 def send_signal(pidfd: int, number: int) -> bool:
     """Send a signal; False when the process had ended already.
 
@@ -327,7 +307,7 @@ def signal_process(pid: int, started: int, number: int) -> bool:
         raise
     try:
         # The descriptor is of whoever has the number now, and keeps meaning it; so check after opening.
-        return alive(pid, started) and send_signal(fd, number)
+        return pids.alive(pid, started) and send_signal(fd, number)
     finally:
         os.close(fd)
 
@@ -368,14 +348,3 @@ def reap(pid: int) -> int | None:
     except ChildProcessError as error:
         raise KernelError(f"cannot wait for process {pid}", errno=ECHILD) from error
     return os.waitstatus_to_exitcode(status) if done else None
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third (state) on; the second may hold spaces and parentheses."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
-    except OSError as error:
-        cause = ESRCH if error.errno in (ENOENT, ESRCH) else error.errno or 0
-        raise KernelError(f"cannot read process {pid}", errno=cause) from error
-    return text[text.rindex(b")") + 2 :].decode().split()

@@ -7,7 +7,6 @@ moment there is a process nobody knows of.
 import contextlib
 import fcntl
 import gc
-import logging
 import os
 import signal
 import sys
@@ -16,8 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from netpod.linux import libc
-from netpod.shim import records, sandbox
+from netpod.shim import pidfile
 
+KINDS = libc.CLONE_NEWNET | libc.CLONE_NEWIPC | libc.CLONE_NEWUTS
+"""The namespaces that all containers of a pod share."""
 _RESET = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -29,10 +30,15 @@ _RESET = (
 )
 
 
-def fork(body: Callable[[], int]) -> int:
-    """Fork; the child runs `body` and exits with what it returns. Returns the child's pid."""
-    parent = os.getpid()
-    pid = os.fork()
+def fork(body: Callable[[], int], *, sibling: bool = False) -> int:
+    """Fork; the child runs `body` and exits with what it returns. Returns the child's pid.
+
+    Args:
+        body: What the child does.
+        sibling: The child is one of this process's own parent, the shim.
+    """
+    parent = os.getppid() if sibling else os.getpid()
+    pid = libc.fork_sibling() if sibling else os.fork()
     if pid:
         return pid
     code = 1
@@ -69,10 +75,10 @@ def children_in(pidfd: int) -> Iterator[None]:
         os.close(own)
 
 
-def own(directory: Path, name: str = "pid") -> None:
+def own(directory: Path | str, name: str = "pid") -> None:
     """Write this process's record; from now on it outlives the shim."""
     # Not getpid: /proc has the number the shim knows, also from within another PID namespace.
-    records.write_process(directory, int(os.readlink("/proc/self")), name)
+    pidfile.write(directory, int(os.readlink("/proc/self")), name)
     libc.prctl(libc.PR_SET_PDEATHSIG, 0)
 
 
@@ -85,7 +91,7 @@ def enter(pidfd: int, *, files: bool = False) -> None:
 
     Source: setns(2), a pidfd with several CLONE_NEW* flags moves into all or none.
     """
-    libc.setns(pidfd, sandbox.KINDS | (libc.CLONE_NEWNS if files else 0))
+    libc.setns(pidfd, KINDS | (libc.CLONE_NEWNS if files else 0))
     os.setsid()
     os.chdir("/")
     reset_signals()
@@ -110,11 +116,13 @@ def standard_streams(stdin: int | None, stdout: int, stderr: int, *keep: int) ->
     for number, fd in enumerate(sources):
         os.dup2(fd, number, inheritable=number < 3)
     os.closerange(len(sources), 1 << 20)
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", buffering=1, closefd=False, errors="replace")
-    sys.stderr = open(2, "w", buffering=1, closefd=False, errors="replace")
-    root = logging.getLogger()
-    root.handlers = [logging.StreamHandler(sys.stderr)]  # the shim's own file is closed now
+    if sys.__stdout__ is None or sys.stdout is not sys.__stdout__ or sys.stdout.errors != "replace":
+        sys.stdin = open(0, closefd=False)
+        sys.stdout = open(1, "w", buffering=1, closefd=False, errors="replace")
+        sys.stderr = open(2, "w", buffering=1, closefd=False, errors="replace")
+    if "logging" in sys.modules:  # the shim's own file is closed now
+        logging = sys.modules["logging"]
+        logging.getLogger().handlers = [logging.StreamHandler(sys.stderr)]
     return list(range(3, len(sources)))
 
 

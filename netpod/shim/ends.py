@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,15 @@ from netpod.shim import logs
 
 MESSAGE_LIMIT = 4096
 """Longest message of a container in bytes. Source: kubelet's MaxContainerTerminationMessageLength."""
+
+
+def children() -> set[int]:
+    """Children of the calling thread, those that ended and were not waited for too."""
+    try:
+        text = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
+    except OSError:
+        return set()
+    return set(map(int, text.split()))
 
 
 def open_pidfd(pid: int) -> int | None:

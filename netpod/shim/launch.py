@@ -27,7 +27,7 @@ import orjson
 from netpod.api.cri import ContainerConfig, Program, SandboxConfig
 from netpod.errors import KernelError, NetpodError, Unsupported
 from netpod.linux import process
-from netpod.shim import cgroups, child, mounts, oci, records
+from netpod.shim import cgroups, child, mounts, oci, pidfile
 
 RUNTIMES = ("crun", "runc")
 _UNIFIED = Path("/sys/fs/cgroup/unified")
@@ -70,7 +70,7 @@ def start(
         try:
             _launch(config, sandbox, program, directory, (pause, target), shm, group)
         except (NetpodError, OSError) as error:
-            records.write(directory / "failure", str(error).encode())
+            pidfile.replace_file(directory / "failure", str(error).encode())
             return 1
         return 0
 
@@ -150,7 +150,7 @@ def _launch(
     pid = int((directory / "init").read_text())
     try:
         cgroups.add(group, config.id, pid, config.resources)
-        records.write_process(directory, pid)
+        pidfile.write(directory, pid)
         _run(runtime, directory, "start", ["c"], program)
     except (NetpodError, OSError):
         with contextlib.suppress(ProcessLookupError):

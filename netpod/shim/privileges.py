@@ -51,16 +51,22 @@ class _Data(ctypes.Structure):
 _capset = ctypes.CDLL(None, use_errno=True).capset
 
 
-def drop(also: Set[str] = frozenset()) -> None:
-    """Keep only the default capabilities, in every set, and gain none by any exec. For a process with one thread.
+_bounded: Set[str] | None = None
+
+
+def bound(also: Set[str] = frozenset()) -> None:
+    """See to it that no exec, by this process or its children, gives more than the default capabilities.
+
+    What the process has it keeps.
 
     Args:
         also: Names of default ones to do without.
 
     Raises:
-        OSError: EPERM, the process has not even these.
+        OSError: EPERM, the process may not.
     """
-    kept = sum(1 << number for name, number in DEFAULT.items() if name not in also)
+    global _bounded
+    kept = _bits(also)
     for number in range(_HIGHEST + 1):
         if kept >> number & 1:
             continue
@@ -71,6 +77,22 @@ def drop(also: Set[str] = frozenset()) -> None:
                 break
             raise
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    _bounded = also
+
+
+def drop(also: Set[str] = frozenset()) -> None:
+    """Keep only the default capabilities, in every set, and gain none by any exec. For a process with one thread.
+
+    Args:
+        also: Names of default ones to do without.
+
+    Raises:
+        OSError: EPERM, the process has not even these.
+    """
+    if also != _bounded:
+        bound(also)
+    kept = _bits(also)
     header = _Header(_VERSION_3, 0)
     data = (_Data * 2)(
         _Data(kept & 0xFFFFFFFF, kept & 0xFFFFFFFF, 0), _Data(kept >> 32, kept >> 32, 0)
@@ -78,4 +100,7 @@ def drop(also: Set[str] = frozenset()) -> None:
     if _capset(ctypes.byref(header), data) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _bits(without: Set[str]) -> int:
+    return sum(1 << number for name, number in DEFAULT.items() if name not in without)

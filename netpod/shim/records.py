@@ -10,13 +10,9 @@
     STATE/containers/ID/wake         FIFO: that it got ready
 
 A container that an OCI runtime starts has more of them, see launch.py.
-
-A start time beside the number keeps a later process of the same number from being taken for ours.
 """
 
-import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,18 +20,10 @@ import orjson
 
 from netpod.api import codec
 from netpod.api.meta import Struct
-from netpod.errors import BadRequest, KernelError
-from netpod.linux import process
+from netpod.errors import BadRequest
+from netpod.shim import pidfile
 
 T = TypeVar("T", bound=Struct)
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that is told from a later one of the same number by its start time in clock ticks."""
-
-    pid: int
-    started: int
 
 
 def sandboxes(state: Path) -> Path:
@@ -56,16 +44,9 @@ def entries(directory: Path) -> list[Path]:
         return []
 
 
-def write(path: Path, data: bytes) -> None:
-    """Replace a file's content at once: a reader sees the old or the new, never half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    beside.rename(path)
-
-
 def write_struct(path: Path, value: Struct) -> None:
     """Replace a file by the JSON of a value."""
-    write(path, orjson.dumps(codec.encode(value)))
+    pidfile.replace_file(path, orjson.dumps(codec.encode(value)))
 
 
 def read_struct(path: Path, cls: type[T]) -> T | None:
@@ -73,22 +54,6 @@ def read_struct(path: Path, cls: type[T]) -> T | None:
     try:
         return codec.decode(cls, orjson.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError, BadRequest):
-        return None
-
-
-def write_process(directory: Path, pid: int, name: str = "pid") -> Process:
-    """Remember a process in its directory."""
-    found = Process(pid, process.start_time(pid))
-    write(directory / name, f"{found.pid} {found.started}\n".encode())
-    return found
-
-
-def read_process(directory: Path, name: str = "pid") -> Process | None:
-    """Return the process remembered in a directory; None when none was."""
-    try:
-        pid, started = (directory / name).read_text().split()
-        return Process(int(pid), int(started))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
@@ -101,16 +66,3 @@ def drop_files(directory: Path) -> None:
     """Remove what an ended container wrote and what it was made from; absent is fine."""
     for name in ("upper", "work", "bundle", "runtime"):
         shutil.rmtree(directory / name, ignore_errors=True)
-
-
-def open_pidfd(known: Process) -> int | None:
-    """File descriptor of a remembered process; None when it has ended."""
-    try:
-        fd = process.pidfd_open(known.pid)
-    except KernelError:
-        return None
-    # The number may belong to somebody else by now; the descriptor is of whoever has it, so check after opening.
-    if process.alive(known.pid, known.started):
-        return fd
-    os.close(fd)
-    return None

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from netpod.api.cri import SandboxConfig
 from netpod.errors import KernelError
 from netpod.linux import libc, netns, process
+from netpod.shim import child
 
-KINDS = libc.CLONE_NEWNET | libc.CLONE_NEWIPC | libc.CLONE_NEWUTS
 PAUSE = ("catatonit", "-P")
 
 
@@ -64,7 +64,7 @@ def _enter(config: SandboxConfig) -> None:
                 os.close(fd)
         libc.unshare(libc.CLONE_NEWIPC | libc.CLONE_NEWUTS)
     else:
-        libc.unshare(KINDS)
+        libc.unshare(child.KINDS)
         netns.delete_netns(config.netns)
         fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -18,12 +18,13 @@ from typing import Any
 
 from netpod.api import codec, cri, meta
 from netpod.api.cri import Container, ContainerConfig, ExecConfig, Op, Sandbox, SandboxConfig
-from netpod.api.runtime import App, AppContext
+from netpod.api.runtime import App, Port
 from netpod.errors import BadRequest, KernelError, NetpodError, NotFound
 from netpod.linux import process
 from netpod.paths import MARK
-from netpod.shim import cgroups, container, exec, launch, logs, records, sandbox
+from netpod.shim import cgroups, container, exec, launch, logs, pidfile, records, sandbox
 from netpod.shim.connection import Connection
+from netpod.shim.standins import StandIns
 from netpod.shim.stats import Stats
 from netpod.shim.table import Table
 
@@ -67,7 +68,10 @@ class Shim:
         self._config = config
         self._selector = selectors.DefaultSelector()
         self._table = Table(
-            config.state, self._selector, self._report, config.cluster, self._exec_pids
+            config.state, self._selector, self._report, config.cluster, self._other_pids
+        )
+        self._stand_ins = StandIns(
+            config.stand_in, self._environment({}), self._table.watch, self._table.unwatch
         )
         self._usage = Stats(config.cluster, self._table)
         self._watchers: set[Connection] = set()
@@ -187,7 +191,7 @@ class Shim:
             except KernelError:
                 records.forget(directory)
                 raise
-            records.write_process(directory, pid)
+            pidfile.write(directory, pid)
             known = replace(known, pid=pid)
             self._table.add_sandbox(known, process.pidfd_open(pid))
         connection.answer(request, codec.encode(known))
@@ -225,33 +229,11 @@ class Shim:
                     os.close(writer)
             return
         wake, wake_writer = logs.make_fifo(directory / "wake")
-
-        def describe(ready: Callable[[], None]) -> AppContext:
-            return AppContext(
-                cluster=self._config.cluster,
-                node=self._config.node,
-                namespace=pod.namespace,
-                pod=pod.name,
-                uid=pod.uid,
-                container=config.name,
-                pod_ip=config.pod_ip,
-                args=config.args,
-                env=self._environment(config.env),
-                ports=config.ports,
-                ready=ready,
-            )
-
+        place = container.Place(
+            directory=str(directory), pause=pause, outputs=outputs, wake=wake_writer
+        )
         try:
-            app = self._app(config.app)
-            pid = container.start(
-                app,
-                describe,
-                directory=directory,
-                pause=pause,
-                outputs=outputs,
-                wake=wake_writer,
-                share_pid=pod.share_pid,
-            )
+            pid = self._start_app(config, pod, place)
         finally:
             for writer in (*outputs, wake_writer):
                 os.close(writer)
@@ -283,12 +265,37 @@ class Shim:
         )
         self._table.add_launch(seen, launcher, process.pidfd_open(launcher), readers)
 
-    def _exec_pids(self) -> set[int]:
-        return {pid for running in self._execs.values() for pid in running.values()}
+    def _start_app(
+        self, config: ContainerConfig, pod: SandboxConfig, place: container.Place
+    ) -> int:
+        """Fork a built-in container: a stand-in by its zygote, as soon as there is one, anything else here."""
+        facts = {
+            "cluster": self._config.cluster,
+            "node": self._config.node,
+            "namespace": pod.namespace,
+            "pod": pod.name,
+            "uid": pod.uid,
+            "container": config.name,
+            "pod_ip": config.pod_ip,
+            "args": config.args,
+            "env": self._environment(config.env),
+        }
+        ports = [(port.container_port, port.name, port.protocol) for port in config.ports]
+        app = self._app(config.app)
+        if app is self._config.stand_in and not pod.share_pid:
+            pid = self._stand_ins.start({**facts, "ports": ports}, place, self._table.pids)
+            if pid is not None:
+                return pid
+        known = {**facts, "ports": tuple(Port(*it) for it in ports)}
+        return container.start(app, known, place, share_pid=pod.share_pid)
+
+    def _other_pids(self) -> set[int]:
+        execs = {pid for running in self._execs.values() for pid in running.values()}
+        return execs | {self._stand_ins.pid}
 
     def _app(self, name: str) -> App:
         if name == cri.COMPLETES:
-            return _complete
+            return container.complete
         return self._config.apps.get(name, self._config.stand_in)
 
     def _pause(self, name: str) -> int:
@@ -379,12 +386,6 @@ class Shim:
             self._table.stop_sandbox(name, lambda name=name: done(name))  # type: ignore[misc]
         if not waiting and not self._stopping:
             done("")
-
-
-def _complete(context: AppContext) -> int:
-    """Stand in for a program that does its work and ends."""
-    context.ready()
-    return 0
 
 
 def _kill_group(pid: int) -> None:

@@ -9,7 +9,6 @@ import logging
 import os
 import selectors
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from netpod.api import meta
 from netpod.api.cri import CANNOT_START, Container, Sandbox, SandboxConfig, State
 from netpod.errors import KernelError
 from netpod.linux import libc, netns
-from netpod.shim import cgroups, ends, launch, logs, records, sandbox
+from netpod.shim import cgroups, ends, launch, logs, pidfile, records, sandbox
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +61,13 @@ class Table:
         """Take over what an earlier shim left; finish what it was killed in the middle of."""
         for directory in records.entries(records.sandboxes(self.state)):
             found = records.read_struct(directory / "config.json", Sandbox)
-            process = records.read_process(directory)
+            process = pidfile.read(directory)
             if found is None or process is None:
                 if found is not None:
                     sandbox.kill_strays(found.config)
                 records.forget(directory)
                 continue
-            pidfd = records.open_pidfd(process)
+            pidfd = pidfile.open_pidfd(process)
             state = State.EXITED if pidfd is None else State.RUNNING
             self.add_sandbox(replace(found, pid=process.pid, state=state), pidfd)
         for directory in records.entries(records.containers(self.state)):
@@ -83,14 +82,14 @@ class Table:
         if found is not None and found.config.program and not (directory / "started").exists():
             self._adopt_launch(directory, found)
             return
-        process = records.read_process(directory)
+        process = pidfile.read(directory)
         if found is None or process is None:
             records.forget(directory)
             return
         ready = found.config.program is not None or (directory / "ready").exists()
         found = replace(found, pid=process.pid, ready=ready)
         wake = None if found.ready else logs.open_reader(directory / "wake")
-        pidfd = records.open_pidfd(process)
+        pidfd = pidfile.open_pidfd(process)
         self.add_container(found, pidfd, self._readers(directory), wake)
         if pidfd is None:
             self._container_ended(found.config.id)
@@ -100,8 +99,8 @@ class Table:
 
     def _adopt_launch(self, directory: Path, found: Container) -> None:
         """A container on its way up: its launcher goes on without the shim that forked it."""
-        process = records.read_process(directory, "launcher")
-        pidfd = records.open_pidfd(process) if process is not None else None
+        process = pidfile.read(directory, "launcher")
+        pidfd = pidfile.open_pidfd(process) if process is not None else None
         if process is None or pidfd is None:
             self.containers[found.config.id] = found
             self._launched(found.config.id, 1)
@@ -171,7 +170,7 @@ class Table:
             except ChildProcessError:
                 status = 0
         directory = records.containers(self.state) / name
-        process = records.read_process(directory)
+        process = pidfile.read(directory)
         if status == 0 and process is not None and (directory / "started").exists():
             seen = replace(
                 self.containers[name],
@@ -209,17 +208,14 @@ class Table:
         """
         if self._launchers:
             return
-        known = {seen.pid for seen in self.containers.values()}
-        known |= {seen.pid for seen in self.sandboxes.values()}
-        known |= self.others()
-        path = Path(f"/proc/self/task/{threading.get_native_id()}/children")
-        try:
-            children = {int(pid) for pid in path.read_text().split()}
-        except OSError:
-            return
-        for pid in children - known:
+        for pid in ends.children() - self.pids() - self.others():
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+
+    def pids(self) -> set[int]:
+        """First processes of all sandboxes and containers."""
+        containers = {seen.pid for seen in self.containers.values()}
+        return containers | {seen.pid for seen in self.sandboxes.values()}
 
     def watch(self, fd: int, handler: Callable[[], None]) -> None:
         """Call `handler` whenever `fd` is readable."""

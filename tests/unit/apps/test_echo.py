@@ -11,14 +11,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from netpod.api.pod import ContainerPort
-from netpod.api.runtime import AppContext
+from netpod.api.runtime import AppContext, Port
 from netpod.apps import echo
 
 PORT = 18080
 
 
-def context(*ports: ContainerPort, **more: object) -> AppContext:
+def context(*ports: Port, **more: object) -> AppContext:
     """The container as it sees itself."""
     fields = {"pod": "web-1", "node": "worker", "namespace": "shop", "pod_ip": "10.244.1.7", **more}
     return AppContext(cluster="c", uid="u", container="c", env={}, ports=ports, **fields)  # type: ignore[arg-type]
@@ -140,7 +139,7 @@ def test_fail_ready_fails_probes_only(port: int) -> None:
 class Program:
     """The whole stand-in as a process, as the shim runs it."""
 
-    def __init__(self, *ports: ContainerPort) -> None:
+    def __init__(self, *ports: Port) -> None:
         reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -160,7 +159,7 @@ class Program:
 
 def test_sigterm_ends_it_well_after_requests_in_work() -> None:
     """Exit code 0; a request that was being answered still is."""
-    program = Program(ContainerPort(container_port=PORT, protocol="TCP"))
+    program = Program(Port(container_port=PORT, protocol="TCP"))
     with connected(PORT) as connection:
         connection.request("GET", "/delay?ms=200")
         # The kernel has the request; give the thread that answers it the time to see it.
@@ -172,7 +171,7 @@ def test_sigterm_ends_it_well_after_requests_in_work() -> None:
 
 def test_exit_answers_before_it_ends() -> None:
     """With the code asked for."""
-    program = Program(ContainerPort(container_port=PORT, protocol="TCP"))
+    program = Program(Port(container_port=PORT, protocol="TCP"))
     with connected(PORT) as connection:
         assert ask(connection, "/exit?code=3") == (200, b"exit 3\n")
     assert program.wait() == 3
@@ -180,7 +179,7 @@ def test_exit_answers_before_it_ends() -> None:
 
 def test_udp_comes_back() -> None:
     """Each datagram, to where it came from; beside TCP on the same number."""
-    ports = [ContainerPort(container_port=PORT, protocol=name) for name in ("TCP", "UDP")]
+    ports = [Port(container_port=PORT, protocol=name) for name in ("TCP", "UDP")]
     program = Program(*ports)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
@@ -200,4 +199,4 @@ def test_without_ports_it_waits() -> None:
 def test_a_port_in_use_ends_it() -> None:
     """As a real program would."""
     with socket.create_server(("", PORT)):
-        assert Program(ContainerPort(container_port=PORT, protocol="TCP")).wait() == 1
+        assert Program(Port(container_port=PORT, protocol="TCP")).wait() == 1

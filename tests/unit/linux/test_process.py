@@ -9,7 +9,7 @@ from errno import ENOENT, ESRCH, ETIMEDOUT
 import pytest
 
 from netpod.errors import CommandFailed, KernelError, Unsupported
-from netpod.linux import process
+from netpod.linux import pids, process
 
 
 def test_run_gives_what_the_program_wrote() -> None:
@@ -102,23 +102,23 @@ def test_spawn_hands_over_exactly_the_descriptors_it_was_told() -> None:
 def test_a_zombie_is_not_alive() -> None:
     """A process that ended but was not yet reaped does no work any more."""
     pid = process.spawn(["sleep", "60"])
-    started = process.start_time(pid)
+    started = pids.start_time(pid)
     fd = process.pidfd_open(pid)
     try:
-        assert process.alive(pid, started)
-        assert not process.alive(pid, started + 1), "a later process of the same number"
+        assert pids.alive(pid, started)
+        assert not pids.alive(pid, started + 1), "a later process of the same number"
         assert not process.signal_process(pid, started + 1, signal.SIGKILL)
         assert process.reap(pid) is None
         assert process.signal_process(pid, started, signal.SIGKILL)
         assert asyncio.run(process.await_exit(fd, 10))
-        assert not process.alive(pid, started)
+        assert not pids.alive(pid, started)
         assert process.reap(pid) == -signal.SIGKILL
         assert not process.send_signal(fd, signal.SIGTERM)
         assert not process.signal_process(pid, started, signal.SIGTERM)
     finally:
         os.close(fd)
     with pytest.raises(KernelError) as caught:
-        process.start_time(pid)
+        pids.start_time(pid)
     assert caught.value.errno == ESRCH
 
 

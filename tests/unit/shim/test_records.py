@@ -8,7 +8,7 @@ import pytest
 
 from netpod.api import cri
 from netpod.api.cri import Sandbox, SandboxConfig
-from netpod.shim import records
+from netpod.shim import pidfile, records
 
 
 def test_frames_survive_any_cut() -> None:
@@ -52,11 +52,11 @@ def test_structs_come_back(tmp_path: Path) -> None:
 
 def test_a_process_is_known_by_number_and_start_time(tmp_path: Path) -> None:
     """A later process of the same number is somebody else."""
-    known = records.write_process(tmp_path, os.getpid())
-    assert records.read_process(tmp_path) == known
-    pidfd = records.open_pidfd(known)
+    known = pidfile.write(tmp_path, os.getpid())
+    assert pidfile.read(tmp_path) == known
+    pidfd = pidfile.open_pidfd(known)
     assert pidfd is not None
     os.close(pidfd)
-    assert records.open_pidfd(records.Process(known.pid, known.started + 1)) is None
+    assert pidfile.open_pidfd(pidfile.Process(known.pid, known.started + 1)) is None
     (tmp_path / "pid").write_text("1")
-    assert records.read_process(tmp_path) is None
+    assert pidfile.read(tmp_path) is None
