@@ -142,7 +142,9 @@ class Container(Struct):
         default_factory=ResourceRequirements, metadata={"always": True}
     )
     restart_policy: str | None = None
+    resize_policy: tuple[Json, ...] = ()
     volume_mounts: tuple[Json, ...] = ()
+    volume_devices: tuple[Json, ...] = ()
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
@@ -192,6 +194,9 @@ class TopologySpreadConstraint(Struct):
     when_unsatisfiable: str = ""
     label_selector: LabelSelector | None = None
     min_domains: int | None = None
+    node_affinity_policy: str | None = None
+    node_taints_policy: str | None = None
+    match_label_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +229,13 @@ class PodReadinessGate(Struct):
     """A condition that must be True before the pod is Ready."""
 
     condition_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSchedulingGate(Struct):
+    """While a pod has one, it is not scheduled."""
+
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +286,10 @@ class PodSpec(Struct):
     overhead: Mapping[str, IntOrString] = EMPTY
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     set_hostname_as_fqdn: bool | None = field(default=None, metadata={"json": "setHostnameAsFQDN"})
+    os: Json = None
+    host_users: bool | None = None
+    scheduling_gates: tuple[PodSchedulingGate, ...] = ()
+    resource_claims: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

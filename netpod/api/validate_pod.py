@@ -17,6 +17,9 @@ _MAX_INT32 = 2**31 - 1
 def pod(errors: Errors, obj: Pod) -> None:
     """Check a new Pod."""
     errors.found.extend(_pod_spec(obj.spec))
+    if obj.spec.node_name and obj.spec.scheduling_gates:
+        detail = "cannot be set until all schedulingGates have been cleared"
+        errors.forbidden("spec.nodeName", detail)
 
 
 @memo.by_identity
@@ -58,6 +61,7 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
     for position, gate in enumerate(spec.readiness_gates):
         at = f"{index(f'{path}.readinessGates', position)}.conditionType"
         errors.each(at, gate.condition_type, validate_names.qualified_name(gate.condition_type))
+    _gates(errors, spec, f"{path}.schedulingGates")
     _spread(errors, spec, f"{path}.topologySpreadConstraints")
     if spec.share_process_namespace and spec.host_pid:
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
@@ -161,6 +165,14 @@ def _toleration(errors: Errors, toleration: Toleration, path: str) -> None:
         errors.supported(f"{path}.effect", effect, ("NoSchedule", "PreferNoSchedule", "NoExecute"))
 
 
+def _gates(errors: Errors, spec: PodSpec, path: str) -> None:
+    names: set[str] = set()
+    for position, gate in enumerate(spec.scheduling_gates):
+        at = index(path, position)
+        errors.each(f"{at}.name", gate.name, validate_names.qualified_name(gate.name))
+        errors.unique(at, gate.name, names)
+
+
 def _spread(errors: Errors, spec: PodSpec, path: str) -> None:
     for position, constraint in enumerate(spec.topology_spread_constraints):
         at = index(path, position)
@@ -170,6 +182,12 @@ def _spread(errors: Errors, spec: PodSpec, path: str) -> None:
             errors.required(f"{at}.topologyKey", "can not be empty")
         allowed = ("DoNotSchedule", "ScheduleAnyway")
         errors.supported(f"{at}.whenUnsatisfiable", constraint.when_unsatisfiable, allowed)
+        for name, policy in (
+            ("nodeAffinityPolicy", constraint.node_affinity_policy),
+            ("nodeTaintsPolicy", constraint.node_taints_policy),
+        ):
+            if policy is not None:
+                errors.supported(f"{at}.{name}", policy, ("Honor", "Ignore"))
         if constraint.label_selector is not None:
             selector = constraint.label_selector
             validate_meta.label_selector(errors, selector, f"{at}.labelSelector")

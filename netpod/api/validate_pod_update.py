@@ -39,6 +39,7 @@ def pod_update(errors: Errors, new: Pod, old: Pod) -> None:
     if was.tolerations and not set(_tolerations(was)) <= set(_tolerations(spec)):
         detail = "existing toleration can not be modified except its tolerationSeconds"
         errors.forbidden("spec.tolerations", detail)
+    _gates(errors, spec, was)
     changed = _changed(_comparable(spec, was), was)
     if changed:
         errors.forbidden("spec", f"{CHANGEABLE}; changed: {', '.join(changed)}")
@@ -59,6 +60,18 @@ def _deadline(errors: Errors, spec: PodSpec, was: PodSpec) -> None:
         errors.invalid(path, new, f"must be less than or equal to previous value {old}")
 
 
+def _gates(errors: Errors, spec: PodSpec, was: PodSpec) -> None:
+    """Gates may only go; while one is left, the choice of nodes may become narrower."""
+    known = {gate.name for gate in was.scheduling_gates}
+    for position, gate in enumerate(spec.scheduling_gates):
+        if gate.name not in known:
+            detail = f"only deletion is allowed, but found new scheduling gate '{gate.name}'"
+            errors.forbidden(index("spec.schedulingGates", position), detail)
+    if was.scheduling_gates and not was.node_selector.items() <= spec.node_selector.items():
+        detail = "additions are allowed, but existing values may not change or go"
+        errors.invalid("spec.nodeSelector", dict(spec.node_selector), detail)
+
+
 def _tolerations(spec: PodSpec) -> list[tuple[str, str, str, str]]:
     return [(t.key, t.operator, t.value, t.effect) for t in spec.tolerations]
 
@@ -69,8 +82,11 @@ def _comparable(spec: PodSpec, was: PodSpec) -> PodSpec:
     before = was.termination_grace_period_seconds
     if before is not None and before < 0 and grace == 1:
         grace = before
+    gated = bool(was.scheduling_gates)
     return replace(
         spec,
+        scheduling_gates=was.scheduling_gates,
+        node_selector=was.node_selector if gated else spec.node_selector,
         containers=_with_images(spec.containers, was.containers),
         init_containers=_with_images(spec.init_containers, was.init_containers),
         active_deadline_seconds=was.active_deadline_seconds,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from netpod.api import defaults, defaults_service, memo, registry, structs, validation
 from netpod.api.core import Namespace
-from netpod.api.meta import LabelSelector, Object
+from netpod.api.meta import Condition, LabelSelector, Object
 from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, PodSpec, Toleration
 from netpod.api.pod_status import PodStatus
@@ -22,6 +22,7 @@ from netpod.apiserver import (
     limitranger,
     objects,
     priorities,
+    runtimeclasses,
     status,
     storage,
 )
@@ -71,6 +72,14 @@ def _tolerating(spec: PodSpec, seconds: int) -> PodSpec:
     return structs.replace(spec, tolerations=spec.tolerations + added) if added else spec
 
 
+_GATED = Condition(
+    type="PodScheduled",
+    status="False",
+    reason="SchedulingGated",
+    message="Scheduling is blocked due to non-empty scheduling gates",
+)
+
+
 async def pending(_: Storage, obj: Object) -> Object:
     """A new pod is Pending, whatever its author wrote (strategy of pods)."""
     pod = cast(Pod, obj)
@@ -79,7 +88,11 @@ async def pending(_: Storage, obj: Object) -> Object:
 
 @memo.by_identity
 def _pending_status(spec: PodSpec) -> PodStatus:
-    return PodStatus(phase="Pending", qos_class=_qos_class(spec))
+    return PodStatus(
+        phase="Pending",
+        qos_class=_qos_class(spec),
+        conditions=(_GATED,) if spec.scheduling_gates else (),
+    )
 
 
 def _qos_class(spec: PodSpec) -> str:
@@ -172,6 +185,7 @@ ON_CREATE: dict[str, tuple[Mutator, ...]] = {
         automount.account,
         default_tolerations,
         priorities.of_class,
+        runtimeclasses.apply,
         pending,
     ),
     "PersistentVolumeClaim": (claimadmission.default_class, claimadmission.protect),

@@ -8,6 +8,7 @@ from netpod.api import codec, registry, structs
 from netpod.api.meta import Json, Object
 from netpod.apiserver import (
     calls,
+    debugging,
     managed,
     negotiation,
     objects,
@@ -94,6 +95,9 @@ async def update(writer: Writer, call: Call) -> Reply:
     data = negotiation.body(call.body, call.content_type)
     if route.subresource == "scale":
         return await subresources.update_scale(writer, call, data)
+    old_kind = debugging.is_written(call, data)
+    if old_kind:
+        data = debugging.as_pod(data)
     new = decode(call, data, route.resource)
     headers = calls.warnings(call, codec.unknown_fields(new))
     conditional = new.metadata.resource_version not in ("", "0")
@@ -111,7 +115,7 @@ async def update(writer: Writer, call: Call) -> Reply:
             if conditional or attempt == ATTEMPTS - 1:
                 raise
             continue
-        return answer(route, kv, headers)
+        return debugging.answer(kv) if old_kind else answer(route, kv, headers)
     raise AssertionError("the loop returns or raises")
 
 

@@ -17,10 +17,9 @@ STRUCTS: Mapping[str, str] = {
     "ManagedFieldsEntry": "manager:str operation:str apiVersion:str time:time fieldsType:str"
     " fieldsV1:any subresource:str",
     "PodSpec": "securityContext:PodSecurityContext"
-    " os:PodOS hostUsers:bool schedulingGates:[]PodSchedulingGate@name resources:ResourceRequirements"
+    " os:PodOS schedulingGates:[]PodSchedulingGate@name resources:ResourceRequirements"
     " resourceClaims:[]PodResourceClaim@name hostnameOverride:str",
     "PodOS": "name:str",
-    "PodSchedulingGate": "name:str",
     "PodResourceClaim": "name:str resourceClaimName:str resourceClaimTemplateName:str",
     "PodSecurityContext": "seLinuxOptions:SELinuxOptions windowsOptions:WindowsSecurityContextOptions"
     " runAsUser:int64 runAsGroup:int64 runAsNonRoot:bool supplementalGroups:[]int64"

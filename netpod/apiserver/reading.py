@@ -14,7 +14,7 @@ import orjson
 from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Json
-from netpod.apiserver import listoptions, negotiation, objects, selection, tables
+from netpod.apiserver import debugging, listoptions, negotiation, objects, selection, tables
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.negotiation import Wanted
 from netpod.apiserver.storage import Storage
@@ -39,6 +39,8 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
     if "resourceVersion" in call.query:
         listoptions.not_later(call.number("resourceVersion"), storage.revision)
     kv = await storage.get(route.resource, route.namespace, route.name)
+    if debugging.is_spoken(call):
+        return debugging.answer(kv)
     if not wanted.kind:
         return Reply(body=objects.wire(route.resource, kv))
     if wanted.kind == "Table":

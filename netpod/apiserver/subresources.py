@@ -168,6 +168,8 @@ def _check_binding(pod: Pod, binding: Binding) -> None:
         cause = f"pod {name} is being deleted, cannot be assigned to a host"
     elif pod.spec.node_name:
         cause = f'pod {name} is already assigned to node "{pod.spec.node_name}"'
+    elif pod.spec.scheduling_gates:
+        cause = f"pod {name} has non-empty .spec.schedulingGates"
     else:
         return
     raise errors.Conflict(

@@ -155,7 +155,7 @@ def _spread(pod: Pod, constraint: TopologySpreadConstraint) -> Spread:
     query = terms.with_own_labels(
         selectors.from_label_selector(constraint.label_selector),
         pod,
-        constraint.unknown.get("matchLabelKeys") or (),
+        constraint.match_label_keys,
     )
     return Spread(
         query=query,
@@ -164,8 +164,8 @@ def _spread(pod: Pod, constraint: TopologySpreadConstraint) -> Spread:
         min_domains=constraint.min_domains or 1,
         hard=constraint.when_unsatisfiable != "ScheduleAnyway",
         counts_itself=query.matches(pod.metadata.labels),
-        honors_affinity=constraint.unknown.get("nodeAffinityPolicy") != "Ignore",
-        honors_taints=constraint.unknown.get("nodeTaintsPolicy") == "Honor",
+        honors_affinity=constraint.node_affinity_policy != "Ignore",
+        honors_taints=constraint.node_taints_policy == "Honor",
     )
 
 

@@ -144,7 +144,8 @@ class Scheduler:
 
     def _is_ours(self, pod: Pod) -> bool:
         name = pod.spec.scheduler_name or NAME
-        return name == NAME and not pod.metadata.deletion_timestamp
+        held = pod.metadata.deletion_timestamp or pod.spec.scheduling_gates
+        return name == NAME and not held
 
     def _schedule(self, key: Key, tasks: asyncio.TaskGroup) -> None:
         """Decide about one pod; what has to be written is left to a task."""

@@ -140,3 +140,83 @@ def test_a_pods_priority_is_its_classes(run: Run) -> None:
             assert words in answer["message"]
 
     run(body)
+
+
+RUNTIME_CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
+
+
+def test_a_pod_gets_what_its_runtime_class_asks_for(run: Run) -> None:
+    """Overhead, selector and tolerations of the class; a class that is not there refuses the pod."""
+
+    async def body(api: Api) -> None:
+        scheduling = {"nodeSelector": {"sandbox": "vm"}, "tolerations": [{"key": "vm"}]}
+        class_ = {"metadata": {"name": "vm"}, "handler": "vm", "scheduling": scheduling}
+        await api.create(RUNTIME_CLASSES, {**class_, "overhead": {"podFixed": {"cpu": "250m"}}})
+        named = pod("named")
+        named["spec"]["runtimeClassName"] = "vm"
+        spec = (await api.create(PODS, named))["spec"]
+        assert (spec["overhead"], spec["nodeSelector"]) == ({"cpu": "250m"}, {"sandbox": "vm"})
+        assert {"key": "vm"} in spec["tolerations"]
+        for wrong, words in (
+            ({"runtimeClassName": "gvisor"}, 'pod rejected: RuntimeClass "gvisor" not found'),
+            ({"runtimeClassName": "vm", "nodeSelector": {"sandbox": "no"}}, "conflict: runtimeCl"),
+            ({"overhead": {"cpu": "1"}}, "pod rejected: Pod Overhead set without corresponding"),
+        ):
+            refused = pod("refused")
+            refused["spec"].update(wrong)
+            code, answer = await api("POST", PODS, refused)
+            assert code == 403
+            assert words in answer["message"]
+
+    run(body)
+
+
+def test_a_gated_pod_says_so_and_its_gates_only_go(run: Run) -> None:
+    """Condition PodScheduled has reason SchedulingGated; such a pod gets no node and no further gate."""
+
+    async def body(api: Api) -> None:
+        gated = pod("gated")
+        gated["spec"]["schedulingGates"] = [{"name": "a.example/x"}, {"name": "a.example/y"}]
+        made = await api.create(PODS, gated)
+        (condition,) = made["status"]["conditions"]
+        assert (condition["status"], condition["reason"]) == ("False", "SchedulingGated")
+        target = {"apiVersion": "v1", "kind": "Node", "name": "n"}
+        binding = {"metadata": {"name": "gated"}, "target": target}
+        code, answer = await api("POST", f"{PODS}/gated/binding", binding)
+        assert (code, "non-empty .spec.schedulingGates" in answer["message"]) == (409, True)
+        made["spec"]["schedulingGates"] = [{"name": "a.example/y"}, {"name": "a.example/z"}]
+        code, answer = await api("PUT", f"{PODS}/gated", made)
+        assert (
+            "only deletion is allowed, but found new scheduling gate 'a.example/z'"
+            in (answer["message"])
+        )
+        made["spec"] |= {"schedulingGates": [], "nodeSelector": {"disk": "ssd"}}
+        code, freed = await api("PUT", f"{PODS}/gated", made)
+        assert (code, freed["spec"]["nodeSelector"]) == (200, {"disk": "ssd"})
+        placed = pod("placed", node="n")
+        placed["spec"]["schedulingGates"] = [{"name": "a.example/x"}]
+        code, answer = await api("POST", PODS, placed)
+        assert "cannot be set until all schedulingGates have been cleared" in answer["message"]
+
+    run(body)
+
+
+def test_every_field_of_a_pod_in_1_30_passes_strict_validation(run: Run) -> None:
+    """kubectl asks for it: fields that netpod only keeps are no unknown fields."""
+
+    async def body(api: Api) -> None:
+        wished = pod("strict")
+        spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+        policies = {"nodeTaintsPolicy": "Honor", "nodeAffinityPolicy": "Ignore"}
+        wished["spec"] |= {
+            "os": {"name": "linux"},
+            "hostUsers": True,
+            "topologySpreadConstraints": [{**spread, **policies, "matchLabelKeys": ["hash"]}],
+        }
+        resized = [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]
+        wished["spec"]["containers"][0]["resizePolicy"] = resized
+        made = await api.create(PODS, wished, fieldValidation="Strict")
+        assert made["spec"]["topologySpreadConstraints"][0]["nodeTaintsPolicy"] == "Honor"
+        assert made["spec"]["containers"][0]["resizePolicy"] == resized
+
+    run(body)

@@ -105,3 +105,29 @@ def test_it_stays_as_it_is(run: Run) -> None:
         assert "spec.ephemeralContainers: Forbidden: cannot be set on create" in told["message"]
 
     run(body)
+
+
+OLD = {"User-Agent": "kubectl/v1.20.2 (linux/amd64) kubernetes/faecb19"}
+
+
+def test_kubectl_up_to_1_21_speaks_its_own_kind(run: Run) -> None:
+    """It reads EphemeralContainers, adds one to the list, and writes the list back."""
+
+    async def body(api: Api) -> None:
+        await api.create(PODS, pod("p"))
+        names: list[str] = []
+        for name in ("first", "second"):
+            code, found = await api("GET", DEBUG, headers=OLD)
+            assert (code, found["kind"], found["metadata"]["name"]) == (
+                200,
+                "EphemeralContainers",
+                "p",
+            )
+            assert [it["name"] for it in found["ephemeralContainers"]] == names
+            names.append(name)
+            found["ephemeralContainers"].append({"name": name, "image": "busybox"})
+            code, found = await api("PUT", DEBUG, found, headers=OLD)
+            assert (code, found["kind"]) == (200, "EphemeralContainers"), found
+        assert (await api.get(DEBUG))["kind"] == "Pod"
+
+    run(body)

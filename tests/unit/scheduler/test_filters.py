@@ -237,15 +237,15 @@ def test_spread_counts_the_nodes_its_policies_let_count() -> None:
             topology_key=ZONE,
             when_unsatisfiable="DoNotSchedule",
             label_selector=LabelSelector(match_labels=APP),
-            unknown=policies,
+            **policies,
         )
         pod = builders.pod("new", labels=APP, spreads=(spread,), node_selector=choice)
         return ask(pod, builders.cluster(nodes, placed))[0]
 
     ssd = {"disk": "ssd"}
     assert fits(ssd) == []
-    assert fits(ssd, nodeTaintsPolicy="Honor") == ["a"]
-    assert fits(ssd, nodeTaintsPolicy="Honor", nodeAffinityPolicy="Ignore") == []
+    assert fits(ssd, node_taints_policy="Honor") == ["a"]
+    assert fits(ssd, node_taints_policy="Honor", node_affinity_policy="Ignore") == []
 
 
 def test_min_domains_treats_missing_domains_as_empty() -> None:

@@ -12,7 +12,7 @@ from netpod.api import meta
 from netpod.api.core import Event, Namespace
 from netpod.api.meta import ObjectMeta
 from netpod.api.node import Node
-from netpod.api.pod import Affinity, Pod, PodSpec
+from netpod.api.pod import Affinity, Pod, PodSchedulingGate, PodSpec
 from netpod.api.policy import PriorityClass
 from netpod.api.storage import (
     PersistentVolume,
@@ -282,8 +282,8 @@ def test_room_of_a_deleted_pod_is_given_again(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_pods_of_another_scheduler_are_left_alone(tmp_path: Path) -> None:
-    """schedulerName is obeyed."""
+def test_pods_of_another_scheduler_and_gated_ones_are_left_alone(tmp_path: Path) -> None:
+    """schedulerName is obeyed; a pod whose last scheduling gate goes is scheduled."""
 
     async def story() -> None:
         async with cluster(tmp_path) as client:
@@ -295,13 +295,20 @@ def test_pods_of_another_scheduler_are_left_alone(tmp_path: Path) -> None:
                     spec=dataclasses.replace(other.spec, scheduler_name="mine"),
                 )
             )
+            gated = made("gated")
+            gates = (PodSchedulingGate(name="x.example/y"),)
+            spec = dataclasses.replace(gated.spec, scheduling_gates=gates)
+            await client.create(Pod(metadata=gated.metadata, spec=spec))
             await client.create(made("ours"))
 
-            async def bound() -> bool:
-                return bool(await where(client, "ours"))
+            async def bound(name: str = "ours") -> bool:
+                return bool(await where(client, name))
 
             await until(bound, "ours is bound")
             assert await where(client, "other") == ""
+            assert await where(client, "gated") == ""
+            await client.patch(Pod, "gated", "shop", {"spec": {"schedulingGates": None}})
+            await until(lambda: bound("gated"), "the freed one is bound")
 
     asyncio.run(story())
 
