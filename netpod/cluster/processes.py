@@ -141,17 +141,18 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         isolate=isolate,
     )
     try:
-        await rest.wait_ready(client, _READY_SECONDS)
-        await _wait_turn(client, config, node)
         async with asyncio.TaskGroup() as tasks:
+            # Before the API server is there: with supervisor and control plane dead it would never be.
+            turn = config.running.index(node) + 1
+            tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")
+            await rest.wait_ready(client, _READY_SECONDS)
+            await _wait_turn(client, config, node)
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
             settings = proxymode.proxy_config(config, node)
             tasks.create_task(proxy.run(proxying, settings), name="proxy")
             for each in policies:
                 tasks.create_task(each.run(), name="policy")
             tasks.create_task(contexts.run(), name="certificates")
-            turn = config.running.index(node) + 1
-            tasks.create_task(guard.run(config, turn=turn, home=home), name="guard")
     finally:
         for one in clients:
             await one.close()

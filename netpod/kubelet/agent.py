@@ -276,9 +276,9 @@ class Agent:
             self._probed.forget(worker.pod)
 
     def _runtime_changed(self, uid: str) -> None:
-        worker = self._workers.get(uid)
-        if worker is not None:
-            worker.poke()
+        for worker in [self._workers.get(uid)] if uid else self._workers.values():
+            if worker is not None:
+                worker.poke()
         self._status.set()
 
     def _remove_orphans(self) -> None:

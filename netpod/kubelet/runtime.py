@@ -37,7 +37,8 @@ class Runtime:
 
     Args:
         path: The shim's socket.
-        changed: Told the uid of the pod whose sandbox or containers changed.
+        changed: Told the uid of the pod whose sandbox or containers changed, or "" when the shim is back: then also
+            pods that it knows nothing of have something to do.
     """
 
     def __init__(self, path: Path, changed: Callable[[str], None]) -> None:
@@ -180,14 +181,12 @@ class Runtime:
         return seen
 
     def _take_all(self, everything: Mapping[str, Any]) -> None:
-        told = {seen.config.uid for seen in self.sandboxes.values()}
         sandboxes = [codec.decode(Sandbox, item) for item in everything["sandboxes"]]
         containers = [codec.decode(Container, item) for item in everything["containers"]]
         self.sandboxes = {seen.config.id: seen for seen in sandboxes}
         self.containers = {seen.config.id: seen for seen in containers}
         self.connected.set()
-        for uid in told | {seen.config.uid for seen in sandboxes}:
-            self._changed(uid)
+        self._changed("")
 
     def _tell(self, container: Container) -> None:
         sandbox = self.sandboxes.get(container.config.sandbox_id)

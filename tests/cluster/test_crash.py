@@ -17,21 +17,35 @@ from tests.support import cluster as clusters
 from tests.support import traffic, wait
 from tests.support.cluster import APPS, Cluster
 
-SEED = 20250711
+SEED = int(os.environ.get("NETPOD_CRASH_SEED", "20250711"))
+"""Another one is another run: NETPOD_CRASH_SEED=1."""
+OPTIONS = os.environ.get("NETPOD_CRASH_OPTIONS", "").split()
+"""Of `netpod up`, for instance --ip-family dual."""
+PROGRAM = os.environ.get("NETPOD_CRASH_PROGRAM", "") == "1"
+"""Whether the pods run a program of this machine, and not the built-in one."""
 KILLS = 30
 REPLICAS = 6
 SECONDS = 60
 DEPLOYMENT = f"{APPS}/default/deployments/example-app"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 NODES = ("control-plane", "worker", "worker2")
+_SERVER = {
+    "name": "web",
+    "image": "netpod.dev/host",
+    "command": ["sh", "-c", "cd /tmp; hostname > hostname; exec python3 -m http.server 8080"],
+    "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}, "periodSeconds": 1},
+    "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+}
 
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Cluster]:
     """A cluster of its own; six pods, none of which may be missing while they are replaced."""
-    with clusters.running("target", "--no-publish", session="netpod") as cluster:
+    with clusters.running("target", "--no-publish", *OPTIONS, session="netpod") as cluster:
         rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 2}}
         cluster.patch(DEPLOYMENT, {"spec": {"replicas": REPLICAS, "strategy": rolling}})
+        if PROGRAM:
+            cluster.patch(DEPLOYMENT, {"spec": {"template": {"spec": {"containers": [_SERVER]}}}})
         wait.until(lambda: len(cluster.endpoints()) == REPLICAS, "six endpoints", SECONDS)
         yield cluster
 
@@ -66,7 +80,7 @@ def test_kills_at_random_times_lose_nothing(target: Cluster) -> None:
                 with contextlib.suppress(ApiError):
                     _change(target, number)
             # Only when all that guard a supervisor die before it is back, nobody is left to start one.
-            wait.until(lambda: target.holder("supervisor"), "a supervisor is back", SECONDS)
+            wait.until(lambda: _guarded(target), "a supervisor and a guard are back", SECONDS)
             killed += _kill(target, chance)
             wait.pause(chance.uniform(0.1, 0.6))
         last = KILLS
@@ -164,6 +178,10 @@ def _left_over(cluster: Cluster) -> list[str]:
     known.add(os.stat("/proc/self/ns/net").st_ino)
     found += [f"processes {pids}" for inode, pids in _crowds(cluster).items() if inode not in known]
     return found
+
+
+def _guarded(cluster: Cluster) -> bool:
+    return bool(cluster.holder("supervisor")) and any(cluster.holder("node", it) for it in NODES)
 
 
 def _kill(cluster: Cluster, chance: random.Random) -> int:
