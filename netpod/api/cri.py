@@ -44,6 +44,9 @@ CAPABILITIES = (
 CANNOT_START = 128
 """Exit code of a container that an OCI runtime could not start; its reason is StartError. Source: containerd cri."""
 
+NO_SUCH_EXEC = "OCI runtime exec failed: exec failed: unable to start container process: "
+"""What `exec` writes first when there is no such program, or it may not be run. Source: runc."""
+
 UNKNOWN_EXIT = 137
 """Exit code of a container whose end nobody saw. Source: kubelet_pods.go, ContainerStatusUnknown."""
 
@@ -80,6 +83,7 @@ class SandboxConfig(Struct):
         netns: Name of the network namespace below /run/netns; with `host_network` the node's, or "" for the shim's own.
         share_pid: The containers see each other's processes; the pause process is their number 1.
         etc: Directory with the pod's `resolv.conf`, `hosts` and `hostname`, which containers see below /etc.
+        sysctls: Kernel parameters of the namespaces, by name with dots.
     """
 
     id: str = ""
@@ -92,6 +96,7 @@ class SandboxConfig(Struct):
     host_network: bool = False
     share_pid: bool = False
     etc: str = ""
+    sysctls: Mapping[str, str] = EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,10 @@ class NodeLifecycleController:
         if new is not None:
             self._loop.enqueue(meta.key_of(new))
         elif old is not None:
-            self._pulses.pop(old.metadata.name, None)
+            name = old.metadata.name
+            if self._pulses.pop(name, None) is not None:
+                said = f"Node {name} event: Removing Node {name} from Controller"
+                self._context.recorder.event(old, "Normal", "RemovingNode", said)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         """A pod that arrives on a node in trouble is subject to its taints too."""
@@ -127,6 +130,8 @@ class NodeLifecycleController:
         pulse = self._pulses.get(name)
         if pulse is None:
             pulse = self._pulses[name] = _Pulse(beat=beat, seen=moment)
+            said = f"Node {name} event: Registered Node {name} in Controller"
+            self._context.recorder.event(node, "Normal", "RegisteredNode", said)
             return pulse
         # What we wrote ourselves about a silent node is no sign of life; what replaces it is.
         if beat[:2] != pulse.beat[:2] or status not in ("Unknown", pulse.beat[2]):

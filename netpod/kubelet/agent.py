@@ -109,6 +109,7 @@ class Agent:
                 )
                 tasks.create_task(server.run(self._config.tls), name="server")
             registered = await self._register()
+            self._events.event(registered, "Normal", "Starting", "Starting kubelet.")
             owner = OwnerReference(
                 api_version="v1", kind="Node", name=self._config.node, uid=registered.metadata.uid
             )
@@ -163,7 +164,9 @@ class Agent:
             pause = STATUS_SECONDS
             try:
                 images = self._shared.images.entries()
-                await nodes.report(self._client, self._config, ready=ready, images=images)
+                await nodes.report(
+                    self._client, self._config, ready=ready, images=images, tell=self._tell
+                )
             except ApiError as error:
                 log.debug("cannot write node status: %s", error)
                 pause = RETRY_SECONDS
@@ -218,8 +221,18 @@ class Agent:
         families = self._config.families
         return tuple(it for it in map(ip_network, await found) if family_of(it) in families)
 
+    def _tell(self, node: Node, reason: str) -> None:
+        """Say that the node's status changed."""
+        message = f"Node {node.metadata.name} status is now: {reason}"
+        self._events.event(node, "Normal", reason, message)
+
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         self._route.set()
+        mine = new is not None and new.metadata.name == self._config.node
+        if mine and new is not None and old is not None:
+            if old.spec.unschedulable != new.spec.unschedulable:
+                closed = new.spec.unschedulable
+                self._tell(new, "NodeNotSchedulable" if closed else "NodeSchedulable")
 
     async def _route_nodes(self) -> None:
         """Keep the ways to the other nodes' pods."""

@@ -31,7 +31,7 @@ class Unhealthy(Exception):
     """The server did not say SERVING; the text is upstream's."""
 
 
-async def check(host: str, port: int, service: str, user_agent: str) -> None:
+async def check(host: str, port: int, service: str, user_agent: str, seconds: float) -> None:
     """Ask a server whether a service is well; comes back when it says SERVING.
 
     Raises:
@@ -40,7 +40,11 @@ async def check(host: str, port: int, service: str, user_agent: str) -> None:
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError as error:
-        raise Unhealthy(f'error: failed to connect service at "{host}:{port}": {error}') from error
+        # Upstream's client tries again until the time is up, and says so.
+        raise Unhealthy(
+            f'timeout: failed to connect service "{host}:{port}" within {seconds:g}s: '
+            "context deadline exceeded"
+        ) from error
     try:
         call = _Call(f"{host}:{port}", service, user_agent)
         writer.write(call.start())

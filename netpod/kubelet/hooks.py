@@ -69,7 +69,8 @@ async def pre_stop(worker: "PodWorker", item: Container, seen: Seen, seconds: fl
     except TimeoutError:
         return True
     if answer.outcome != Outcome.SUCCESS:
-        worker.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {answer.message}")
+        # What a hook says stays out of events: it may be a secret.
+        worker.event("Warning", "FailedPreStopHook", "PreStopHook failed")
     return False
 
 

@@ -204,11 +204,11 @@ class Instances:
             self._worker.event("Warning", "Failed", f"Error: {error}")
             raise
         unit.last, unit.seen, unit.waiting, unit.kill_at = unit.seen, seen, ("", ""), None
+        self._worker.event("Normal", "Created", f"Created container {item.name}")
         if seen.reason == "StartError":
             self._worker.event("Warning", "Failed", f"Error: {seen.message}")
             self._worker.poke()
             return
-        self._worker.event("Normal", "Created", f"Created container {item.name}")
         self._worker.event("Normal", "Started", f"Started container {item.name}")
         if seen.unlimited:
             lacking = " and ".join(seen.unlimited)
@@ -272,9 +272,8 @@ class Instances:
             unit.waiting = ("", "")
         answer = work.result()
         if answer.outcome != probes.Outcome.SUCCESS:
-            message = f"PostStartHook failed: {answer.message}"
-            self._worker.event("Warning", "FailedPostStartHook", message)
-            self._end(item, unit, seen, f"FailedPostStartHook: container {item.name}")
+            self._worker.event("Warning", "FailedPostStartHook", "PostStartHook failed")
+            self._end(item, unit, seen, "FailedPostStartHook")
             self._worker.poke()
 
     def _next_attempt(self, item: Container, unit: Unit) -> int:
@@ -340,9 +339,7 @@ class Instances:
             item.readiness_probe,
             ask=ask,
             changed=self._worker.poke,
-            unhealthy=lambda kind, why: self._worker.event(
-                "Warning", "Unhealthy", f"{kind} probe failed: {why}"
-            ),
+            unhealthy=lambda _, why: self._worker.event("Warning", "Unhealthy", why),
             was_started=known is not None and bool(known.started),
             was_ready=known is not None and known.ready,
         )

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,15 @@ _CONDITIONS = (
 )
 MAX_IMAGES, MAX_NAMES = 50, 5
 """Images that a node tells of, and names of each. Source: kubelet.go, nodestatus/setters.go."""
+_HUGE_PAGES = Path("/sys/kernel/mm/hugepages")
+_NEWS = {
+    ("MemoryPressure", "False"): "NodeHasSufficientMemory",
+    ("DiskPressure", "False"): "NodeHasNoDiskPressure",
+    ("PIDPressure", "False"): "NodeHasSufficientPID",
+    ("Ready", "True"): "NodeReady",
+    ("Ready", "False"): "NodeNotReady",
+}
+"""Reasons of the events that tell of a condition's change. Source: pkg/kubelet/nodestatus/setters.go."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -99,7 +108,8 @@ def compile_status(
     """
     resources = {
         "cpu": str(os.cpu_count() or 1),
-        "ephemeral-storage": "0",
+        "ephemeral-storage": f"{_storage_kib(config.paths.state)}Ki",
+        **_huge_pages(),
         "memory": f"{_memory_kib()}Ki",
         "pods": str(config.max_pods),
     }
@@ -153,10 +163,34 @@ async def register(client: Client, config: KubeletConfig) -> Node:
     return await client.patch(Node, config.node, "", {"metadata": missing})
 
 
+def news(old: NodeStatus, new: NodeStatus) -> list[str]:
+    """Reasons of the events that tell what changed between two statuses of a node."""
+    told = []
+    for (type_, status), reason in _NEWS.items():
+        now, before = meta.condition(new.conditions, type_), meta.condition(old.conditions, type_)
+        if now is not None and now.status == status:
+            if before is None or before.status != status:
+                told.append(reason)
+    return told
+
+
 async def report(
-    client: Client, config: KubeletConfig, *, ready: bool, images: Sequence[Entry] = ()
+    client: Client,
+    config: KubeletConfig,
+    *,
+    ready: bool,
+    images: Sequence[Entry] = (),
+    tell: Callable[[Node, str], None],
 ) -> Node:
-    """Write the node's status if it changed; registers the node again if somebody deleted it."""
+    """Write the node's status if it changed; registers the node again if somebody deleted it.
+
+    Args:
+        client: Who writes.
+        config: The node.
+        ready: The shim answers and pods can have a network.
+        images: The local store's.
+        tell: Called with the node and the reason of an event about it.
+    """
     try:
         node = await client.get(Node, config.node)
     except NotFound:
@@ -168,7 +202,10 @@ async def report(
         return node
     # A patch leaves what it does not name: the last image would never go.
     patch = {"status": {**dict.fromkeys(old), **fresh}}
-    return await client.patch(Node, config.node, "", patch, subresource="status")
+    written = await client.patch(Node, config.node, "", patch, subresource="status")
+    for reason in news(node.status, written.status):
+        tell(written, reason)
+    return written
 
 
 def _lasting(status: dict[str, object]) -> object:
@@ -198,6 +235,28 @@ def _condition(old: NodeStatus, row: tuple[str, str, str, str], now: str) -> Con
 
 def _memory_kib() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
+
+
+def _storage_kib(directory: Path) -> int:
+    """Size of the file system that is under all nodes, whatever its use is."""
+    for there in (directory, *directory.parents):
+        try:
+            found = os.statvfs(there)
+        except OSError:
+            continue
+        return found.f_blocks * found.f_frsize // 1024
+    return 0
+
+
+def _huge_pages() -> dict[str, str]:
+    """Huge pages of each size that the kernel knows. Source: cadvisor machine.go, v1helper.HugePageResourceName."""
+    found = {}
+    for folder in sorted(_HUGE_PAGES.glob("hugepages-*kB")):
+        kib = int(folder.name.removeprefix("hugepages-").removesuffix("kB"))
+        size = f"{kib >> 20}Gi" if kib >= 1 << 20 else f"{kib >> 10}Mi"
+        pages = int(_read(str(folder / "nr_hugepages")) or 0)
+        found[f"hugepages-{size}"] = f"{pages * kib}Ki" if pages else "0"
+    return found
 
 
 def _os_image() -> str:

@@ -23,7 +23,7 @@ from netpod.api.pod_status import PodStatus
 from netpod.client.events import EventRecorder
 from netpod.client.rest import Client
 from netpod.errors import NetpodError
-from netpod.kubelet import status, termination
+from netpod.kubelet import status, sysctls, termination
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.deadline import Deadline
 from netpod.kubelet.env import Services
@@ -76,6 +76,9 @@ class PodWorker:
         self._wake_at = FOREVER
         self._retry = RETRY_SECONDS[0]
         self._deadline = Deadline(self)
+        self._refused = sysctls.refusal(pod)
+        if self._refused and pod.status.phase not in status.FINISHED:
+            self.event("Warning", sysctls.REFUSED, self._refused)
         self._files = Files(self)
         self._reporter = Reporter(node.client, pod, self._status)
         self.tasks: asyncio.TaskGroup | None = None
@@ -261,6 +264,11 @@ class PodWorker:
         units = (self.units.get(item.name, Unit()) for item in self.pod.spec.containers)
         return not any(unit.rising for unit in units)
 
+    def _failure(self) -> tuple[str, str]:
+        if self._refused:
+            return sysctls.REFUSED, f"Pod was rejected: {self._refused}"
+        return self._deadline.failed
+
     def _facts(self) -> PodFacts:
         return PodFacts(
             host_ips=self.node.config.host_ips,
@@ -268,7 +276,8 @@ class PodWorker:
             sandbox_ready=bool(self.sandbox is not None and self.pod_ips),
             started_at=self._started_at,
             now=meta.timestamp(meta.now()),
-            failed=self._deadline.failed,
+            failed=self._failure(),
+            ended=self.ending is not None and self.ending.stopped,
             containers={
                 name: ContainerFacts(
                     seen=unit.seen,

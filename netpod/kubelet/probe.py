@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from netpod.api.cri import NO_SUCH_EXEC
 from netpod.api.pod import ContainerPort, GRPCAction, HTTPGetAction, Probe
 from netpod.errors import NetpodError
 
@@ -125,17 +126,21 @@ class Prober:
             return SUCCESS
         if probe.exec_ is not None:
             code, said = await target.run(probe.exec_.command, seconds)
+            if code and said.startswith(NO_SUCH_EXEC):
+                return Answer(Outcome.UNKNOWN, said)
             return SUCCESS if code == 0 else Answer(Outcome.FAILURE, said or f"exit status {code}")
         if probe.grpc is not None:
-            return await self._grpc(probe.grpc, target)
+            return await self._grpc(probe.grpc, target, seconds)
         return Answer(Outcome.UNKNOWN, "missing probe handler")
 
-    async def _grpc(self, action: GRPCAction, target: Target) -> Answer:
+    async def _grpc(self, action: GRPCAction, target: Target, seconds: float) -> Answer:
         # HTTP/2 is loaded by kubelets that have such a probe, and by no other.
         from netpod.kubelet import grpchealth
 
         try:
-            await grpchealth.check(target.pod_ip, action.port, action.service or "", USER_AGENT)
+            await grpchealth.check(
+                target.pod_ip, action.port, action.service or "", USER_AGENT, seconds
+            )
         except grpchealth.Unhealthy as error:
             return Answer(Outcome.FAILURE, str(error))
         return SUCCESS
@@ -242,7 +247,7 @@ class Probes:
         readiness: Asked after that, also while the container ends.
         ask: Asks one probe: Startup, Liveness or Readiness, and which.
         changed: Told when one of the attributes changed.
-        unhealthy: Told of each failed answer: which probe, and why.
+        unhealthy: Told of each answer that is no success: which probe, and why in a sentence.
         was_started: It had started when an earlier kubelet last looked.
         was_ready: It was ready then, and is until the probe says otherwise: a kubelet's restart is no reason to take
             a container out of service.
@@ -329,6 +334,7 @@ class Probes:
 
     async def _count(self, probe: Probe, counter: Counter, kind: str) -> bool:
         answer = await self._ask(kind, probe)
-        if answer.outcome == Outcome.FAILURE and not self._ending:
-            self._unhealthy(kind, answer.message)
+        if answer.outcome != Outcome.SUCCESS and not self._ending:
+            verb = "failed" if answer.outcome == Outcome.FAILURE else "errored"
+            self._unhealthy(kind, f"{kind} probe {verb}: {answer.message}")
         return counter.feed(answer.outcome)

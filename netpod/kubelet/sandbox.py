@@ -22,7 +22,7 @@ from netpod.cni.network import NetworkConfig, PodNetwork
 from netpod.cni.portmap import PortMapping
 from netpod.errors import KernelError, NetpodError, Unavailable
 from netpod.ip import Address, Interface
-from netpod.kubelet import gonelogs, resolvconf
+from netpod.kubelet import gonelogs, resolvconf, sysctls
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.runtime import Runtime
 from netpod.linux import netns as namespaces
@@ -107,6 +107,7 @@ class Sandboxes:
                 host_network=pod.spec.host_network,
                 share_pid=bool(pod.spec.share_process_namespace),
                 etc=str(etc),
+                sysctls=sysctls.wanted(pod),
             )
         )
 

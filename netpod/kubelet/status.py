@@ -27,6 +27,7 @@ from netpod.api.pod_status import (
 )
 
 RUNTIME = "netpod"
+FINISHED = ("Succeeded", "Failed")
 OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 """Condition types the kubelet writes; others are somebody else's and stay."""
 
@@ -64,6 +65,7 @@ class PodFacts:
         now: The present moment, RFC 3339.
         containers: By name, init containers too.
         failed: Reason and message when the pod as a whole has failed.
+        ended: The pod is deleted, and none of its containers runs any more.
     """
 
     host_ips: tuple[str, ...]
@@ -73,6 +75,7 @@ class PodFacts:
     now: str = ""
     containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
     failed: tuple[str, str] = ("", "")
+    ended: bool = False
 
 
 def compile(pod: Pod, facts: PodFacts) -> PodStatus:
@@ -91,8 +94,16 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
     debuggers = tuple(
         kept.get(item.name) or _container(item, facts) for item in spec.ephemeral_containers
     )
-    pod_phase = "Failed" if facts.failed[0] else phase(pod, init, main)
     old = pod.status
+    pod_phase = phase(pod, init, main)
+    if facts.failed[0]:
+        pod_phase = "Failed"
+    elif facts.ended and pod_phase not in FINISHED:
+        pod_phase = "Succeeded" if all(map(_succeeded, main)) else "Failed"
+    pod_ips = facts.pod_ips
+    if not pod_ips and pod_phase in FINISHED:
+        # Its address is free again, and stays what it had.
+        pod_ips = tuple(it.ip for it in old.pod_ips)
     return replace(
         old,
         observed_generation=pod.metadata.generation,
@@ -102,8 +113,8 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         conditions=_conditions(pod, facts, pod_phase, initialized, init, main),
         host_ip=facts.host_ips[0],
         host_ips=tuple(HostIP(ip=it) for it in facts.host_ips),
-        pod_ip="".join(facts.pod_ips[:1]),
-        pod_ips=tuple(PodIP(ip=it) for it in facts.pod_ips),
+        pod_ip="".join(pod_ips[:1]),
+        pod_ips=tuple(PodIP(ip=it) for it in pod_ips),
         start_time=old.start_time or facts.started_at,
         init_container_statuses=init,
         container_statuses=main,
@@ -132,7 +143,7 @@ def phase(pod: Pod, init: Sequence[ContainerStatus], main: Sequence[ContainerSta
     A container that waits to be restarted counts as stopped, so a crash-looping pod is Running.
     """
     policy = pod.spec.restart_policy or "Always"
-    if pod.status.phase in ("Succeeded", "Failed"):
+    if pod.status.phase in FINISHED:
         return pod.status.phase
     for item, status in zip(pod.spec.init_containers, init, strict=True):
         if is_sidecar(item):
@@ -162,7 +173,7 @@ def phase(pod: Pod, init: Sequence[ContainerStatus], main: Sequence[ContainerSta
 def _kept(pod: Pod, facts: PodFacts) -> Mapping[str, ContainerStatus]:
     """Statuses of a finished pod's containers that nobody but the API server remembers."""
     old = pod.status
-    if old.phase not in ("Succeeded", "Failed"):
+    if old.phase not in FINISHED:
         return {}
     everything = (
         *old.init_container_statuses,
@@ -247,7 +258,7 @@ def _conditions(
         for item, status in zip(pod.spec.init_containers, init, strict=True)
         if not (status.started if is_sidecar(item) else _succeeded(status))
     ]
-    if pod_phase in ("Succeeded", "Failed"):
+    if pod_phase in FINISHED:
         why = "PodCompleted" if pod_phase == "Succeeded" else "PodFailed"
         containers = Condition(status="False", reason=why)
     elif unready:

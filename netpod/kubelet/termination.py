@@ -32,6 +32,8 @@ class Termination:
         self._began = time.monotonic()
         self._told: set[str] = set()
         self._hooks_until = 0.0
+        self.stopped = False
+        """Whether no container runs any more."""
 
     async def sync(self) -> bool:
         """One pass; True when nothing is left and the API server knows it."""
@@ -39,6 +41,7 @@ class Termination:
         if running:
             await self._end(running)
             return False
+        self.stopped = True
         worker = self._worker
         if worker.sandbox is not None:
             await worker.delete_sandbox(worker.sandbox)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from netpod.api.cri import Program
+from netpod.api.cri import NO_SUCH_EXEC, Program
 from netpod.shim import child, mounts, privileges
 
 NOT_FOUND = 127
@@ -69,7 +69,9 @@ def start(
                 _become(place.program)
             os.execvpe(argv[0], list(argv), {"PATH": PATH, **env})
         except FileNotFoundError:
-            return _refuse(argv[0], "not found", NOT_FOUND)
+            missing = f"stat {argv[0]}: no such file or directory"
+            cause = missing if "/" in argv[0] else "executable file not found in $PATH"
+            return _refuse(argv[0], cause, NOT_FOUND)
         except OSError as error:
             return _refuse(argv[0], (error.strerror or "failed").lower(), NOT_EXECUTABLE)
 
@@ -89,5 +91,5 @@ def _become(program: Program) -> None:
 
 
 def _refuse(program: str, cause: str, code: int) -> int:
-    sys.stderr.write(f"cannot run {program}: {cause}\n")
+    sys.stderr.write(f'{NO_SUCH_EXEC}exec: "{program}": {cause}\n')
     return code

@@ -191,7 +191,8 @@ def _cause(path: Path, name: str) -> str:
         return f"cannot run {name}: the OCI runtime failed and did not say why"
     words = f'exec: "{name}": '
     if name in message and "not found in $PATH" in message:
-        message = words + "executable file not found in $PATH"
+        missing = f"stat {name}: no such file or directory"
+        message = words + (missing if "/" in name else "executable file not found in $PATH")
     elif message.startswith("open executable: "):
         message = words + message.removeprefix("open executable: ").lower()
     return f"OCI runtime create failed: unable to start container process: {message}"

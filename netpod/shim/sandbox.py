@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from netpod.api.cri import SandboxConfig
 from netpod.errors import KernelError
-from netpod.linux import libc, netns, process
+from netpod.linux import libc, netns, process, sysctl
 from netpod.shim import child
 
 PAUSE = ("catatonit", "-P")
@@ -76,6 +76,9 @@ def _enter(config: SandboxConfig) -> None:
             libc.CLONE_NEWPID
         )  # of what this thread spawns: the pause process is its number 1
     socket.sethostname(config.hostname)
+    for name, value in config.sysctls.items():
+        # Which namespaces' parameter that is, is decided by the thread that opens the file: this one's.
+        sysctl.path(name).write_text(value)
 
 
 def kill_strays(config: SandboxConfig) -> None:

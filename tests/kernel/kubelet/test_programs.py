@@ -261,6 +261,25 @@ def test_a_failing_post_start_hook_ends_the_container(lab: Lab) -> None:
     asyncio.run(main())
 
 
+def test_kernel_parameters(lab: Lab) -> None:
+    """Safe ones are set in the pod's own namespace; a pod that asks for another one is refused, and stays so."""
+
+    async def main() -> None:
+        async with lab.running():
+            wanted = {"name": "net.ipv4.ip_local_port_range", "value": "2000 3000"}
+            script = "cat /proc/sys/net/ipv4/ip_local_port_range"
+            pod = await completed(lab, script, securityContext={"sysctls": [wanted]})
+            assert said(pod).split() == ["2000", "3000"]
+            unsafe = {"sysctls": [{"name": "net.core.somaxconn", "value": "1024"}]}
+            await lab.create("q", containers=[host("exec sleep 60")], securityContext=unsafe)
+            pod = await lab.wait("q", lambda it: it.status.phase == "Failed")
+            words = 'Pod was rejected: forbidden sysctl: "net.core.somaxconn" not allowlisted'
+            assert (pod.status.reason, pod.status.message) == ("SysctlForbidden", words)
+            assert "SysctlForbidden" in await reasons(lab)
+
+    asyncio.run(main())
+
+
 def test_the_deadline(lab: Lab) -> None:
     """A pod that is active for too long fails as DeadlineExceeded."""
 

@@ -1,5 +1,7 @@
 """What a node says of itself."""
 
+from netpod.api.meta import Condition
+from netpod.api.node import NodeStatus
 from netpod.kubelet import node as nodes
 from netpod.kubelet.images import Entry
 
@@ -43,3 +45,15 @@ def test_a_node_tells_of_its_50_largest_images() -> None:
         "example.com/web@sha256:aa",
         *(f"example.com/web:{n}" for n in range(4)),
     ]
+
+
+def test_events_tell_what_changed_in_a_status() -> None:
+    """Each condition that is new or turned; what only beats is no news."""
+
+    def status(ready: str) -> NodeStatus:
+        rows = (("PIDPressure", "False"), ("Ready", ready))
+        return NodeStatus(conditions=tuple(Condition(type=t, status=s) for t, s in rows))
+
+    assert nodes.news(NodeStatus(), status("False")) == ["NodeHasSufficientPID", "NodeNotReady"]
+    assert nodes.news(status("Unknown"), status("True")) == ["NodeReady"]
+    assert nodes.news(status("True"), status("True")) == []

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from netpod.api import meta
+from netpod.api.cri import NO_SUCH_EXEC
 from netpod.api.pod import (
     ContainerPort,
     ExecAction,
@@ -51,6 +52,8 @@ async def _run(argv: tuple[str, ...], seconds: float) -> tuple[int, str]:
             raise TimeoutError
         case "gone":
             raise Unavailable("cannot ask shim: gone")
+        case "missing":
+            return 127, NO_SUCH_EXEC + 'exec: "missing": executable file not found in $PATH'
     return (0, "fine") if argv[0] == "true" else (1, "no such table")
 
 
@@ -184,10 +187,11 @@ def test_tcp_needs_a_listener() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "outcome"), [("true", GOOD), ("false", BAD), ("slow", BAD), ("gone", BROKEN)]
+    ("program", "outcome"),
+    [("true", GOOD), ("false", BAD), ("slow", BAD), ("gone", BROKEN), ("missing", BROKEN)],
 )
 def test_exec_exit_status_decides(program: str, outcome: Outcome) -> None:
-    """0 is success; a shim that is away says nothing about the container."""
+    """0 is success; a shim that is away, or a command that is not there, says nothing about the container."""
     probe = Probe(exec_=ExecAction(command=(program,)))
     assert _asked(lambda port: probe).outcome == outcome
     assert _asked(lambda port: probe, stands_in=True).outcome == GOOD
@@ -280,10 +284,8 @@ def test_grpc_of_what_is_no_such_server_is_failure() -> None:
     """Nobody listens; somebody does, and speaks HTTP/1. A stand-in counts as well."""
     probe = Probe(grpc=GRPCAction(port=1))
     answer = _asked(lambda port: probe)
-    assert (answer.outcome, answer.message[:40]) == (
-        BAD,
-        'error: failed to connect service at "127',
-    )
+    words = 'timeout: failed to connect service "127.0.0.1:1" within 1s: context deadline exceeded'
+    assert (answer.outcome, answer.message) == (BAD, words)
     assert _asked(lambda port: Probe(grpc=GRPCAction(port=port))).outcome == BAD
     assert _asked(lambda port: probe, stands_in=True).outcome == GOOD
 

@@ -161,6 +161,29 @@ def test_a_finished_pod_keeps_what_only_the_api_server_remembers() -> None:
     assert again.container_statuses == done.container_statuses
 
 
+def test_a_pod_that_has_ended_keeps_its_address() -> None:
+    """The sandbox is gone and the address free again; upstream's status says all the same what it was."""
+    subject = pod("Never")
+    done = replace(subject, status=compiled(subject, c0=ended(0)))
+    facts = PodFacts(host_ips=("172.18.0.3",), now=NOW, containers={"c0": ended(0)})
+    assert (status.compile(done, facts).pod_ip, status.compile(done, facts).phase) == (
+        "10.244.1.7",
+        "Succeeded",
+    )
+    lost = replace(subject, status=replace(done.status, phase="Running"))
+    assert status.compile(lost, replace(facts, containers={"c0": running()})).pod_ip == ""
+
+
+@pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (137, "Failed")])
+def test_a_deleted_pod_ends_in_a_phase_that_says_how(code: int, phase: str) -> None:
+    """Whatever its restart policy: whoever watches learns how it ended before it goes."""
+    subject = pod("Always")
+    last = replace(subject, status=compiled(subject, c0=running()))
+    facts = PodFacts(host_ips=("172.18.0.3",), now=NOW, ended=True)
+    found = status.compile(last, replace(facts, containers={"c0": ended(code)}))
+    assert (found.phase, found.pod_ip) == (phase, "10.244.1.7")
+
+
 def test_times_have_whole_seconds() -> None:
     """metav1.Time has no fractions."""
     state = compiled(pod(), c0=running()).container_statuses[0].state
