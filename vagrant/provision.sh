@@ -152,7 +152,7 @@ install_kubectl() {
   chmod 755 "$folder"
   if (cd "$folder" && apt-get download -q kubernetes-client >"$log" 2>&1); then
     dpkg -x "$folder"/kubernetes-client_*.deb "$prefix/kubectl"
-    say "kubectl: $("$prefix/kubectl/usr/bin/kubectl" version --client --short 2>/dev/null | head -1)"
+    say "kubectl: $(dpkg-deb --field "$folder"/kubernetes-client_*.deb Version)"
   else
     say "kubectl: this distribution has no kubernetes-client; tests that need it will say so"
   fi

@@ -9,6 +9,7 @@ are process-wide objects that cache what they read, so one use at a time, and ea
 Sources: python-iptables; iptables-extensions(8).
 """
 
+import functools
 import shlex
 import threading
 import warnings
@@ -17,6 +18,7 @@ from typing import Any
 
 from netpod.errors import CommandFailed, Unsupported
 from netpod.linux import netns as namespaces
+from netpod.linux import xtoptions
 
 Rules = tuple[str, ...]
 _LOCK = threading.Lock()
@@ -140,12 +142,15 @@ def _rule(iptc: Any, text: str) -> Any:
     return rule
 
 
+@functools.cache
 def _library() -> Any:
     try:
         with warnings.catch_warnings():
             # It leaves /proc/sys/kernel/modprobe open, where there is one.
             warnings.simplefilter("ignore", ResourceWarning)
             import iptc
+
+            xtoptions.mend(iptc)
     except Exception as error:
         raise Unsupported(f"cannot use legacy iptables: {error}", errno=0) from error
     return iptc

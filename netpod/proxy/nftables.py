@@ -22,7 +22,7 @@ _NEW = "ct state new jump"
 
 BASE_CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
     "filter-prerouting-pre-dnat": (
-        "type filter hook prerouting priority dstnat - 10; policy accept;",
+        "type filter hook prerouting priority -110; policy accept;",
         (f"{_NEW} {Chain.FIREWALL_CHECK}",),
     ),
     "filter-output-pre-dnat": (
@@ -30,19 +30,19 @@ BASE_CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
         (f"{_NEW} {Chain.FIREWALL_CHECK}",),
     ),
     "filter-input": (
-        "type filter hook input priority filter; policy accept;",
+        "type filter hook input priority 0; policy accept;",
         (f"{_NEW} {Chain.NODEPORT_ENDPOINTS_CHECK}", f"{_NEW} {Chain.SERVICE_ENDPOINTS_CHECK}"),
     ),
     "filter-forward": (
-        "type filter hook forward priority filter; policy accept;",
+        "type filter hook forward priority 0; policy accept;",
         (f"{_NEW} {Chain.SERVICE_ENDPOINTS_CHECK}", f"{_NEW} {Chain.CLUSTER_IPS_CHECK}"),
     ),
     "filter-output": (
-        "type filter hook output priority filter; policy accept;",
+        "type filter hook output priority 0; policy accept;",
         (f"{_NEW} {Chain.SERVICE_ENDPOINTS_CHECK}", f"{_NEW} {Chain.CLUSTER_IPS_CHECK}"),
     ),
     "nat-prerouting": (
-        "type nat hook prerouting priority dstnat; policy accept;",
+        "type nat hook prerouting priority -100; policy accept;",
         (f"jump {Chain.SERVICES}",),
     ),
     "nat-output": (
@@ -50,7 +50,7 @@ BASE_CHAINS: dict[str, tuple[str, tuple[str, ...]]] = {
         (f"jump {Chain.SERVICES}",),
     ),
     "nat-postrouting": (
-        "type nat hook postrouting priority srcnat; policy accept;",
+        "type nat hook postrouting priority 100; policy accept;",
         (f"jump {Chain.MASQUERADING}",),
     ),
 }

@@ -15,6 +15,15 @@ COMMENT = "rules for kube-proxy"
 CHUNK_RULES = 600
 """Rules per transaction while many chains are new: the kernel's work per transaction grows with its square."""
 _KEY = re.compile(r"(?= comment \"| : )")
+_PRIORITY = re.compile(r"priority ([a-z]+)(?: ([+-]) (\d+))?")
+_PRIORITIES = {
+    "raw": -300,
+    "mangle": -150,
+    "dstnat": -100,
+    "filter": 0,
+    "security": 50,
+    "srcnat": 100,
+}
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -169,12 +178,18 @@ def parse_list(text: str) -> Table:
                 kind = ""
         elif kind == "chain":
             if line.startswith("type ") and " hook " in line:
-                table.hooks[name] = line
+                table.hooks[name] = _PRIORITY.sub(_number, line)
             else:
                 rules.append(line)
         else:
             _parse_set(table, kind, name, line, lines)
     return table
+
+
+def _number(match: re.Match[str]) -> str:
+    """A priority by name as a number: which of them get a name depends on nft's version."""
+    offset = int(f"{match[2]}{match[3]}") if match[2] else 0
+    return f"priority {_PRIORITIES[match[1]] + offset}"
 
 
 def _parse_set(table: Table, kind: str, name: str, line: str, lines: Iterator[str]) -> None:
