@@ -114,6 +114,7 @@ def body(data: bytes, content_type: str) -> dict[str, Json]:
         found = documents[0]
     elif media == protobuf.MEDIA:
         found = protobuf.decode(data)
+        yamltext.check_depth(found)
     else:
         raise errors.UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: "

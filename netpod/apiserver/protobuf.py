@@ -1,97 +1,209 @@
-"""The two kinds that current kubectl sends as protobuf without falling back to JSON: RBAC's bindings.
+"""Bodies in protobuf, which current kubectl and client-go send of every built-in kind, become plain JSON values.
 
-A body is the magic `k8s\\0` and a runtime.Unknown; its `raw` is the object. Only what `kubectl create rolebinding` and
-`create clusterrolebinding` fill is read: names, labels, annotations, subjects and the role.
+A body is the magic `k8s\\0` and a runtime.Unknown; its `raw` is the object. Which field is which stands in
+protobuf_messages.txt. Answers are JSON, which every client takes.
 
-Source: k8s.io/apimachinery pkg/runtime/generated.proto, pkg/apis/meta/v1/generated.proto; k8s.io/api rbac/v1
-generated.proto; the Protocol Buffers encoding guide.
+Source: k8s.io/apimachinery pkg/runtime/serializer/protobuf, pkg/runtime/generated.proto; the Protocol Buffers
+encoding guide; `Time`, `Quantity` and the others that are no plain messages: their files in k8s.io/apimachinery.
 """
 
-from collections.abc import Iterator, Mapping
+import base64
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
 
 from netpod import errors
+from netpod.api import meta
 from netpod.api.meta import Json
 
 MEDIA = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
-KINDS = ("RoleBinding", "ClusterRoleBinding")
+_META = "meta/v1"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Value = int | bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its JSON name, and its message where it is one; `many` repeats, `pairs` is a string map."""
+    """One field.
+
+    Attributes:
+        name: In JSON; "-" for a message whose fields are its owner's in JSON.
+        type: `s`, `i`, `b`, `y`, or a message with its section, e.g. `core/v1.PodSpec`.
+        form: "[]" where it repeats, "{}" where strings are mapped to it.
+        keeps: Whether its zero value says something.
+    """
 
     name: str
-    message: Mapping[int, "Field"] | None = None
-    many: bool = False
-    pairs: bool = False
+    type: str
+    form: str = ""
+    keeps: bool = False
 
 
-_TYPE = {1: Field("apiVersion"), 2: Field("kind")}
-_METADATA = {
-    1: Field("name"),
-    2: Field("generateName"),
-    3: Field("namespace"),
-    11: Field("labels", pairs=True),
-    12: Field("annotations", pairs=True),
-}
-_SUBJECT = {1: Field("kind"), 2: Field("apiGroup"), 3: Field("name"), 4: Field("namespace")}
-_ROLE = {1: Field("apiGroup"), 2: Field("kind"), 3: Field("name")}
-_BINDING = {
-    1: Field("metadata", _METADATA),
-    2: Field("subjects", _SUBJECT, many=True),
-    3: Field("roleRef", _ROLE),
-}
+Message = Mapping[int, Field]
+_ABOUT: Message = {1: Field("apiVersion", "s"), 2: Field("kind", "s")}
+
+
+@functools.cache
+def messages() -> Mapping[str, Message]:
+    """All messages by section and name, e.g. `core/v1.Pod`."""
+    found: dict[str, Message] = {}
+    section = ""
+    for line in Path(__file__).with_name("protobuf_messages.txt").read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            name, *fields = line.split()
+            found[f"{section}.{name}"] = dict(_field(section, text) for text in fields)
+    return found
+
+
+def _field(section: str, text: str) -> tuple[int, Field]:
+    number, name, kind = text.split(":", 2)
+    form = kind[:2] if kind[:2] in ("[]", "{}") else ""
+    plain = kind[len(form) :].rstrip("!")
+    if len(plain) > 1 and "." not in plain and plain not in _SPECIAL:
+        plain = f"{section}.{plain}"
+    return int(number), Field(name, plain, form, kind.endswith("!"))
 
 
 def decode(body: bytes) -> dict[str, Json]:
-    """A binding as plain JSON values.
+    """An object as plain JSON values.
 
     Raises:
-        UnsupportedMediaType: another kind, which client libraries then send as JSON.
+        UnsupportedMediaType: another kind than the built-in ones, as custom kinds have no protobuf.
         BadRequest: the bytes are no such message.
     """
     try:
         parts = dict(_fields(body[len(MAGIC) :])) if body.startswith(MAGIC) else {}
-        data = _message(parts[1], _TYPE) if 1 in parts else {}
-        if data.get("kind") not in KINDS:
+        about = _object(_bytes(parts.get(1, b"")), _ABOUT)
+        known = _known(str(about.get("apiVersion", "")), str(about.get("kind", "")))
+        if known is None:
             raise errors.UnsupportedMediaType(
                 "the body of the request was in an unknown format - accepted media types include: "
                 "application/json, application/yaml"
             )
-        return {**data, **_message(parts.get(2, b""), _BINDING)}
-    except (IndexError, UnicodeDecodeError, ValueError) as error:
+        return {**about, **_object(_bytes(parts.get(2, b"")), known)}
+    except (IndexError, ValueError, OverflowError) as error:
         raise errors.BadRequest(f"cannot decode protobuf: {error}") from error
 
 
-def _message(body: bytes, known: Mapping[int, Field]) -> dict[str, Json]:
+def _known(api_version: str, kind: str) -> Message | None:
+    group, _, version = api_version.rpartition("/")
+    section = f"{group.partition('.')[0] or 'core'}/{version}"
+    # Options have the version of the group they are sent to, and are the same in all.
+    return messages().get(f"{section}.{kind}") or (
+        messages().get(f"{_META}.{kind}") if kind.endswith("Options") else None
+    )
+
+
+def _object(body: bytes, known: Message) -> dict[str, Json]:
+    # No message contains itself, so bytes cannot nest deeper than the table.
     data: dict[str, Json] = {}
     for number, value in _fields(body):
         field = known.get(number)
         if field is None:
             continue
-        if field.pairs:
-            pair = dict(_fields(value))
-            key = pair.get(1, b"").decode()
-            data.setdefault(field.name, {})[key] = pair.get(2, b"").decode()
-            continue
-        made: Json = value.decode() if field.message is None else _message(value, field.message)
-        if field.many:
-            data.setdefault(field.name, []).append(made)
-        elif made:
-            data[field.name] = made
+        if field.form == "{}":
+            pair = dict(_fields(_bytes(value)))
+            key = _bytes(pair.get(1, b"")).decode()
+            zero: Value = 0 if field.type in "ib" else b""
+            data.setdefault(field.name, {})[key] = _value(pair.get(2, zero), field)
+        elif field.form:
+            data.setdefault(field.name, []).append(_value(value, field))
+        elif field.name == "-":
+            data |= _value(value, field)
+        elif field.keeps or value:
+            data[field.name] = _value(value, field)
+        elif field.type.count("."):
+            # A message without content is there all the same: `emptyDir: {}`.
+            data[field.name] = {}
     return data
 
 
-def _fields(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each length-delimited field; others are passed over."""
+def _value(value: Value, field: Field) -> Json:
+    kind = field.type
+    if kind == "i":
+        return _signed(_int(value))
+    if kind == "b":
+        return bool(_int(value))
+    text = _bytes(value)
+    if kind == "s":
+        return text.decode()
+    if kind == "y":
+        return base64.b64encode(text).decode()
+    special = _SPECIAL.get(kind.rpartition(".")[2])
+    return special(_numbered(text)) if special else _object(text, messages()[kind])
+
+
+def _numbered(body: bytes) -> dict[int, list[Value]]:
+    found: dict[int, list[Value]] = {}
+    for number, value in _fields(body):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def _time(parts: dict[int, list[Value]], text: Callable[[datetime], str] = meta.timestamp) -> Json:
+    if not parts:
+        return None
+    seconds, nanos = (_signed(_int(parts.get(it, [0])[-1])) for it in (1, 2))
+    return text(_EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000))
+
+
+def _either(parts: dict[int, list[Value]]) -> Json:
+    """IntOrString: `type` 1 says string."""
+    if _int(parts.get(1, [0])[-1]) == 1:
+        return _bytes(parts.get(3, [b""])[-1]).decode()
+    return _signed(_int(parts.get(2, [0])[-1]))
+
+
+def _json(parts: dict[int, list[Value]]) -> Json:
+    raw = _bytes(parts.get(1, [b""])[-1])
+    return orjson.loads(raw) if raw else None
+
+
+_SPECIAL: Mapping[str, Callable[[dict[int, list[Value]]], Json]] = {
+    "Time": _time,
+    "MicroTime": lambda parts: _time(parts, meta.micro_timestamp),
+    "Quantity": lambda parts: _bytes(parts.get(1, [b"0"])[-1]).decode(),
+    "IntOrString": _either,
+    "RawExtension": _json,
+    "FieldsV1": _json,
+    "Verbs": lambda parts: [_bytes(it).decode() for it in parts.get(1, [])],
+    "ExtraValue": lambda parts: [_bytes(it).decode() for it in parts.get(1, [])],
+}
+"""Messages that are no objects in JSON."""
+
+
+def _bytes(value: Value) -> bytes:
+    if isinstance(value, int):
+        raise ValueError("a number where bytes are expected")
+    return value
+
+
+def _int(value: Value) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("bytes where a number is expected")
+    return value
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _fields(body: bytes) -> Iterator[tuple[int, Value]]:
+    """Number and value of each field; floats, which no kind has, are passed over."""
     at = 0
     while at < len(body):
         tag, at = _varint(body, at)
         match tag & 7:
             case 0:
-                _, at = _varint(body, at)
+                value, at = _varint(body, at)
+                yield tag >> 3, value
             case 1:
                 at += 8
             case 2:
@@ -114,6 +226,6 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
-            return value, at
+            return value & (1 << 64) - 1, at
         if shift > 63:
             raise ValueError("a number is too long")

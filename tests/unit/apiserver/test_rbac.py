@@ -303,35 +303,3 @@ def test_a_token_ends_in_time(run: Run) -> None:
         await api.create("/api/v1/namespaces/default/configmaps", configmap("c"))
 
     run(body)
-
-
-def test_a_binding_may_come_as_protobuf(run: Run) -> None:
-    """What current kubectl sends for `create rolebinding`; any other kind is refused, bent bytes too."""
-
-    def field(number: int, value: bytes) -> bytes:
-        return bytes([number << 3 | 2, len(value)]) + value
-
-    def text(*values: str) -> bytes:
-        return b"".join(field(n, v.encode()) for n, v in enumerate(values, 1))
-
-    group = "rbac.authorization.k8s.io"
-
-    def message(kind: str) -> bytes:
-        binding = field(1, text("fresh")) + field(2, text("User", group, "jane"))
-        binding += field(3, text(group, "ClusterRole", "view"))
-        return b"k8s\0" + field(1, text(f"{group}/v1", kind)) + field(2, binding)
-
-    async def body(api: Api) -> None:
-        sent = {"Content-Type": "application/vnd.kubernetes.protobuf"}
-        path = f"{RBAC}/namespaces/default/rolebindings"
-        code, made = await api("POST", path, message("RoleBinding"), headers=sent)
-        assert code == 201, made
-        assert made["subjects"] == [{"kind": "User", "apiGroup": group, "name": "jane"}]
-        assert made["roleRef"] == {"apiGroup": group, "kind": "ClusterRole", "name": "view"}
-        assert (await api("POST", path, message("Pod"), headers=sent))[0] == 415
-        whole = message("RoleBinding")
-        for end in range(4, len(whole)):
-            code, _ = await api("POST", path, whole[:end], headers=sent)
-            assert code in (400, 415, 422)
-
-    run(body)
