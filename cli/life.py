@@ -54,7 +54,7 @@ def _cluster() -> str:
 @click.option(
     "--iptables-variant",
     default=None,
-    help="Which iptables: nft or legacy, through libiptc.  [default: nft]",
+    help="Which iptables: nft or legacy, through libiptc.  [default: nft; legacy where the kernel has no nf_tables]",
 )
 @click.option(
     "--pod-network",

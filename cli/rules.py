@@ -10,8 +10,10 @@ from netpod.errors import NetpodError, NotFound, UsageError
 from netpod_cli import context, output
 
 if TYPE_CHECKING:
+    from netpod.api.service import Service
     from netpod.cluster.config import ClusterConfig, NodeConfig
-    from netpod.cluster.rules import Chain
+    from netpod.cluster.ipvsrules import Services
+    from netpod.cluster.rulevalues import Chain
     from netpod.cluster.wantedrules import Line
 
     Look = Callable[[NodeConfig], list[Chain]]
@@ -41,8 +43,7 @@ def rules_command(
 ) -> None:
     """Show rules."""
     from netpod.cluster import config as configuration
-    from netpod.cluster import rules
-    from netpod.proxy.config import Variant
+    from netpod.cluster import rules, wantedrules
 
     if diff and watch:
         raise UsageError("cannot show rules: choose one of --diff and --watch")
@@ -61,20 +62,28 @@ def rules_command(
     if not nodes:
         known = ", ".join(item.name for item in config.nodes)
         raise NotFound(f'nodes "{node}" not found; there are {known}')
-    variant = Variant(config.iptables_variant)
+    variant = config.variant
+
+    def services() -> "Sequence[Service]":
+        return wantedrules.observe_services(api)
 
     def look(item: "NodeConfig") -> "list[Chain]":
         netns = config.paths.netns_node(item.name)
         if service:
             return rules.of_service(
-                netns, namespace, service, variant=variant, families=config.families
+                netns,
+                namespace,
+                service,
+                variant=variant,
+                families=config.families,
+                services=services,
             )
-        return rules.of_node(netns, variant=variant, families=config.families)
+        return rules.of_node(netns, variant=variant, families=config.families, services=services)
 
     if watch:
         _watch(nodes, look, service)
     elif diff:
-        ctx.exit(_diff(api, config, nodes, look, (namespace, service), form))
+        ctx.exit(_diff(api, config, nodes, look, services, (namespace, service), form))
     else:
         _show(nodes, look, form)
 
@@ -113,6 +122,8 @@ def _show(nodes: "Sequence[NodeConfig]", look: "Look", form: str) -> None:
             for rule in chain.rules:
                 counted = rule.packets is not None
                 count = f"{rule.packets:>6} packets {rule.bytes:>8} bytes  " if counted else ""
+                if rule.active is not None:
+                    count += f"{rule.active:>4} active {rule.inactive:>4} inactive  "
                 click.echo(f"    {count}{rule.rule}")
                 if rule.meaning:
                     click.echo(click.style(f"      = {rule.meaning}", dim=True))
@@ -123,10 +134,11 @@ def _diff(
     config: "ClusterConfig",
     nodes: "Sequence[NodeConfig]",
     look: "Look",
+    services: "Services",
     service: tuple[str, str],
     form: str,
 ) -> int:
-    from netpod.cluster import proxymode, rules, wantedrules
+    from netpod.cluster import ipvsrules, proxymode, rules, wantedrules
 
     said = []
     for item in nodes:
@@ -140,9 +152,14 @@ def _diff(
         for own in filter(None, (told, told.secondary)):
             own = dataclasses.replace(own, conntrack_tcp_be_liberal=told.conntrack_tcp_be_liberal)
             ruled = wantedrules.wanted(api, own, modes)
-            chosen = rules.select(*ruled, *service) if service[1] else rules.every(*ruled)
+            chosen = (
+                rules.select(ruled, service, own.family, services)
+                if service[1]
+                else rules.every(ruled, own.family, services)
+            )
             want += rules.named(chosen, own.family)
-        said.append((item.name, wantedrules.difference(want, look(item))))
+        have = ipvsrules.without_draining(look(item))
+        said.append((item.name, wantedrules.difference(want, have)))
     if form:
         listed = [{"node": n, "lines": [dataclasses.asdict(x) for x in found]} for n, found in said]
         click.echo(output.dump({"nodes": listed}, form))

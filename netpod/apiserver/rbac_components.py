@@ -89,6 +89,7 @@ def _cloud() -> Iterator[PolicyRule]:
 
 
 def _network_policy() -> Iterator[PolicyRule]:
+    yield _events()
     yield rule("", "namespaces nodes pods", READ)
     yield rule("networking.k8s.io", "networkpolicies", READ)
 

@@ -106,18 +106,29 @@ def frontends(service: Service, nodes: tuple[Address, ...]) -> tuple[Frontend, .
     )
 
 
+def unique(model: EdgeModel) -> list[Frontend]:
+    """Frontends of the model's network in order; of two that claim one port of a VIP, the first by name."""
+    known = [f for f in model.frontends if f.vip in model.vip_cidr]
+    ordered = sorted(known, key=lambda f: (int(f.vip), f.protocol, f.port, f.service))
+    first = {(int(f.vip), f.protocol, f.port): f for f in reversed(ordered)}
+    return [first[place] for place in sorted(first)]
+
+
+def label(frontend: Frontend) -> str:
+    """Whose frontend it is, "namespace/name:port", as a rule's comment says it."""
+    colon = ":" if frontend.port_name else ""
+    return f"{frontend.service}{colon}{frontend.port_name}"[:_COMMENT_BYTES]
+
+
 def compile(model: EdgeModel) -> str:
     """The whole table; loading it replaces the one before in one transaction."""
     family = family_of(model.vip_cidr)
     table = f"{family.nft} {TABLE}"
     key = f"{family.nft} daddr . meta l4proto . th dport vmap"
     refusal = _REFUSAL[family]
-    known = [f for f in model.frontends if f.vip in model.vip_cidr]
-    ordered = sorted(known, key=lambda f: (int(f.vip), f.protocol, f.port, f.service))
-    first = {(int(f.vip), f.protocol, f.port): f for f in reversed(ordered)}
-    unique = [first[place] for place in sorted(first)]
-    served = [f for f in unique if f.backends]
-    refused = [f for f in unique if not f.backends]
+    found = unique(model)
+    served = [f for f in found if f.backends]
+    refused = [f for f in found if not f.backends]
     out = [
         f"table {table}",
         f"delete table {table}",
@@ -163,8 +174,7 @@ def chain_of(frontend: Frontend) -> str:
 def _balance(frontend: Frontend) -> list[str]:
     ip = family_of(frontend.vip).nft
     match = f"{ip} daddr {frontend.vip} {frontend.protocol} dport {frontend.port}"
-    colon = ":" if frontend.port_name else ""
-    name = f"{frontend.service}{colon}{frontend.port_name}"[:_COMMENT_BYTES]
+    name = label(frontend)
     rules = []
     if frontend.source_ranges:
         allowed = ", ".join(map(str, frontend.source_ranges))

@@ -16,7 +16,7 @@ from netpod.api.service import Service
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informer, Informers
 from netpod.client.rest import Client
-from netpod.cloud import edge, health
+from netpod.cloud import edge, edge_legacy, health
 from netpod.cloud.edge import EdgeModel, Frontend
 from netpod.cloud.loadbalancer import LoadBalancerController
 from netpod.errors import KernelError
@@ -40,10 +40,12 @@ class CloudConfig:
         vip_cidrs: Networks of the load balancers' addresses, one of each family; the first and last address of each
             are not used.
         edge_netns: Network namespace of the edge router; "" is this process's own.
+        legacy: Write the edge's rules with legacy iptables instead of an nftables table.
     """
 
     vip_cidrs: tuple[Network, ...] = (DEFAULT_VIP_CIDR,)
     edge_netns: str = ""
+    legacy: bool = False
 
 
 async def run(client: Client, config: CloudConfig) -> None:
@@ -116,11 +118,15 @@ class Edge:
             asked = {f.health_check_node_port for f in model.frontends} - {0}
             if asked != self._checked.keys():
                 self._ask.set()
-            text = edge.compile(model)
+            legacy = self._config.legacy
+            text = edge_legacy.compile(model) if legacy else edge.compile(model)
             if text == self._applied:
                 continue
             try:
-                await asyncio.to_thread(nft.apply, self._config.edge_netns, text)
+                if legacy:
+                    await asyncio.to_thread(edge_legacy.apply, self._config.edge_netns, model)
+                else:
+                    await asyncio.to_thread(nft.apply, self._config.edge_netns, text)
                 self._applied = text
             except KernelError as error:
                 if not error.retryable:

@@ -53,7 +53,8 @@ class ClusterConfig:
         api_port: Port of the API server on 127.0.0.1; 0 takes a free one at the first start.
         proxy_mode: How Services become rules: iptables, nftables or ipvs; ConfigMap kube-system/kube-proxy may
             change it.
-        iptables_variant: nft, the distribution's, or legacy, through libiptc; for proxy modes iptables and ipvs.
+        iptables_variant: nft, the distribution's, or legacy, through libiptc; "" is nft, where the kernel has
+            nf_tables.
         ipvs_scheduler: How virtual servers choose in proxy mode ipvs; the ConfigMap may change it.
         node_cidr_mask_size: Prefix length of a node's part of the IPv4 pod network, 16..28; it bounds the node's pods.
         pod_network: How nodes reach each other's pods: host-gw, by routes, or vxlan, by an overlay.
@@ -82,7 +83,7 @@ class ClusterConfig:
     node_port_range: str = "30000-32767"
     api_port: int = 0
     proxy_mode: str = Mode.IPTABLES.value
-    iptables_variant: str = Variant.NFT.value
+    iptables_variant: str = ""
     pod_network: str = Backend.HOST_GW.value
     ipvs_scheduler: str = Scheduler.RR.value
     stand_in: bool = True
@@ -129,6 +130,11 @@ class ClusterConfig:
     def lb_networks(self) -> tuple[Network, ...]:
         """Load balancers' addresses, one network of each family, in the order of `families`."""
         return self._networks(self.lb_cidr)
+
+    @property
+    def variant(self) -> Variant:
+        """Which of the two iptables."""
+        return Variant(self.iptables_variant or Variant.NFT)
 
     @property
     def paths(self) -> Paths:
@@ -258,7 +264,7 @@ class ClusterConfig:
         scheduler_of(self.ipvs_scheduler)
         self.store_config.endpoints()
         publish.parse(self.publish)
-        if self.iptables_variant not in list(Variant):
+        if self.iptables_variant not in ("", *Variant):
             known = ", ".join(Variant)
             raise UsageError(
                 f"cannot use iptables variant {self.iptables_variant!r}: there are {known}"

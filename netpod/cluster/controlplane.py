@@ -43,6 +43,7 @@ from netpod.dns import relay
 from netpod.errors import AlreadyExists, ApiError, NetpodError, NotFound
 from netpod.ip import Address, family_of, host_port
 from netpod.linux import netns
+from netpod.proxy.config import Variant
 from netpod.scheduler import metrics as scheduled
 from netpod.scheduler import scheduler
 
@@ -111,7 +112,11 @@ async def _control_plane(config: ClusterConfig) -> None:
             tasks.create_task(
                 cloud.run(
                     providing,
-                    CloudConfig(vip_cidrs=config.lb_networks, edge_netns=paths.netns_edge),
+                    CloudConfig(
+                        vip_cidrs=config.lb_networks,
+                        edge_netns=paths.netns_edge,
+                        legacy=config.variant is Variant.LEGACY,
+                    ),
                 ),
                 name="cloud",
             )

@@ -2,10 +2,14 @@
 
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from netpod import web
 from netpod.cluster.config import ClusterConfig
 from netpod.dashboard import links
+
+if TYPE_CHECKING:
+    from netpod.api.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +36,19 @@ async def run(config: ClusterConfig) -> None:
 def rules(config: ClusterConfig, namespace: str, name: str) -> list[dict[str, object]]:
     """The live rules of a Service, node by node."""
     from netpod.cluster import rules as live
-    from netpod.proxy.config import Variant
 
-    variant = Variant(config.iptables_variant)
+    variant = config.variant
     found: list[dict[str, object]] = []
     for node in config.running:
         netns = config.paths.netns_node(node.name)
-        chains = live.of_service(netns, namespace, name, variant=variant, families=config.families)
+        chains = live.of_service(
+            netns,
+            namespace,
+            name,
+            variant=variant,
+            families=config.families,
+            services=lambda: _services(config),
+        )
         shown = [
             {
                 "table": chain.table,
@@ -53,3 +63,14 @@ def rules(config: ClusterConfig, namespace: str, name: str) -> list[dict[str, ob
         ]
         found.append({"node": node.name, "chains": shown})
     return found
+
+
+def _services(config: ClusterConfig) -> "list[Service]":
+    from netpod.client.blocking import BlockingClient
+    from netpod.cluster import wantedrules
+
+    client = BlockingClient(config.paths.api_socket)
+    try:
+        return wantedrules.observe_services(client)
+    finally:
+        client.close()

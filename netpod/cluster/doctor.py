@@ -4,17 +4,24 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from netpod.errors import KernelError, Unsupported
+from netpod.ip import Family
 from netpod.linux import iptables, link, netns, nft, process
 from netpod.linux.link import End
-from netpod.proxy.config import Mode
+from netpod.proxy.config import Mode, Variant
 from netpod.proxy.ipvs_config import Scheduler
 
 SCRATCH = "netpod-doctor"
+LEGACY = "iptables-legacy"
+_NF_TABLES = ("iptables matches", "nftables")
+WITHOUT_NFTABLES = (
+    "without it: iptables variant legacy, no proxy mode nftables, no NetworkPolicies enforced"
+)
+NO_NFTABLES = "this kernel has no nf_tables for IP addresses (modprobe nf_tables)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +78,11 @@ def require_mode(mode: Mode, scheduler: Scheduler = Scheduler.RR) -> None:
     Raises:
         Unsupported: what is missing, how to get it, which modes work.
     """
+    if mode is Mode.NFTABLES and not nft.supported():
+        raise Unsupported(
+            f"cannot use proxy mode nftables: {NO_NFTABLES}; iptables mode with --iptables-variant legacy does "
+            "not need it"
+        )
     if mode is not Mode.IPVS:
         return
     from netpod.proxy import ipvs_kernel
@@ -80,6 +92,23 @@ def require_mode(mode: Mode, scheduler: Scheduler = Scheduler.RR) -> None:
         ipvs_kernel.require(SCRATCH, scheduler)
     finally:
         netns.delete_netns(SCRATCH)
+
+
+def choose_variant(wanted: str, families: Iterable[Family]) -> Variant:
+    """Which iptables a cluster gets: what is wanted, else the distribution's where this kernel has nf_tables.
+
+    Raises:
+        Unsupported: the variant that was asked for, or either, cannot be used on this kernel; says why.
+    """
+    if wanted == Variant.LEGACY:
+        return Variant.LEGACY
+    if nft.supported("", families):
+        return Variant.NFT
+    if wanted == Variant.NFT:
+        raise Unsupported(
+            f"cannot use iptables variant nft: {NO_NFTABLES}; --iptables-variant legacy does not need it"
+        )
+    return Variant.LEGACY
 
 
 def examine() -> list[Check]:
@@ -146,10 +175,22 @@ def _kernel_features() -> list[Check]:
     try:
         return [
             Check(name="network namespaces", ok=True, found="yes"),
-            *(_try(*feature) for feature in _FEATURES),
+            *_variants([_try(*feature) for feature in _FEATURES]),
         ]
     finally:
         netns.delete_netns(SCRATCH)
+
+
+def _variants(checks: list[Check]) -> list[Check]:
+    """The same checks; where legacy iptables works, a cluster can do without nf_tables."""
+    if not any(check.name == LEGACY and check.ok for check in checks):
+        return checks
+    return [
+        replace(check, essential=False, advice=f"{check.advice}; {WITHOUT_NFTABLES}")
+        if check.name in _NF_TABLES
+        else check
+        for check in checks
+    ]
 
 
 def _veth() -> None:
@@ -162,6 +203,10 @@ def _bridge() -> None:
 
 def _iptables() -> None:
     iptables.restore(SCRATCH, _IPTABLES_PROBE)
+
+
+def _iptables_legacy() -> None:
+    iptables.restore(SCRATCH, _IPTABLES_PROBE, legacy=True)
 
 
 def _nft() -> None:
@@ -224,6 +269,12 @@ _FEATURES: tuple[tuple[str, Callable[[], None], str, bool], ...] = (
         True,
     ),
     ("nftables", _nft, "modprobe nf_tables", True),
+    (
+        LEGACY,
+        _iptables_legacy,
+        "modprobe iptable_nat iptable_filter; only --iptables-variant legacy needs it",
+        False,
+    ),
     ("packet sockets", _packet_socket, "modprobe af_packet", True),
     ("vxlan", _vxlan, "modprobe vxlan; only --pod-network vxlan needs it", False),
     ("ipvs", _ipvs, "only --proxy-mode ipvs needs it", False),

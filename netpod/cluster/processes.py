@@ -31,10 +31,12 @@ from netpod.cni.flannel import Backend
 from netpod.errors import ApiError
 from netpod.kubelet import agent
 from netpod.kubelet.config import KubeletConfig
-from netpod.linux import libc, netns
+from netpod.linux import libc, netns, nft
+from netpod.policy import unenforced
 from netpod.policy.config import PolicyConfig
 from netpod.policy.sync import Policies
 from netpod.proxy import sync as proxy
+from netpod.proxy.config import Variant
 from netpod.shim import server as shim
 from netpod.shim.server import ShimConfig
 
@@ -111,8 +113,10 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
     clients = [Client.unix(paths.socket_of(name)) for name in names]
     client, proxying, isolating = clients
     contexts = renewal.Contexts(paths.pki)
+    enforced = config.variant is Variant.NFT or nft.supported("", config.families)
     policies = [
-        Policies(isolating, PolicyConfig(node_name=node.name, family=it)) for it in config.families
+        Policies(isolating, PolicyConfig(node_name=node.name, family=it))
+        for it in (config.families if enforced else ())
     ]
 
     async def isolate(pod: Pod, pod_ips: tuple[str, ...]) -> None:
@@ -138,6 +142,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
         max_pods=config.max_pods,
         backend=Backend(config.pod_network),
         tls=lambda: contexts.keep(keys.kubelet_context(config, node.name), keys.kubelet(node.name)),
+        iptables_legacy=config.variant is Variant.LEGACY,
         isolate=isolate,
     )
     try:
@@ -150,6 +155,8 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
             settings = proxymode.proxy_config(config, node)
             tasks.create_task(proxy.run(proxying, settings), name="proxy")
+            if not enforced:
+                tasks.create_task(unenforced.run(isolating, node.name), name="policy")
             for each in policies:
                 tasks.create_task(each.run(), name="policy")
             tasks.create_task(contexts.run(), name="certificates")

@@ -10,7 +10,7 @@ from netpod.errors import NetpodError, NotFound, Unsupported
 from netpod.ip import by_family, of_family
 from netpod.linux import nftread
 from netpod.proxy import configmap, nftables_names, owners, variants
-from netpod.proxy.config import Mode, ProxyConfig, Variant
+from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.ipvs_config import IpvsConfig, scheduler_of
 
 _COLLECTION = f"/api/v1/namespaces/{configmap.NAMESPACE}/configmaps"
@@ -28,7 +28,7 @@ def proxy_config(config: ClusterConfig, node: NodeConfig, netns: str = "") -> Pr
             cluster_cidr=by_family(config.pod_networks)[family],
             service_cidrs=of_family(config.service_networks, family),
             mode=Mode(config.proxy_mode),
-            iptables_variant=Variant(config.iptables_variant),
+            iptables_variant=config.variant,
             ipvs=IpvsConfig(scheduler=scheduler_of(config.ipvs_scheduler)),
             netns=netns,
             secondary=found,
@@ -93,7 +93,7 @@ def observe(config: ClusterConfig, node: str) -> set[Mode]:
     found = set()
     for family in config.families:
         try:
-            observed = variants.observe(Variant(config.iptables_variant), netns, family=family)
+            observed = variants.observe(config.variant, netns, family=family)
         except Unsupported:
             observed = {}  # the program is not installed, so it has no rules
         for mode in (Mode.IPTABLES, Mode.IPVS):

@@ -4,13 +4,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from netpod.api.service import Service
+from netpod.cluster import ipvsrules
+from netpod.cluster.ipvsrules import Services, State
+from netpod.cluster.rulevalues import Chain, Rule
 from netpod.errors import Unsupported
 from netpod.ip import Family
 from netpod.linux import iptables
 from netpod.linux.iptables import Counted
 from netpod.proxy import iptables as iptables_mode
-from netpod.proxy import names, nftables_names, nftables_proxier
-from netpod.proxy.config import Variant
+from netpod.proxy import ipvs_rules, names, nftables_names, nftables_proxier, owners
+from netpod.proxy.config import Mode, Variant
 from netpod.proxy.nftables_table import Table
 from netpod.trace import nftmeaning
 from netpod.trace import rules as meanings
@@ -21,23 +25,23 @@ _COMMENT = re.compile(r'--comment (?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule, or one element of a map or set; nftables mode counts nothing, as upstream, so there it is None."""
+class Found:
+    """What a node has of one address family, of whatever modes.
 
-    rule: str
-    packets: int | None = None
-    bytes: int | None = None
-    meaning: str = ""
+    Attributes:
+        counted: Rules of iptables, of every table.
+        table: Of nftables mode, or None.
+        ipvs: Of IPVS mode, or None.
+    """
+
+    counted: Sequence[Counted] = ()
+    table: Table | None = None
+    ipvs: State | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
-    """One chain, map or set, what it is for, and what in it concerns the Service."""
-
-    table: str
-    name: str
-    purpose: str
-    rules: tuple[Rule, ...]
+def nobody() -> tuple[Service, ...]:
+    """No Services: for a node that is known not to be in IPVS mode."""
+    return ()
 
 
 def of_service(
@@ -47,6 +51,7 @@ def of_service(
     *,
     variant: Variant = Variant.NFT,
     families: Iterable[Family] = (Family.IPV4,),
+    services: Services = nobody,
 ) -> list[Chain]:
     """Return a Service's chains as they are in the kernel now, of whatever mode the node is in.
 
@@ -56,6 +61,7 @@ def of_service(
         name: Of the Service.
         variant: Of the cluster's iptables.
         families: Of the cluster, one after the other.
+        services: The cluster's, asked for when the node is in IPVS mode, whose parts do not say whose they are.
 
     Returns:
         Dispatching chains first, each with this Service's rules only; then the Service's own chains whole, in
@@ -65,19 +71,26 @@ def of_service(
         chain
         for family in families
         for chain in named(
-            explained(select(*observe(netns, variant, family), namespace, name)), family
+            explained(select(observe(netns, variant, family), (namespace, name), family, services)),
+            family,
         )
     ]
 
 
 def of_node(
-    netns: str, *, variant: Variant = Variant.NFT, families: Iterable[Family] = (Family.IPV4,)
+    netns: str,
+    *,
+    variant: Variant = Variant.NFT,
+    families: Iterable[Family] = (Family.IPV4,),
+    services: Services = nobody,
 ) -> list[Chain]:
     """Return everything kube-proxy has in a node's kernel: built-in chains with its jumps, then its own."""
     return [
         chain
         for family in families
-        for chain in named(explained(every(*observe(netns, variant, family))), family)
+        for chain in named(
+            explained(every(observe(netns, variant, family), family, services)), family
+        )
     ]
 
 
@@ -88,49 +101,78 @@ def named(chains: Iterable[Chain], family: Family) -> list[Chain]:
     return [replace(chain, table=f"ip6 {chain.table}") for chain in chains]
 
 
-def observe(
-    netns: str, variant: Variant, family: Family = Family.IPV4
-) -> tuple[list[Counted], Table | None]:
-    """Read what iptables mode and nftables mode have in the kernel."""
+def observe(netns: str, variant: Variant, family: Family = Family.IPV4) -> Found:
+    """Read what the modes have in the kernel."""
     try:
         counted = iptables.list_counters(netns, legacy=variant is Variant.LEGACY, family=family)
     except Unsupported:
         counted = []  # iptables is not installed, so there are no rules of it
-    return counted, nftables_proxier.observe(netns, family)
-
-
-def select(
-    counted: Iterable[Counted], table: Table | None, namespace: str, name: str
-) -> list[Chain]:
-    """What of these rules concerns a Service, without meanings (pure)."""
-    return _iptables(counted, namespace, name) + (
-        _nftables(table, namespace, name) if table is not None else []
+    return Found(
+        counted=counted,
+        table=nftables_proxier.observe(netns, family),
+        ipvs=ipvsrules.observe(netns, family),
     )
 
 
-def every(counted: Iterable[Counted], table: Table | None) -> list[Chain]:
-    """What of these rules is kube-proxy's, without meanings (pure)."""
+def select(
+    found: Found,
+    service: tuple[str, str],
+    family: Family = Family.IPV4,
+    services: Services = nobody,
+) -> list[Chain]:
+    """What of these rules concerns a Service (namespace, name), without meanings."""
+    chains = _iptables(found.counted, *service)
+    if found.table is not None:
+        chains += _nftables(found.table, *service)
+    if found.ipvs is not None:
+        whose = ipvsrules.owners(services(), family)
+        chains += ipvsrules.chains(found.ipvs, whose, found.counted, service=service)
+    return chains
+
+
+def every(
+    observed: Found, family: Family = Family.IPV4, services: Services = nobody
+) -> list[Chain]:
+    """What of these rules is kube-proxy's, without meanings."""
+    table = observed.table
     chains: dict[tuple[str, str], list[Counted]] = {}
-    for rule in counted:
-        if iptables_mode.is_mine(rule.chain) or any(map(iptables_mode.is_mine, _targets([rule]))):
+    for rule in observed.counted:
+        if _is_mine(rule.table, rule.chain) or any(
+            _is_mine(rule.table, target) for target in _targets([rule])
+        ):
             chains.setdefault((rule.table, rule.chain), []).append(rule)
     found = [
-        Chain(table=where, name=chain, purpose=_purpose(chain), rules=_plain(rules))
+        Chain(
+            table=where,
+            name=chain,
+            purpose=(observed.ipvs and ipvs_rules.CHAIN_PURPOSE.get(chain)) or _purpose(chain),
+            rules=_plain(rules),
+        )
         for (where, chain), rules in chains.items()
     ]
     if table is not None:
         for container, elements in table.elements.items():
             found.append(_nft_chain(container, sorted(f"{k}{v}" for k, v in elements.items())))
         found += [_nft_chain(name, [f"timeout {s}s"]) for name, s in table.affinity.items()]
-        found += [_nft_chain(chain, list(rules)) for chain, rules in table.chains.items()]
+        found += [_nft_chain(chain, list(lines)) for chain, lines in table.chains.items()]
+    if observed.ipvs is not None:
+        whose = ipvsrules.owners(services(), family)
+        found = ipvsrules.chains(observed.ipvs, whose) + found
     return found
+
+
+def _is_mine(table: str, chain: str) -> bool:
+    return iptables_mode.is_mine(chain) or owners.owns(Mode.IPVS, table, chain)
 
 
 def explained(chains: Sequence[Chain]) -> list[Chain]:
     """The same chains; every rule says what it does in a cluster, where that is known (pure)."""
     return [
         replace(
-            chain, rules=tuple(replace(r, meaning=_meaning(chain, r.rule)) for r in chain.rules)
+            chain,
+            rules=tuple(
+                replace(r, meaning=r.meaning or _meaning(chain, r.rule)) for r in chain.rules
+            ),
         )
         for chain in chains
     ]
@@ -258,4 +300,5 @@ def _purpose(chain: str) -> str:
                 names.Prefix.FIREWALL: "sources the load balancer accepts",
                 names.Prefix.ENDPOINT: "send to one endpoint",
             }[prefix]
-    return {str(name): purpose for name, purpose in names.PURPOSE.items()}.get(chain, "")
+    known = {str(name): purpose for name, purpose in names.PURPOSE.items()}
+    return known.get(chain) or ipvs_rules.CHAIN_PURPOSE.get(chain, "")

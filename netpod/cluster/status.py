@@ -12,6 +12,9 @@ from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Published
 from netpod.cluster.role import Role
 from netpod.errors import ApiError
+from netpod.linux import nft
+from netpod.policy import unenforced
+from netpod.proxy.config import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Report:
     nodes_ready: int
     load_balancer: str
     published: tuple[Published, ...] = ()
+    policies_enforced: bool = True
 
     @property
     def healthy(self) -> bool:
@@ -67,6 +71,8 @@ class Report:
         )
         if off := self.nodes_off:
             yield "nodes off", ", ".join(off)
+        if not self.policies_enforced:
+            yield "network policies", f"not enforced: {unenforced.WHY}"
         yield "ingress address", self.load_balancer or ("none yet" if self.api_ready else "unknown")
         for each in self.published:
             yield "published", each.said
@@ -89,6 +95,7 @@ class Report:
             "apiReady": self.api_ready,
             "nodesReady": self.nodes_ready,
             "nodesOff": list(self.nodes_off),
+            "policiesEnforced": self.policies_enforced,
             "ingressAddress": self.load_balancer,
             "published": [
                 {"listen": f"{publish.ADDRESS}:{p.listen}", "target": p.target, "error": p.error}
@@ -135,6 +142,7 @@ def report(name: str) -> Report:
         api_ready=bool(ready),
         nodes_ready=nodes,
         load_balancer=address,
+        policies_enforced=config.variant is Variant.NFT or nft.supported("", config.families),
         published=publish.load(config.paths),
     )
 

@@ -71,7 +71,10 @@ def up(
     doctor.require_mode(Mode(config.proxy_mode), scheduler_of(config.ipvs_scheduler))
     if Family.IPV6 in config.families:
         doctor.require_ipv6()
-    config = replace(config, api_port=config.api_port or _free_port())
+    variant = doctor.choose_variant(config.iptables_variant, config.families)
+    config = replace(
+        config, iptables_variant=variant.value, api_port=config.api_port or _free_port()
+    )
     try:
         with launch.making(config):
             progress("starting processes")

@@ -38,16 +38,22 @@ def compile(pod_cidr: Network, cluster_cidr: Network) -> str:
     return "\n".join(["*nat", f":{CHAIN} - [0:0]", *rules, "COMMIT", ""])
 
 
-def apply(netns: str, pod_cidr: Network, cluster_cidr: Network) -> None:
+def apply(netns: str, pod_cidr: Network, cluster_cidr: Network, *, legacy: bool = False) -> None:
     """Hand the chain to the kernel and jump to it from POSTROUTING; repeating it changes nothing.
+
+    Args:
+        netns: The node's; "" is the one this process is in.
+        pod_cidr: See `compile`.
+        cluster_cidr: See `compile`.
+        legacy: Whether the cluster's iptables is the other variant.
 
     Raises:
         CommandFailed: iptables-restore refused; nothing was changed.
         Unsupported: iptables is not installed.
     """
     family = family_of(pod_cidr)
-    saved = iptables.parse_save(iptables.save(netns, "nat", family=family))
+    saved = iptables.parse_save(iptables.save(netns, "nat", legacy=legacy, family=family))
     jumps = iptables.missing_jumps(saved, "nat", JUMPS)
     body = compile(pod_cidr, cluster_cidr).removesuffix("COMMIT\n")
     text = body + "".join(f"{jump}\n" for jump in jumps) + "COMMIT\n"
-    iptables.restore(netns, text, family=family)
+    iptables.restore(netns, text, family=family, legacy=legacy)

@@ -86,9 +86,19 @@ def compile(mappings: Iterable[PortMapping], saved: Mapping[str, Mapping[str, li
 
 
 def apply(
-    netns: str, mappings: Iterable[PortMapping], *, families: Collection[Family] = (Family.IPV4,)
+    netns: str,
+    mappings: Iterable[PortMapping],
+    *,
+    families: Collection[Family] = (Family.IPV4,),
+    legacy: bool = False,
 ) -> None:
     """Make the node's hostPorts of these families exactly these; repeating it changes nothing.
+
+    Args:
+        netns: The node's; "" is the one this process is in.
+        mappings: All of the node's.
+        families: Whose rules.
+        legacy: Whether the cluster's iptables is the other variant.
 
     Raises:
         CommandFailed: iptables-restore refused; nothing was changed.
@@ -97,9 +107,9 @@ def apply(
     everything = tuple(mappings)
     for family in families:
         own = [it for it in everything if family_of(it.pod_ip) is family]
-        saved = iptables.parse_save(iptables.save(netns, "nat", family=family))
+        saved = iptables.parse_save(iptables.save(netns, "nat", legacy=legacy, family=family))
         if text := compile(own, saved):
-            iptables.restore(netns, text, family=family)
+            iptables.restore(netns, text, family=family, legacy=legacy)
 
 
 def _pod_rules(owner: str, ports: list[PortMapping]) -> list[str]:

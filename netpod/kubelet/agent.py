@@ -200,7 +200,12 @@ class Agent:
     def _masquerade(self, pod_cidrs: tuple[Network, ...]) -> None:
         everything = by_family(self._config.pod_cidrs)
         for pod_cidr in pod_cidrs:
-            masquerade.apply("", pod_cidr, everything[family_of(pod_cidr)])
+            masquerade.apply(
+                "",
+                pod_cidr,
+                everything[family_of(pod_cidr)],
+                legacy=self._config.iptables_legacy,
+            )
 
     def _prepare_backend(self, pod_cidrs: tuple[Network, ...]) -> None:
         backend.prepare(self._config.backend, "", self._config.node_ips, pod_cidrs)

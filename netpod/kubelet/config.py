@@ -38,6 +38,7 @@ class KubeletConfig:
         tls: For the kubelet's own API; None serves none.
         allow_host_path: Directories of the machine that a hostPath volume may be below.
         images: Directory of the local image store.
+        iptables_legacy: Write the rules of the pod network with iptables' other variant.
         isolate: Comes back when a pod's NetworkPolicies hold for its fresh addresses; nothing starts before.
     """
 
@@ -58,6 +59,7 @@ class KubeletConfig:
     tls: Callable[[], ssl.SSLContext] | None = None
     allow_host_path: tuple[Path, ...] = ()
     images: Path = Path("/var/lib/netpod/.images")
+    iptables_legacy: bool = False
     isolate: Callable[[Pod, tuple[str, ...]], Awaitable[None]] | None = None
 
     @property

@@ -187,9 +187,11 @@ class Sandboxes:
 
     async def _publish(self) -> None:
         everything = [mapping for mappings in self._mappings.values() for mapping in mappings]
-        families = self._config.families
+        families, legacy = self._config.families, self._config.iptables_legacy
         try:
-            await self.in_worker(lambda: portmap.apply("", everything, families=families))
+            await self.in_worker(
+                lambda: portmap.apply("", everything, families=families, legacy=legacy)
+            )
         except NetpodError as error:
             log.warning("cannot publish hostPorts: %s", error)
 

@@ -55,7 +55,18 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A real server; the numbers of connections are what the kernel counts, of no meaning when it is made."""
+    """A real server; the numbers are what the kernel counts, of no meaning when it is made.
+
+    Attributes:
+        address: Where it is.
+        port: Where it is.
+        weight: Its share of new connections; 0: none.
+        active: Connections that are established.
+        inactive: Connections that begin or end, and those of UDP.
+        persistent: Clients that come back to it, by persistence.
+        packets: That went to it.
+        bytes: Of those packets.
+    """
 
     address: Address
     port: int
@@ -63,6 +74,8 @@ class Destination:
     active: int = 0
     inactive: int = 0
     persistent: int = 0
+    packets: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +331,7 @@ def _service(found: Any) -> Service | None:
 
 
 def _destination(found: Any) -> Destination:
+    stats = found.get_attr("IPVS_DEST_ATTR_STATS64") or found.get_attr("IPVS_DEST_ATTR_STATS")
     return Destination(
         address=ipaddress.ip_address(found.get_attr("IPVS_DEST_ATTR_ADDR")),
         port=found.get_attr("IPVS_DEST_ATTR_PORT"),
@@ -325,4 +339,6 @@ def _destination(found: Any) -> Destination:
         active=found.get_attr("IPVS_DEST_ATTR_ACTIVE_CONNS") or 0,
         inactive=found.get_attr("IPVS_DEST_ATTR_INACT_CONNS") or 0,
         persistent=found.get_attr("IPVS_DEST_ATTR_PERSIST_CONNS") or 0,
+        packets=(stats.get_attr("IPVS_STATS_ATTR_INPKTS") or 0) if stats else 0,
+        bytes=(stats.get_attr("IPVS_STATS_ATTR_INBYTES") or 0) if stats else 0,
     )

@@ -3,11 +3,14 @@
 `nft -f -` is one transaction: all of the text takes effect, or none. Sources: nft(8), libnftables-json(5).
 """
 
+import errno
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from netpod.errors import CommandFailed
+from netpod.ip import Family
 from netpod.linux import process
 
 _POSITION = re.compile(r"/dev/stdin:(\d+):")
@@ -26,6 +29,23 @@ def apply(netns: str, text: str, *, timeout: float = 30) -> None:
 def check(netns: str, text: str) -> None:
     """Let the kernel judge nft commands without carrying them out; raises as `apply` does."""
     _run(netns, ["nft", "-c", "-f", "-"], text, 30)
+
+
+def supported(netns: str = "", families: Iterable[Family] = (Family.IPV4,)) -> bool:
+    """Whether this kernel has tables of these address families; nothing is made.
+
+    Raises:
+        CommandFailed: it cannot be told.
+        Unsupported: nft is not installed.
+    """
+    probe = "".join(f"add table {family.nft} netpod-probe\n" for family in families)
+    try:
+        check(netns, probe)
+    except CommandFailed as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
+            return False
+        raise
+    return True
 
 
 def list_text(netns: str, *arguments: str, stateless: bool = False) -> str:

@@ -125,6 +125,21 @@ CHAINS = {
 """Every chain of this mode, by table."""
 
 
+CHAIN_PURPOSE = {
+    "KUBE-SERVICES": "mark what is masqueraded on its way to a Service, by ipset",
+    "KUBE-LOAD-BALANCER": "mark traffic to load balancers' addresses, but with externalTrafficPolicy Local",
+    "KUBE-NODE-PORT": "mark traffic to node ports, but with externalTrafficPolicy Local; accept health checks",
+    "KUBE-MARK-MASQ": "mark the packet for masquerading",
+    "KUBE-POSTROUTING": "masquerade marked packets, and endpoints that reach themselves",
+    "KUBE-FORWARD": "accept marked packets and known connections",
+    "KUBE-PROXY-FIREWALL": "look at load balancers with source ranges",
+    "KUBE-SOURCE-RANGES-FIREWALL": "drop sources that a load balancer does not accept",
+    "KUBE-IPVS-FILTER": "refuse ports of Services' addresses that no Service has: the addresses are local here",
+    "KUBE-IPVS-OUT-FILTER": "drop what this node may not send to a load balancer",
+}
+"""What each chain is for."""
+
+
 LONGEST = 31
 """Characters in the name of a set."""
 _IN_RULE = re.compile(r"--match-set (KUBE-[A-Z-]+)")
@@ -135,6 +150,17 @@ def set_name(name: str, family: Family) -> str:
     if family is Family.IPV4:
         return name
     return name.replace("KUBE-", "KUBE-6-", 1)[:LONGEST]
+
+
+def purpose(name: str) -> str:
+    """What a set is for, by its name in either family; "" for no set of ours."""
+    plain = name.replace("KUBE-6-", "KUBE-", 1)
+    found = next(
+        (it for it in Set if it == plain or (name != plain and it.startswith(plain))), None
+    )
+    if found is Set.IPVS_IPS:
+        return "every address of kube-ipvs0"
+    return _COMMENTS.get(found, "") if found else ""
 
 
 def definition(name: Set, family: Family = Family.IPV4) -> str:

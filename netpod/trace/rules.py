@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from netpod.cloud import edge_legacy
 from netpod.errors import CommandFailed, Unsupported
 from netpod.ip import Family
 from netpod.linux import process
 from netpod.proxy import names
-from netpod.trace import nftmeaning
+from netpod.trace import ipvsmeaning, nftmeaning
 from netpod.trace.sources import nflog, nfrules
 
 ChainKey = tuple[str, str, str]
@@ -204,7 +205,8 @@ def meaning(siblings: Sequence[str], chain: str, target: str, text: str) -> str:
     kube-proxy writes the Service's name into the rule's comment, e.g. "default/web:http -> 10.244.1.5:8080". The load
     balancer's rules at the edge are the only ones in nft's own words that choose a destination.
     """
-    if words := nftmeaning.meaning(chain, target, text):
+    words = nftmeaning.meaning(chain, target, text) or ipvsmeaning.meaning(chain, target, text)
+    if words:
         return words
     comment = next((a or b for a, b in _COMMENT.findall(text)), "")
     to, port = _TO.search(text), _PORT.search(text)
@@ -233,12 +235,29 @@ def meaning(siblings: Sequence[str], chain: str, target: str, text: str) -> str:
         return f"Service {comment}"
     if chain.startswith(names.Prefix.EXTERNAL) and target.startswith(names.Prefix.SERVICE):
         return "choose any endpoint in the cluster"
+    if chain.startswith(edge_legacy.CHAIN):
+        return _of_edge(target, comment, text)
     if "dnat to" in text:
         return "send to a ready node, in turn" if "numgen inc" in text else "send to a ready node"
     for where, part, words in _WORDS:
         if chain == where and part in text:
             return words
     return comment if chain.startswith("KUBE-") else ""
+
+
+def _of_edge(target: str, service: str, text: str) -> str:
+    """The load balancer's rules, where they are legacy iptables'."""
+    if "--to-destination" in text:
+        return "send to a ready node, in turn" if "--every" in text else "send to a ready node"
+    if target.startswith(edge_legacy.CHAIN):
+        return f"load balancer of {service}"
+    if "-j DROP" in text:
+        return f"its source may not use the load balancer of {service}"
+    return (
+        f"load balancer of {service}: no node is ready for it"
+        if service
+        else "no load balancer has that place"
+    )
 
 
 _WORDS = (

@@ -193,7 +193,12 @@ def is_ready(pod: Any) -> bool:
 
 @contextmanager
 def running(
-    name: str, *options: str, example: bool = True, session: str = "", check_leaks: bool = True
+    name: str,
+    *options: str,
+    example: bool = True,
+    session: str = "",
+    check_leaks: bool = True,
+    timeout: float = 60,
 ) -> Iterator[Cluster]:
     """Have a cluster for one test or module, and prove afterwards that nothing of it is left.
 
@@ -203,11 +208,12 @@ def running(
         example: Whether to apply the example and wait for it.
         session: Another cluster that is up meanwhile, whose doings are not looked at.
         check_leaks: Whether the machine must be as before.
+        timeout: Seconds that `netpod up` may take.
     """
     before = host.snapshot(but=session)
     cluster = Cluster(name)
     try:
-        cluster.ok("up", *options)
+        cluster.ok("up", *options, timeout=timeout)
         if example:
             cluster.deploy_example()
         yield cluster

@@ -12,6 +12,7 @@ from tests.support import guest
 
 # Only these are collected there: importing all tests would take longer than running these.
 FILES = (
+    "tests/cluster/test_ipvs.py",
     "tests/kernel/linux/test_netem.py",
     "tests/kernel/proxy/test_forms.py",
     "tests/kernel/proxy/test_ipvs.py",

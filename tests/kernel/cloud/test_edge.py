@@ -1,12 +1,14 @@
 """What packets do at the edge."""
 
 import time
+from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 
-from netpod.cloud import edge
+from netpod.cloud import edge, edge_legacy
 from netpod.cloud.edge import Frontend
-from netpod.linux import nft
+from netpod.linux import iptables, nft
 from tests.kernel.cloud.edge_lab import CLIENT_IP, EDGE, NODE3, NODE4, OUTSIDE
 from tests.kernel.proxy import lab
 from tests.kernel.proxy.lab import ask
@@ -14,11 +16,21 @@ from tests.unit.cloud import builders
 from tests.unit.cloud.builders import NODES, frontend
 
 VIP = "198.51.100.1"
+Apply = Callable[..., None]
 
 
-def apply(*frontends: Frontend) -> None:
-    """Hand frontends to the edge's kernel."""
-    nft.apply(EDGE, edge.compile(builders.edge_model(*frontends)))
+@pytest.fixture(params=["nftables", "legacy"])
+def apply(request: pytest.FixtureRequest, edge_netns: str) -> Apply:
+    """Hand frontends to the edge's kernel, in both ways."""
+
+    def hand_over(*frontends: Frontend) -> None:
+        model = builders.edge_model(*frontends)
+        if request.param == "legacy":
+            edge_legacy.apply(EDGE, model)
+        else:
+            nft.apply(EDGE, edge.compile(model))
+
+    return hand_over
 
 
 @pytest.mark.parametrize("name", sorted(builders.cases()))
@@ -31,7 +43,7 @@ def test_kernel_accepts_golden_texts(edge_netns: str, name: str) -> None:
     assert nft.list_text(edge_netns) == once
 
 
-def test_vip_is_spread_evenly_with_the_clients_address(edge_netns: str) -> None:
+def test_vip_is_spread_evenly_with_the_clients_address(apply: Apply) -> None:
     """Nodes take turns and see the client itself: nothing is masqueraded."""
     apply(frontend())
     seen = [ask(OUTSIDE, VIP) for _ in range(10)]
@@ -41,17 +53,17 @@ def test_vip_is_spread_evenly_with_the_clients_address(edge_netns: str) -> None:
 def test_outside_needs_no_route_to_the_vips(edge_netns: str) -> None:
     """DNAT comes before routing; even an unreachable route does not matter."""
     lab.ip(EDGE, "route replace unreachable 198.51.100.0/24")
-    apply(frontend())
+    nft.apply(EDGE, edge.compile(builders.edge_model(frontend())))
     assert ask(OUTSIDE, VIP)[1] == CLIENT_IP
 
 
-def test_edge_itself_reaches_a_vip(edge_netns: str) -> None:
+def test_edge_itself_reaches_a_vip(apply: Apply) -> None:
     """By the output hook, given a route to the VIP network over a link that is not lo."""
     apply(frontend())
     assert {ask(EDGE, VIP)[0] for _ in range(4)} == {NODE3, NODE4}
 
 
-def test_vip_without_ready_nodes_is_refused(edge_netns: str) -> None:
+def test_vip_without_ready_nodes_is_refused(apply: Apply) -> None:
     """At once, from outside and from the edge."""
     apply(frontend(backends=()))
     start = time.monotonic()
@@ -62,7 +74,7 @@ def test_vip_without_ready_nodes_is_refused(edge_netns: str) -> None:
 
 
 @pytest.mark.parametrize(("address", "port"), [("198.51.100.99", 80), (VIP, 81)])
-def test_unallocated_is_unreachable(edge_netns: str, address: str, port: int) -> None:
+def test_unallocated_is_unreachable(apply: Apply, address: str, port: int) -> None:
     """An address or port nobody has answers with host unreachable instead of wandering."""
     apply(frontend())
     for source in (OUTSIDE, EDGE):
@@ -70,14 +82,14 @@ def test_unallocated_is_unreachable(edge_netns: str, address: str, port: int) ->
             ask(source, address, port)
 
 
-def test_source_ranges_drop_others(edge_netns: str) -> None:
+def test_source_ranges_drop_others(apply: Apply) -> None:
     """The balancer enforces loadBalancerSourceRanges, since nodes see a node port only."""
     apply(frontend(source_ranges=(builders.VIPS,)))
     with pytest.raises(TimeoutError):
         ask(OUTSIDE, VIP, timeout=0.2)
 
 
-def test_connections_outlive_their_frontend(edge_netns: str) -> None:
+def test_connections_outlive_their_frontend(apply: Apply) -> None:
     """Replacing the table, even by one that refuses, leaves established connections alone."""
     apply(frontend(backends=NODES[:1]))
     with lab.connect(OUTSIDE, VIP, 80) as sock:
@@ -89,3 +101,23 @@ def test_connections_outlive_their_frontend(edge_netns: str) -> None:
         lines.write("still here\n")
         lines.flush()
         assert lines.readline() == "still here\n"
+
+
+def test_source_ranges_let_their_own_in(apply: Apply) -> None:
+    """Who is in one of several ranges gets through."""
+    apply(frontend(source_ranges=(builders.VIPS, ip_network("203.0.113.0/24"))))
+    assert ask(OUTSIDE, VIP)[1] == CLIENT_IP
+
+
+def test_legacy_rules_repeat_and_go(edge_netns: str) -> None:
+    """Handed over twice they are there once, and chains of frontends that are gone go."""
+    for _ in range(2):
+        edge_legacy.apply(EDGE, builders.edge_model(frontend(), frontend(port=443)))
+    saved = iptables.parse_save(iptables.save(EDGE, legacy=True))
+    assert saved["nat"]["PREROUTING"] == saved["filter"]["FORWARD"] == [f"-j {edge_legacy.CHAIN}"]
+    assert len(saved["nat"][edge_legacy.CHAIN]) == 2
+    edge_legacy.apply(EDGE, builders.edge_model(frontend()))
+    saved = iptables.parse_save(iptables.save(EDGE, legacy=True))
+    assert [it for it in saved["nat"] if it.startswith("NETPOD-LB-")] == [
+        edge_legacy.chain_of(frontend())
+    ]

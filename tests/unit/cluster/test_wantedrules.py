@@ -1,7 +1,8 @@
 """How two lists of rules differ, and what belongs to a Service."""
 
 from netpod.cluster import rules, wantedrules
-from netpod.cluster.rules import Chain, Rule
+from netpod.cluster.rules import Found
+from netpod.cluster.rulevalues import Chain, Rule
 from netpod.cluster.wantedrules import Line
 from netpod.linux.iptables import Counted
 from netpod.proxy import iptables, nftables
@@ -40,9 +41,9 @@ def test_lines_are_told_in_order_and_counters_do_not_matter() -> None:
 
 def test_a_flushed_chain_is_missing() -> None:
     """What --diff would say after iptables -F of one chain."""
-    whole = rules.every(compiled("web"), None)
+    whole = rules.every(Found(counted=compiled("web")))
     services = "KUBE-SERVICES"
-    less = rules.every([r for r in compiled("web") if r.chain != services], None)
+    less = rules.every(Found(counted=[r for r in compiled("web") if r.chain != services]))
     found = wantedrules.difference(whole, less)
     assert found
     assert {one.sign for one in found} == {"-"}
@@ -53,13 +54,13 @@ def test_a_flushed_chain_is_missing() -> None:
 def test_a_service_has_its_own_rules_only() -> None:
     """Shared chains show this Service's lines, its own chains are whole, and every choice has a meaning."""
     counted = compiled("two-services")
-    found = rules.explained(rules.select(counted, None, "kube-system", "kube-dns"))
+    found = rules.explained(rules.select(Found(counted=counted), ("kube-system", "kube-dns")))
     said = "\n".join(rule.rule + rule.meaning for one in found for rule in one.rules)
     assert "kube-system/kube-dns:dns" in said
     assert "shop/web" not in said
     assert "endpoint 1 of 2 of kube-system/kube-dns:dns" in said
     table = nftables.compile(builders.cases()["two-services"], builders.CONFIG)
-    found = rules.explained(rules.select([], table, "kube-system", "kube-dns"))
+    found = rules.explained(rules.select(Found(table=table), ("kube-system", "kube-dns")))
     said = "\n".join(rule.rule + rule.meaning for one in found for rule in one.rules)
     assert "Service kube-system/kube-dns:dns" in said
     assert "shop/web" not in said
