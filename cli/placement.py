@@ -16,11 +16,14 @@ T = TypeVar("T", bound=Object)
 def explain_pod(name: str, namespace: str) -> int:
     """Print filter and scores per node; 3 when no node fits."""
     from netpod.api import codec, registry
+    from netpod.api.apps import ReplicaSet
     from netpod.api.core import Namespace
     from netpod.api.node import Node
     from netpod.api.pod import Pod
     from netpod.api.policy import PodDisruptionBudget
+    from netpod.api.service import Service
     from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
+    from netpod.api.workloads import ReplicationController, StatefulSet
     from netpod.scheduler import explain
 
     client = context.api()
@@ -40,6 +43,8 @@ def explain_pod(name: str, namespace: str) -> int:
             volumes=every(PersistentVolume),
             classes=every(StorageClass),
             budgets=every(PodDisruptionBudget),
+            services=every(Service),
+            sets=(*every(ReplicaSet), *every(StatefulSet), *every(ReplicationController)),
         ),
     )
     click.echo(to_text(found))
@@ -57,8 +62,8 @@ def to_text(found: "Explanation") -> str:
             cells = [node.node, node.plugin, *("-" for _ in names), *(["-"] if names else [])]
             rows.append([*cells, ", ".join(node.reasons)])
             continue
-        scores = [f"{node.scores[name]:.0f}" for name in names]
-        rows.append([node.node, "fits", *scores, f"{node.total:.0f}", ""])
+        scores = [str(node.scores[name]) for name in names]
+        rows.append([node.node, "fits", *scores, str(node.total), ""])
     return output.columns(rows)
 
 

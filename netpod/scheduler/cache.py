@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from netpod.api.meta import Key
 from netpod.api.node import Node
+from netpod.scheduler.likeness import Likeness
 from netpod.scheduler.model import NodeInfo, PodInfo
 from netpod.scheduler.volumes import Storage
 
@@ -21,7 +22,10 @@ class Cache:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.repelling: dict[Key, tuple[PodInfo, str]] = {}
         """Pods with required anti-affinity and their node, by key: the only ones asked about newcomers."""
+        self.inclined: dict[Key, tuple[PodInfo, str]] = {}
+        """Pods that have wishes about newcomers, and their node, by key."""
         self.volumes = Storage()
+        self.likeness = Likeness()
         self.nominated: dict[Key, tuple[PodInfo, str]] = {}
         """Pods for which others were evicted, and the node they are to have."""
         self._where: dict[Key, str] = {}
@@ -61,6 +65,7 @@ class Cache:
         """Stop counting a pod, if it was counted."""
         self._assumed.pop(key, None)
         self.repelling.pop(key, None)
+        self.inclined.pop(key, None)
         node = self._where.pop(key, None)
         if node is None:
             return
@@ -78,6 +83,8 @@ class Cache:
         self._where[info.key] = node
         if info.far:
             self.repelling[info.key] = (info, node)
+        if info.near or info.near_wishes or info.far_wishes:
+            self.inclined[info.key] = (info, node)
 
     def sizes(self) -> dict[str, int]:
         """How many nodes, pods and assumed pods there are."""

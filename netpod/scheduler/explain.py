@@ -11,10 +11,12 @@ from netpod.api.core import Namespace
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.policy import PodDisruptionBudget
+from netpod.api.service import Service
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from netpod.errors import BadRequest
 from netpod.scheduler import filters, model, preemption, scores
 from netpod.scheduler.cache import Cache
+from netpod.scheduler.likeness import Set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class World:
     volumes: Iterable[PersistentVolume] = ()
     classes: Iterable[StorageClass] = ()
     budgets: Iterable[PodDisruptionBudget] = ()
+    services: Iterable[Service] = ()
+    sets: Iterable[Set] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +49,8 @@ class NodeVerdict:
     node: str
     plugin: str = ""
     reasons: tuple[str, ...] = ()
-    scores: dict[str, float] = field(default_factory=dict)
-    total: float = 0.0
+    scores: dict[str, int] = field(default_factory=dict)
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,10 @@ def _cache(pod: Pod, world: World) -> Cache:
     cache.volumes.claims = {meta.key_of(it): it for it in world.claims}
     cache.volumes.volumes = {it.metadata.name: it for it in world.volumes}
     cache.volumes.classes = {it.metadata.name: it for it in world.classes}
+    for service in world.services:
+        cache.likeness.set_service(None, service)
+    for made_by in world.sets:
+        cache.likeness.set_set(None, made_by)
     for other in world.pods:
         if other.metadata.uid == pod.metadata.uid or other.status.phase in ("Succeeded", "Failed"):
             continue

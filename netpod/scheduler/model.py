@@ -27,6 +27,9 @@ HostPort = tuple[str, int, str]
 DEFAULT_CPU = 100
 DEFAULT_MEMORY = 200 * 1024 * 1024
 """What a container that asks for nothing counts for in scores. Source: scheduler/util/pod_resources.go."""
+_ASSUMED = {"cpu": DEFAULT_CPU, "memory": DEFAULT_MEMORY}
+CROWDS = 128
+"""Questions of which a node remembers the answer; then it begins anew."""
 
 
 def amount(name: str, value: IntOrString) -> int:
@@ -53,12 +56,9 @@ def requests_of(spec: PodSpec) -> dict[str, int]:
 
 def _scored(spec: PodSpec) -> tuple[int, int]:
     """Return CPU and memory for scores, with defaults for containers that say nothing."""
-    cpu = memory = 0
-    for container in spec.containers:
-        wanted = container.resources.requests
-        cpu += amount("cpu", wanted["cpu"]) if "cpu" in wanted else DEFAULT_CPU
-        memory += amount("memory", wanted["memory"]) if "memory" in wanted else DEFAULT_MEMORY
-    return cpu, memory
+    total = Counter(podamounts.total(spec, lambda c: _ASSUMED | amounts(c.resources.requests)))
+    total.update(amounts(spec.overhead))
+    return total["cpu"], total["memory"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,6 @@ class PodInfo:
 
     pod: Pod
     key: Key
-    owner: str
     requests: Amounts
     scored_cpu: int
     scored_memory: int
@@ -118,12 +117,10 @@ def bare(pod: Pod) -> PodInfo:
 
 
 def _read(pod: Pod) -> PodInfo:
-    owner = meta.controller_of(pod)
     cpu, memory = _scored(pod.spec)
     return PodInfo(
         pod=pod,
         key=meta.key_of(pod),
-        owner=owner.uid if owner is not None else "",
         requests=requests_of(pod.spec),
         scored_cpu=cpu,
         scored_memory=memory,
@@ -181,7 +178,7 @@ class NodeInfo:
         self.requested: Counter[str] = Counter()
         self.scored_cpu = 0
         self.scored_memory = 0
-        self.owners: Counter[str] = Counter()
+        self._crowds: dict[tuple[str, LabelQuery], int] = {}
         self.ports: Counter[HostPort] = Counter()
         self.images: Mapping[str, int] = {}
 
@@ -223,18 +220,36 @@ class NodeInfo:
             self.requested[name] += sign * value
         self.scored_cpu += sign * info.scored_cpu
         self.scored_memory += sign * info.scored_memory
-        if info.owner:
-            self.owners[info.owner] += sign
-            if not self.owners[info.owner]:
-                del self.owners[info.owner]
+        for namespace, query in self._crowds:
+            if _is_counted(info, namespace, query):
+                self._crowds[namespace, query] += sign
         for port in info.ports:
             self.ports[port] += sign
             if not self.ports[port]:
                 del self.ports[port]
 
+    def crowd(self, namespace: str, query: LabelQuery) -> int:
+        """Return how many pods of a namespace that are not on their way out a query matches."""
+        found = self._crowds.get((namespace, query))
+        if found is None:
+            if len(self._crowds) >= CROWDS:
+                self._crowds.clear()
+            found = sum(_is_counted(info, namespace, query) for info in self.pods.values())
+            self._crowds[namespace, query] = found
+        return found
+
     def label(self, key: str) -> str | None:
         """Return a label of the node, None when it has none of that name."""
         return self.node.metadata.labels.get(key) if self.node is not None else None
+
+
+def _is_counted(info: PodInfo, namespace: str, query: LabelQuery) -> bool:
+    about = info.pod.metadata
+    return (
+        about.namespace == namespace
+        and not about.deletion_timestamp
+        and query.matches(about.labels)
+    )
 
 
 def _images(node: Node) -> dict[str, int]:

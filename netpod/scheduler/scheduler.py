@@ -26,7 +26,7 @@ from netpod.scheduler.filters import Outcome
 from netpod.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
 from netpod.scheduler.model import NodeInfo, PodInfo
 from netpod.scheduler.queue import SchedulingQueue
-from netpod.scheduler.watched import Watched
+from netpod.scheduler.watched import Watched, WatchedLikeness
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +69,14 @@ class Scheduler:
         self._pods.subscribe(self._pod_changed)
         self._evictor = Evictor(client, recorder, self._slots, NAME)
         self._storage = Watched(informers, self._cache.volumes, self._queue.move)
+        self._likeness = WatchedLikeness(informers, self._cache.likeness)
 
     async def run(self) -> None:
         """Schedule until cancelled."""
         for informer in (self._namespaces, self._nodes, self._pods, self._budgets):
             await informer.wait_synced()
         await self._storage.wait_synced()
+        await self._likeness.wait_synced()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._move_leftovers(), name="scheduler leftovers")
             while True:

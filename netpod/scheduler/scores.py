@@ -1,7 +1,7 @@
 """Where is the pod best? Each score rates all nodes that passed the filters from 0 to 100 (pure).
 
-SCORES gives each its weight, upstream's. Equal sums are decided by fewer pods, then by name, so that the same
-cluster always gives the same answer.
+Whole numbers, as upstream's. SCORES gives each its weight, upstream's too. Equal sums are decided by fewer pods, then
+by name, so that the same cluster always gives the same answer.
 
 Source: kubernetes pkg/scheduler/framework/plugins/*, apis/config/v1/default_plugins.go.
 """
@@ -10,61 +10,48 @@ from collections.abc import Callable, Sequence
 
 from netpod.api import tolerations
 from netpod.scheduler.model import NodeInfo, PodInfo
+from netpod.scheduler.spreadscore import MAX, topology_spread
 from netpod.scheduler.state import State
 
-Score = Callable[[PodInfo, Sequence[NodeInfo], State], list[float]]
-
-MAX = 100.0
+Score = Callable[[PodInfo, Sequence[NodeInfo], State], list[int]]
 
 
-def least_allocated(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+def least_allocated(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[int]:
     """More CPU and memory left is better."""
 
-    def free(node: NodeInfo) -> float:
-        cpu = _left(node.allocatable.get("cpu", 0), node.scored_cpu + pod.scored_cpu)
-        memory = _left(node.allocatable.get("memory", 0), node.scored_memory + pod.scored_memory)
-        return (cpu + memory) / 2
+    def free(node: NodeInfo) -> int:
+        left = [
+            MAX * max(0, total - used) // total
+            for total, used in (
+                (node.allocatable.get("cpu", 0), node.scored_cpu + pod.scored_cpu),
+                (node.allocatable.get("memory", 0), node.scored_memory + pod.scored_memory),
+            )
+            if total > 0
+        ]
+        return sum(left) // len(left) if left else 0
 
     return [free(node) for node in nodes]
 
 
-def _left(total: int, used: int) -> float:
-    return max(0, total - used) * MAX / total if total > 0 else 0.0
-
-
-def balanced_allocation(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+def balanced_allocation(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[int]:
     """CPU and memory used to the same degree is better."""
 
-    def balance(node: NodeInfo) -> float:
+    def balance(node: NodeInfo) -> int:
         fractions = [
             min(1.0, (node.requested[name] + pod.requests.get(name, 0)) / total)
             for name in ("cpu", "memory")
             if (total := node.allocatable.get(name, 0)) > 0
         ]
-        return MAX * (1 - (max(fractions) - min(fractions)) / 2) if fractions else 0.0
+        deviation = (max(fractions) - min(fractions)) / 2 if fractions else 0.0
+        return int((1 - deviation) * MAX)
 
     return [balance(node) for node in nodes]
 
 
-def topology_spread(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[float]:
-    """Fewer pods of the same owner, or of the ScheduleAnyway constraints, is better."""
-    if not pod.spreads:
-        if not pod.owner:
-            return [MAX] * len(nodes)
-        return _fewer([node.owners.get(pod.owner, 0) for node in nodes])
-    crowds = [0.0] * len(nodes)
-    for count in state.soft:
-        for index, node in enumerate(nodes):
-            value = node.label(count.spread.key)
-            most = max(count.domains.values(), default=0)
-            crowds[index] += count.domains.get(value, 0) if value is not None else most + 1
-    return _fewer(crowds)
-
-
-def node_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+def node_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[int]:
     """Meeting more of the preferred node terms is better."""
     if not pod.node_wishes:
-        return [0.0] * len(nodes)
+        return [0] * len(nodes)
     return _more(
         [
             sum(wish.weight for wish in pod.node_wishes if node.node and wish.holds(node.node))
@@ -73,19 +60,19 @@ def node_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[flo
     )
 
 
-def inter_pod_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[float]:
+def inter_pod_affinity(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[int]:
     """Being near the pods it prefers, and far from those it does not, is better."""
     if not state.wishes:
-        return [0.0] * len(nodes)
+        return [0] * len(nodes)
     sums = [
         sum(weight for (key, value), weight in state.wishes.items() if node.label(key) == value)
         for node in nodes
     ]
     low, high = min(sums), max(sums)
-    return [MAX * (s - low) / (high - low) if high > low else 0.0 for s in sums]
+    return [int(MAX * ((s - low) / (high - low))) if high > low else 0 for s in sums]
 
 
-def taint_toleration(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[float]:
+def taint_toleration(pod: PodInfo, nodes: Sequence[NodeInfo], _: State) -> list[int]:
     """Fewer PreferNoSchedule taints that the pod does not tolerate is better."""
     return _fewer(
         [
@@ -104,32 +91,31 @@ LEAST_BYTES, MOST_BYTES = 23 * MIB, 1000 * MIB
 """Image sizes that begin to count, and that count in full, per container. Source: image_locality.go."""
 
 
-def image_locality(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[float]:
+def image_locality(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> list[int]:
     """More bytes of the pod's images there already is better; an image that few nodes have counts less."""
-    most = MOST_BYTES * max(1, len(pod.pod.spec.containers))
+    most = MOST_BYTES * max(1, len(pod.images))
 
-    def here(node: NodeInfo) -> float:
+    def here(node: NodeInfo) -> int:
         found = sum(
-            node.images[image] * state.image_nodes[image] / max(1, state.nodes)
+            int(node.images[image] * (state.image_nodes[image] / max(1, len(state.everywhere))))
             for image in pod.images
             if image in node.images
         )
         found = min(max(found, LEAST_BYTES), most)
-        return MAX * (found - LEAST_BYTES) / (most - LEAST_BYTES)
+        return MAX * (found - LEAST_BYTES) // (most - LEAST_BYTES)
 
     return [here(node) for node in nodes]
 
 
-def _fewer(counts: Sequence[float]) -> list[float]:
+def _fewer(counts: Sequence[int]) -> list[int]:
     """Rate 100 for none, 0 for the most."""
-    most = max(counts, default=0)
-    return [MAX * (most - count) / most if most > 0 else MAX for count in counts]
+    return [MAX - rated for rated in _more(counts)]
 
 
-def _more(counts: Sequence[float]) -> list[float]:
-    """Rate 100 for the most, 0 for none."""
+def _more(counts: Sequence[int]) -> list[int]:
+    """Rate 100 for the most, 0 for none. Source: plugins/helper/normalize_score.go."""
     most = max(counts, default=0)
-    return [MAX * count / most if most > 0 else 0.0 for count in counts]
+    return [MAX * count // most if most > 0 else 0 for count in counts]
 
 
 SCORES: tuple[tuple[str, Score, int], ...] = (
@@ -146,10 +132,10 @@ SCORES: tuple[tuple[str, Score, int], ...] = (
 
 def rate(
     pod: PodInfo, nodes: Sequence[NodeInfo], state: State
-) -> tuple[list[dict[str, float]], list[float]]:
+) -> tuple[list[dict[str, int]], list[int]]:
     """Return each node's scores by plug-in, from 0 to 100, and its weighted sum."""
-    parts: list[dict[str, float]] = [{} for _ in nodes]
-    totals = [0.0] * len(nodes)
+    parts: list[dict[str, int]] = [{} for _ in nodes]
+    totals = [0] * len(nodes)
     for name, score, weight in SCORES:
         for index, value in enumerate(score(pod, nodes, state)):
             parts[index][name] = value
@@ -165,9 +151,9 @@ def best(pod: PodInfo, nodes: Sequence[NodeInfo], state: State) -> NodeInfo:
     return nodes[order(nodes, totals)[0]]
 
 
-def order(nodes: Sequence[NodeInfo], totals: Sequence[float]) -> list[int]:
+def order(nodes: Sequence[NodeInfo], totals: Sequence[int]) -> list[int]:
     """Return the nodes' places from the best to the worst."""
     return sorted(
         range(len(nodes)),
-        key=lambda i: (-round(totals[i], 6), len(nodes[i].pods), nodes[i].name),
+        key=lambda i: (-totals[i], len(nodes[i].pods), nodes[i].name),
     )

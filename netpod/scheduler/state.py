@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from netpod.api import tolerations
 from netpod.api.meta import Key
 from netpod.api.node import Node
+from netpod.api.selectors import LabelQuery
 from netpod.scheduler.cache import Cache
 from netpod.scheduler.model import NodeInfo, PodInfo, Spread
 from netpod.scheduler.terms import PodTerm
 from netpod.scheduler.volumes import Volumes
 
+REQUIRED_WEIGHT = 1
+"""Of a term that a pod required when it came. Source: InterPodAffinityArgs.hardPodAffinityWeight."""
 Domain = tuple[str, str]
 """A topology label and one of its values."""
 
@@ -41,8 +44,11 @@ class SpreadCount:
 class State:
     """The counts for one pod."""
 
+    everywhere: Sequence[NodeInfo] = ()
+    """All nodes, also those that do not fit."""
+    likes: LabelQuery | None = None
+    """What matches pods like this one, for the default spread."""
     hard: list[SpreadCount] = field(default_factory=list)
-    soft: list[SpreadCount] = field(default_factory=list)
     near: Counter[Domain] = field(default_factory=Counter)
     near_itself: bool = False
     """Whether the pod's required affinity means pods like itself."""
@@ -51,7 +57,6 @@ class State:
     wishes: Counter[Domain] = field(default_factory=Counter)
     image_nodes: Counter[str] = field(default_factory=Counter)
     """How many nodes have each of the pod's images."""
-    nodes: int = 0
     volumes: Volumes = field(default_factory=Volumes)
 
 
@@ -72,13 +77,15 @@ def prepare(
         gone: Pods that a hypothesis does without.
         guests: Pods that a hypothesis adds, and their nodes.
     """
-    state = State(nodes=len(nodes), volumes=cache.volumes.of(pod.key.namespace, pod.claims))
+    state = State(
+        everywhere=nodes,
+        likes=None if pod.spreads else cache.likeness.of(pod.pod),
+        volumes=cache.volumes.of(pod.key.namespace, pod.claims),
+    )
     for image in pod.images:
         state.image_nodes[image] = sum(image in info.images for info in nodes)
-    for spread in pod.spreads:
-        (state.hard if spread.hard else state.soft).append(SpreadCount(spread=spread))
-    for counts in (state.hard, state.soft):
-        _count_spreads(pod, counts, nodes)
+    state.hard = [SpreadCount(spread=spread) for spread in pod.spreads if spread.hard]
+    _count_spreads(pod, state.hard, nodes)
     if pod.near or pod.far or pod.near_wishes or pod.far_wishes:
         for info in nodes:
             for other in info.pods.values():
@@ -94,6 +101,9 @@ def prepare(
             value = there.label(term.topology_key)
             if value is not None and term.matches(pod.pod, cache.namespaces):
                 state.repelled.add((term.topology_key, value))
+    for other, home in cache.inclined.values():
+        if other.key not in gone and home in cache.nodes:
+            _count_inclination(pod, other, cache.nodes[home], state, cache)
     return state
 
 
@@ -105,6 +115,23 @@ def fits_node_choice(pod: PodInfo, node: Node) -> bool:
     return pod.node_terms is None or any(term.holds(node) for term in pod.node_terms)
 
 
+class Inclusion:
+    """Whether a constraint's policies let the pods of a node count."""
+
+    def __init__(self, pod: PodInfo, info: NodeInfo) -> None:
+        self._chosen = info.node is not None and fits_node_choice(pod, info.node)
+        self._clean = not any(
+            taint.effect != "PreferNoSchedule"
+            and not tolerations.tolerated(pod.pod.spec.tolerations, taint)
+            for taint in info.taints
+        )
+
+    def counts(self, spread: Spread) -> bool:
+        """Tell it of one constraint."""
+        refused = not self._chosen and spread.honors_affinity
+        return not refused and (self._clean or not spread.honors_taints)
+
+
 def _count_spreads(pod: PodInfo, counts: list[SpreadCount], nodes: Sequence[NodeInfo]) -> None:
     """Count over the nodes that have all the labels, as far as each constraint's policies let them count."""
     if not counts:
@@ -113,24 +140,12 @@ def _count_spreads(pod: PodInfo, counts: list[SpreadCount], nodes: Sequence[Node
         values = [info.label(count.spread.key) for count in counts]
         if None in values or info.node is None:
             continue
-        chosen = fits_node_choice(pod, info.node)
-        clean = not any(
-            taint.effect != "PreferNoSchedule"
-            and not tolerations.tolerated(pod.pod.spec.tolerations, taint)
-            for taint in info.taints
-        )
+        inclusion = Inclusion(pod, info)
         for count, value in zip(counts, values, strict=True):
             assert value is not None, "nodes without the label were left out"
-            spread = count.spread
-            if (spread.honors_affinity and not chosen) or (spread.honors_taints and not clean):
-                continue
-            here = sum(
-                other.key.namespace == pod.key.namespace
-                and not other.pod.metadata.deletion_timestamp
-                and count.spread.query.matches(other.pod.metadata.labels)
-                for other in info.pods.values()
-            )
-            count.domains[value] = count.domains.get(value, 0) + here
+            if inclusion.counts(count.spread):
+                here = info.crowd(pod.key.namespace, count.spread.query)
+                count.domains[value] = count.domains.get(value, 0) + here
 
 
 def _count_affinity(
@@ -149,3 +164,15 @@ def _count_affinity(
         for term in wishes:
             if (where := domain(term)) is not None and term.matches(other.pod, cache.namespaces):
                 state.wishes[where] += sign * term.weight
+
+
+def _count_inclination(
+    pod: PodInfo, other: PodInfo, info: NodeInfo, state: State, cache: Cache
+) -> None:
+    """What a pod that is there wishes of newcomers; that it required its own near once counts as a weak wish."""
+    for sign, terms in ((1, other.near_wishes), (-1, other.far_wishes), (0, other.near)):
+        for term in terms:
+            value = info.label(term.topology_key)
+            if value is not None and term.matches(pod.pod, cache.namespaces):
+                weight = sign * term.weight if sign else REQUIRED_WEIGHT
+                state.wishes[term.topology_key, value] += weight

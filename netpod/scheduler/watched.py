@@ -1,15 +1,36 @@
-"""Claims, volumes and storage classes, from the watch into the scheduler's cache."""
+"""Claims, volumes and storage classes, Services and sets of pods, from the watch into the scheduler's cache."""
 
 from collections.abc import Callable
+from typing import Any
 
 from netpod.api import meta
 from netpod.api.meta import Key
+from netpod.api.service import Service
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
-from netpod.client.informer import Informers
+from netpod.client.informer import Informer, Informers
 from netpod.client.rest import Client
+from netpod.scheduler.likeness import SETS, Likeness
 from netpod.scheduler.volumes import Storage
 
 SELECTED = "volume.kubernetes.io/selected-node"
+
+
+class WatchedLikeness:
+    """Keeps a Likeness up to date."""
+
+    def __init__(self, informers: Informers, likeness: Likeness) -> None:
+        services = informers.of(Service)
+        services.subscribe(likeness.set_service)
+        self._informers: list[Informer[Any]] = [services]
+        for kind in SETS:
+            sets: Informer[Any] = informers.of(kind)
+            sets.subscribe(likeness.set_set)
+            self._informers.append(sets)
+
+    async def wait_synced(self) -> None:
+        """Wait until what exists is known."""
+        for informer in self._informers:
+            await informer.wait_synced()
 
 
 class Watched:

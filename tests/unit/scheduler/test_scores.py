@@ -2,9 +2,10 @@
 
 from collections import Counter
 
-from netpod.api.meta import Json
+from netpod.api.meta import Json, ObjectMeta
 from netpod.api.node import Taint
 from netpod.api.pod import Pod
+from netpod.api.service import Service, ServiceSpec
 from netpod.scheduler import filters, model, scores
 from netpod.scheduler.cache import Cache
 from tests.unit.scheduler import builders
@@ -17,12 +18,17 @@ def choose(pod: Pod, cache: Cache) -> str:
     return scores.best(info, found.fits, found.state).name
 
 
-def test_burst_of_one_owner_spreads_evenly_before_any_echo() -> None:
-    """100 pods over 3 nodes, decided on assumptions alone, are 33 or 34 each."""
+def test_a_burst_spreads_evenly_before_any_echo() -> None:
+    """100 pods of a Service over 3 nodes, decided on assumptions alone, are 33 or 34 each."""
     cache = builders.cluster([builders.node(n) for n in ("a", "b", "c")])
+    app = {"app": "web"}
+    service = Service(
+        metadata=ObjectMeta(name="s", namespace="shop"), spec=ServiceSpec(selector=app)
+    )
+    cache.likeness.set_service(None, service)
     where: Counter[str] = Counter()
     for number in range(100):
-        info = model.pod_info(builders.pod(f"p{number}", owner="rs"))
+        info = model.pod_info(builders.pod(f"p{number}", labels=app))
         found = filters.feasible(info, cache.candidates(), cache)
         chosen = scores.best(info, found.fits, found.state).name
         cache.assume(info, chosen)
@@ -71,6 +77,16 @@ def test_preferred_pod_affinity_counts() -> None:
     cache = builders.cluster([builders.node("a"), builders.node("b")], placed)
     assert choose(builders.pod(pod_affinity=wish), cache) == "b"
     assert choose(builders.pod(pod_anti_affinity=wish), cache) == "a"
+    # The wishes of those who are there count, too, and what one of them required when it came.
+    required: Json = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    there = {"a": {"pod_affinity": required}, "b": {"pod_anti_affinity": wish}}
+    for home, affinity in there.items():
+        placed = [(builders.pod("there", **affinity), home)]
+        nodes = [builders.node("b", cpu="8"), builders.node("a", cpu="8")]
+        cache = builders.cluster(nodes, [*placed, (builders.pod("even"), "ba"[home == "b"])])
+        info = model.pod_info(builders.pod("new", labels={"app": "db"}))
+        found = filters.feasible(info, cache.candidates(), cache)
+        assert scores.inter_pod_affinity(info, found.fits, found.state) == [100, 0]
 
 
 def test_a_node_that_has_the_image_is_better() -> None:
