@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netpod.ip import host_port
-from netpod_cli import context
+from netpod_cli import context, output
 
 if TYPE_CHECKING:
     from netpod.linux.conntrack import Tuple
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def conntrack_command(target: str, form: str, namespace: str) -> int:
     """List connection tracking entries."""
     from netpod.cluster import flows, tracing
+    from netpod.trace.formats import columns
 
     rows = flows.of_cluster(context.paths(), tracing.objects(context.api()), target, namespace)
     if form == "json":
@@ -53,9 +54,7 @@ def conntrack_command(target: str, form: str, namespace: str) -> int:
         )
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in lines) for i in range(7)]
-    for line in lines:
-        click.echo("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+    click.echo(columns.columns(lines, output.width()))
     return 0
 
 

@@ -1,6 +1,9 @@
 """Objects for people and programs: tables, JSON, YAML, names, jsonpath."""
 
+import os
 import re
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +34,13 @@ def check_format(output: str) -> None:
             f'unable to match a printer suitable for the output format "{output}", '
             f"allowed formats are: {', '.join(FORMATS)}, jsonpath="
         )
+
+
+def width() -> int:
+    """Columns of the terminal; 0 in a pipe, where lines stay whole, unless COLUMNS says otherwise."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size((100, 24)).columns
+    return 0
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

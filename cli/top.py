@@ -50,6 +50,8 @@ def top_command(
     """Show usage."""
     if kind and kind not in _KINDS:
         raise UsageError(f"cannot show {kind!r}: nodes, pods or links")
+    from netpod.trace.formats import columns
+
     kind = _KINDS.get(kind, "")
     everywhere = all_namespaces or not kind
     api = context.api()
@@ -85,7 +87,8 @@ def top_command(
             raise NotFound(f'{kind} "{name}" has no metrics')
         if no_headers:
             parts = [part[1:] for part in parts]
-        return "\n\n".join(output.columns(part) for part in parts if part)
+        fit = output.width()
+        return "\n\n".join(columns.columns(part, fit, gap=3) for part in parts if part)
 
     if not watch:
         click.echo(shown())

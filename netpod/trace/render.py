@@ -50,7 +50,7 @@ class _Tree:
 
     def lines(self, all_packets: bool) -> Iterator[str]:
         trace, paint = self._trace, self._paint
-        yield f"{paint.bold(trace.what)}   {paint.dim(f'trace {trace.id}')}"
+        yield from self._headed(trace.what, f"trace {trace.id}")
         for step in trace.steps:
             yield from self._step(step)
         if all_packets:
@@ -67,6 +67,14 @@ class _Tree:
         if trace.answer.body:
             yield ""
             yield trace.answer.body.decode(errors="replace").rstrip("\n")
+
+    def _headed(self, what: str, note: str) -> Iterator[str]:
+        """A heading, and a note beside it, or below where there is no room."""
+        if self._width and len(what) + 3 + len(note) > self._width:
+            yield from self._wrap(what, first=what, painted=self._paint.bold(what), hang="  ")
+            yield f"  {self._paint.dim(note)}"
+        else:
+            yield f"{self._paint.bold(what)}   {self._paint.dim(note)}"
 
     def _step(self, step: Step) -> Iterator[str]:
         paint = self._paint
@@ -104,12 +112,15 @@ class _Tree:
         paint = self._paint
         place = self._trace.places.get(hop.netns)
         name = hop.netns if place is None else str(place)
-        yield f"{paint.place(name)}  {_ways(hop)}  {paint.dim(f'+{_ms(hop.start_ns)}')}"
+        when = f"+{_ms(hop.start_ns)}"
+        words = f"{name}  {_ways(hop)}  {when}"
+        for line in self._wrap(words, hang="    ", room=5, first=name, painted=paint.place(name)):
+            yield line.replace(when, paint.dim(when))
         if hop.nat is not None:
-            yield f"  {hop.before}"
+            yield from self._pair(str(hop.before.source), str(hop.before.destination))
             yield from self._rewritten(hop, back=back)
         elif hop.before != before:
-            yield f"  {hop.before}"
+            yield from self._pair(str(hop.before.source), str(hop.before.destination))
         if hop.tunnel:
             yield paint.dim(f"  carried by {hop.tunnel}")
         if not back or self._verbose:
@@ -119,16 +130,25 @@ class _Tree:
             words = f"conntrack {entry.id:#x}: original {entry.original}, reply {entry.reply}"
             yield from map(paint.dim, self._wrap(words, "  ", hang="  ", room=5))
 
+    def _pair(self, source: str, destination: str, *, plain: int = 0) -> Iterator[str]:
+        """Both addresses in one line, or in two where one is too short; `plain` is how long they are unpainted."""
+        length = plain or len(source) + len(destination)
+        if self._width and length + 5 > self._width - 5:
+            yield f"  {source} →"
+            yield f"    {destination}"
+        else:
+            yield f"  {source} → {destination}"
+
     def _rewritten(self, hop: Hop, *, back: bool) -> Iterator[str]:
         """The addresses after NAT, those that changed highlighted, under those before."""
         assert hop.nat is not None, "only a hop with NAT has a rewrite"
         pairs = zip(hop.before, hop.after, strict=True)
-        widths = (max(len(str(hop.before.source)), len(str(hop.after.source))), 0)
-        texts = [
-            (self._paint.changed(str(new)) if old != new else str(new))
-            + " " * (width - len(str(new)))
-            for (old, new), width in zip(pairs, widths, strict=True)
-        ]
+        width = max(len(str(hop.before.source)), len(str(hop.after.source)))
+        source, destination = (
+            self._paint.changed(str(new)) if old != new else str(new) for old, new in pairs
+        )
+        plain = width + len(str(hop.after.destination))
+        source += " " * (width - len(str(hop.after.source)))
         entry = hop.nat.conntrack
         if entry is None:
             why = f"{hop.nat.kind}, no conntrack entry explains it"
@@ -136,11 +156,13 @@ class _Tree:
             why = f"NAT undone by conntrack entry {entry.id:#x}"
         else:
             why = hop.nat.kind
-        line, mark = f"  {' → '.join(texts)}", f"{self._paint.changed('◀')} {why}"
-        length = 2 + widths[0] + 3 + len(str(hop.after.destination)) + 5 + len(why)
-        if self._width and length > self._width - 5:
+        *above, line = self._pair(source, destination, plain=plain)
+        yield from above
+        mark = f"{self._paint.changed('◀')} {why}"
+        if self._width and (above or plain + 5 + 5 + len(why) > self._width - 5):
             yield line
-            yield f"      {mark}"
+            yield from self._wrap(f"◀ {why}", "      ", hang="  ", room=5, first="      ◀",
+                                  painted=f"      {self._paint.changed('◀')}")  # fmt: skip
         else:
             yield f"{line}   {mark}"
 
@@ -184,9 +206,8 @@ class _Tree:
                         note += "  NAT by conntrack entry"
                     before = flow
                     place = self._trace.places.get(sighting.tap.netns, sighting.tap.netns)
-                    yield paint.dim(
-                        f"        {place}/{sighting.tap.interface} {sighting.tap.direction}{note}"
-                    )
+                    words = f"{place}/{sighting.tap.interface} {sighting.tap.direction}{note}"
+                    yield from map(paint.dim, self._wrap(words, "        ", hang="    "))
 
     def _wrap(
         self,

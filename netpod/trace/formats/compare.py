@@ -1,10 +1,9 @@
 """The same request under several proxy modes, side by side."""
 
-import json
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from netpod.trace.encode import to_dict
+from netpod.trace.encode import dump, to_dict
 from netpod.trace.model import Hop, Step, Trace, Verdict
 
 _NAMES, _GAP, _LEAST = 20, 2, 24
@@ -13,7 +12,7 @@ _NAMES, _GAP, _LEAST = 20, 2, 24
 def to_json(traces: Mapping[str, Trace]) -> str:
     """Return {"kind": "Comparison", "modes": {MODE: trace}}."""
     modes = {mode: to_dict(trace) for mode, trace in traces.items()}
-    return json.dumps({"kind": "Comparison", "version": 1, "modes": modes}, ensure_ascii=False)
+    return dump({"kind": "Comparison", "version": 1, "modes": modes})
 
 
 def to_text(traces: Mapping[str, Trace], *, width: int = 100) -> str:

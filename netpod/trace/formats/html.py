@@ -1,10 +1,9 @@
 """A trace as one HTML file that replays the journey: no script from elsewhere, no font, no image, no request."""
 
 import html
-import json
 from pathlib import Path
 
-from netpod.trace.encode import to_dict
+from netpod.trace.encode import dump, to_dict
 from netpod.trace.model import Trace
 
 _BODY = """<header><h1>{what}</h1>
@@ -23,7 +22,7 @@ _BODY = """<header><h1>{what}</h1>
 def to_html(trace: Trace) -> str:
     """Return the page. The trace's JSON is in it, so it can be taken out again."""
     # "</" would end the script element.
-    data = json.dumps(to_dict(trace), ensure_ascii=False).replace("</", "<\\/")
+    data = dump(to_dict(trace), indented=False).replace("</", "<\\/")
     what = html.escape(trace.what or trace.url)
     here = Path(__file__)
     return "\n".join(

@@ -1,18 +1,23 @@
 """A trace as a table: one line per hop of the request and of its answer."""
 
+import textwrap
+
+from netpod.trace.formats.columns import columns
 from netpod.trace.model import Hop, Step, Trace
 
 HEADINGS = ("STEP", "TIME", "WHERE", "IN", "OUT", "SOURCE", "DESTINATION", "NAT", "RULE")
 
+WHERE = HEADINGS.index("WHERE")
 
-def to_table(trace: Trace) -> str:
-    """Return the hops in columns, then verdict and sentence."""
+
+def to_table(trace: Trace, width: int = 0) -> str:
+    """Return the hops in columns, then verdict and sentence; `width` 0 is as wide as it gets."""
     rows: list[tuple[str, ...]] = [HEADINGS]
     for step in trace.steps:
         rows += [_row(step, hop) for hop in step.hops] or [_bare(step)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    return "\n".join([*lines, "", f"{trace.verdict}: {trace.sentence}"])
+    said = f"{trace.verdict}: {trace.sentence}"
+    end = textwrap.wrap(said, width, break_on_hyphens=False) if width else [said]
+    return "\n".join([columns(rows, width, soft=(WHERE,)), "", *end])
 
 
 def _row(step: Step, hop: Hop) -> tuple[str, ...]:
