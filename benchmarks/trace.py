@@ -185,7 +185,6 @@ def _capture(paths: Paths, objects: ClusterObjects, rate: int, *, fast: bool) ->
         sent.append(int(process.run(argv, netns=paths.netns_edge, timeout=60).stdout))
 
     thread = threading.Thread(target=send)
-    capture = listen.capture_fast if fast else listen.capture
     with open(os.devnull, "wb") as file:
         ended: list[float] = []
 
@@ -196,8 +195,8 @@ def _capture(paths: Paths, objects: ClusterObjects, rate: int, *, fast: bool) ->
                 ended.append(time.monotonic())
             return bool(ended) and time.monotonic() > ended[0] + 0.5
 
-        written, lost = capture(
-            [place], observe_world(paths, objects), file, program=program, stop=stop
+        written, lost = listen.capture(
+            [place], observe_world(paths, objects), file, program=program, stop=stop, fast=fast
         )
     thread.join()
     return written / 3, max(lost, sent[0] - written)

@@ -49,14 +49,14 @@ def capture_command(
         signal.signal(number, lambda n, _: ended.append(n))
     click.echo(f"capturing in {', '.join(map(str, found))}; Ctrl-C ends it", err=True)
     with _opened(file) as out:
-        capture = listen.capture_fast if high_rate else listen.capture
-        written, lost = capture(
+        written, lost = listen.capture(
             found,
             observe_world(paths, objects),
             out,
             program=program,
             stop=lambda: bool(ended),
             count=count,
+            fast=high_rate,
         )
     click.echo(f"{written} frames written, {lost} lost", err=True)
     return 0

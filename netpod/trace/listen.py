@@ -73,6 +73,10 @@ def compile_expression(expression: Sequence[str]) -> tuple[afpacket.Instruction,
     return tuple((row[0], row[1], row[2], row[3]) for row in rows)
 
 
+MEMORY = 128
+"""Blocks of all rings together, 1 MB each: five seconds of 100,000 small frames a second."""
+
+
 def capture(
     found: Sequence[Place],
     world: World,
@@ -81,6 +85,7 @@ def capture(
     program: Sequence[afpacket.Instruction] = EVERYTHING,
     stop: Callable[[], bool] = lambda: False,
     count: int = 0,
+    fast: bool = False,
 ) -> tuple[int, int]:
     """Write frames until told to stop.
 
@@ -91,88 +96,72 @@ def capture(
         program: Which frames.
         stop: Asked several times a second.
         count: Frames after which to stop; 0 is never.
+        fast: From memory shared with the kernel, up to 100,000 a second.
 
     Returns:
-        Frames written, and frames that the kernel dropped because we were too slow.
+        Frames written, and frames that the kernel dropped because we were too slow. Frames of one namespace are in
+        order; those of several are sorted within each turn only.
     """
     written = 0
     with ExitStack() as stack:
-        captures = []
+        taps: list[tuple[Place, afpacket.Capture | ring.Ring]] = []
         for place in found:
-            item = afpacket.Capture(place.netns, program)
+            item = (
+                ring.Ring(place.netns, program, max(4, MEMORY // len(found)))
+                if fast
+                else afpacket.Capture(place.netns, program)
+            )
             stack.callback(item.close)
-            captures.append((place, item))
+            taps.append((place, item))
         writer = _writer(file, world)
         poll = select.poll()
-        for _, item in captures:
+        for _, item in taps:
             poll.register(item.fileno(), select.POLLIN)
         while not stop() and not (count and written >= count):
             poll.poll(TURN * 1000)
-            batch = [(place, frame) for place, item in captures for frame in item.read()]
-            for place, frame in sorted(batch, key=lambda pair: pair[1].time_ns):
-                writer.packet(
-                    (frame.netns, frame.interface),
-                    frame.time_ns,
-                    frame.data,
-                    description=f"{place}, {frame.interface}",
-                    direction=pcapng.OUTBOUND if frame.outgoing else pcapng.INBOUND,
-                )
-                written += 1
-                if count and written >= count:
-                    break
-            file.flush()
-        return written, sum(item.lost() for _, item in captures)
-
-
-MEMORY = 128
-"""Blocks of all rings together, 1 MB each: five seconds of 100,000 small frames a second."""
-
-
-def capture_fast(
-    found: Sequence[Place],
-    world: World,
-    file: BinaryIO,
-    *,
-    program: Sequence[afpacket.Instruction] = EVERYTHING,
-    stop: Callable[[], bool] = lambda: False,
-    count: int = 0,
-) -> tuple[int, int]:
-    """Write frames from memory shared with the kernel, up to 100,000 a second; arguments and result as of `capture`.
-
-    Frames of one namespace are in order; those of several are sorted within each turn only.
-    """
-    written = 0
-    with ExitStack() as stack:
-        rings: list[tuple[Place, ring.Ring]] = []
-        for place in found:
-            item = ring.Ring(place.netns, program, max(4, MEMORY // len(found)))
-            stack.callback(item.close)
-            rings.append((place, item))
-        writer = _writer(file, world)
-        poll = select.poll()
-        for _, item in rings:
-            poll.register(item.fileno(), select.POLLIN)
-        while not stop() and not (count and written >= count):
-            poll.poll(TURN * 1000)
-            batch: list[tuple[int, int, int, bytes, int]] = []
-            for place, item in rings:
-                numbers: dict[int, int] = {}
-                for time_ns, ifindex, kind, data, length in item.read():
-                    number = numbers.get(ifindex)
-                    if number is None:
-                        name = item.name(ifindex)
-                        number = writer.interface((place.netns, name), f"{place}, {name}")
-                        numbers[ifindex] = number
-                    way = pcapng.OUTBOUND if kind == afpacket.PACKET_OUTGOING else pcapng.INBOUND
-                    batch.append((number, time_ns, way, data, length))
-            if len(rings) > 1:
+            batch = [row for place, item in taps for row in _rows(place, item, writer)]
+            if len(taps) > 1:
                 batch.sort(key=itemgetter(1))
             if count:
                 batch = batch[: count - written]
             writer.bare(batch)
             written += len(batch)
             file.flush()
-        return written, sum(item.lost() for _, item in rings)
+        return written, sum(item.lost() for _, item in taps)
+
+
+def _rows(
+    place: Place, item: afpacket.Capture | ring.Ring, writer: pcapng.Writer
+) -> list[tuple[int, int, int, bytes, int]]:
+    """Frames waiting, as `pcapng.Writer.bare` wants them."""
+    numbers: dict[str | int, int] = {}
+
+    def number(key: str | int, name: str) -> int:
+        numbers[key] = writer.interface((place.netns, name), f"{place}, {name}")
+        return numbers[key]
+
+    ways = (pcapng.INBOUND, pcapng.OUTBOUND)
+    if isinstance(item, ring.Ring):
+        return [
+            (
+                numbers[ifindex] if ifindex in numbers else number(ifindex, item.name(ifindex)),
+                time_ns,
+                ways[kind == afpacket.PACKET_OUTGOING],
+                data,
+                length,
+            )
+            for time_ns, ifindex, kind, data, length in item.read()
+        ]
+    return [
+        (
+            numbers[f.interface] if f.interface in numbers else number(f.interface, f.interface),
+            f.time_ns,
+            ways[f.outgoing],
+            f.data,
+            max(f.length, len(f.data)),
+        )
+        for f in item.read()
+    ]
 
 
 def _writer(file: BinaryIO, world: World) -> pcapng.Writer:

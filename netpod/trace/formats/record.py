@@ -52,6 +52,7 @@ def to_pcapng(
             direction=pcapng.OUTBOUND if frame.outgoing else pcapng.INBOUND,
             packet_id=None if packet is None else numbers[packet.fingerprint],
             comments=notes,
+            length=frame.length,
         )
     return buffer.getvalue()
 

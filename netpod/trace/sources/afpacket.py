@@ -9,6 +9,7 @@ Source: packet(7); Linux net/packet/af_packet.c; socket filters: networking/filt
 import ctypes
 import socket
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 
 from netpod.linux import netns
@@ -45,9 +46,9 @@ _Line = tuple[int, str | int, str | int, str | int]
 def compile_filter(ports: Sequence[int], ranges: Sequence[tuple[int, int]]) -> list[Instruction]:
     """Compile "TCP or UDP with a source or destination port in ports or ranges, any ICMP, any ARP" (pure).
 
-    No port and no range at all means every TCP segment and UDP datagram. Later fragments of IPv4 never match: they
-    carry no ports. ICMP is always kept, it says why a packet was dropped; so are ARP and neighbour discovery, that say
-    which neighbour is dead. Of IPv6 all packets with extension headers are kept, they are rare: this language has no
+    No port and no range at all means every TCP segment and UDP datagram. Later fragments, which have no ports, are all
+    kept: they are rare. ICMP is always kept, it says why a packet was dropped; so are ARP and neighbour discovery, that
+    say which neighbour is dead. Of IPv6 all packets with extension headers are kept, rare too: this language has no
     loop to look behind them.
     """
     four: list[_Line] = [
@@ -60,7 +61,7 @@ def compile_filter(ports: Sequence[int], ranges: Sequence[tuple[int, int]]) -> l
         (_JEQ, 1, 0, 6),
         (_JEQ, 0, "no", 17),
         (_LDH_ABS, 0, 0, 20),
-        (_JSET, "no", 0, 0x1FFF),
+        (_JSET, "yes", 0, 0x1FFF),
         (_LDX_MSH, 0, 0, 14),
         (_JA, 0, 0, "ports"),
     ]
@@ -129,11 +130,13 @@ class Capture:
                 data, ancillary, _, address = self.socket.recvmsg(SNAP_LENGTH, 128)
             except BlockingIOError:
                 return frames
-            time_ns = 0
+            time_ns = length = 0
             for level, kind, value in ancillary:
                 if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                     seconds, nanoseconds = struct.unpack("qq", value[:16])
                     time_ns = seconds * 1_000_000_000 + nanoseconds
+                elif kind == PACKET_AUXDATA and level == SOL_PACKET:
+                    length = int.from_bytes(value[4:8], sys.byteorder)
             self._read += 1
             # Python names the interface by asking this very socket, hence in the right namespace.
             interface, _, packet_type = address[:3]
@@ -146,6 +149,7 @@ class Capture:
                     time_ns=time_ns,
                     sequence=self._read,
                     data=data,
+                    length=length,
                 )
             )
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One frame at one interface; `time_ns` is the kernel's, since the Unix epoch."""
+    """One frame at one interface; `time_ns` is the kernel's, since the Unix epoch.
+
+    `length` is its bytes on the wire, of which `data` may have the first only; 0 when that is not known.
+    """
 
     netns: str
     interface: str
@@ -14,3 +17,4 @@ class Frame:
     time_ns: int
     sequence: int
     data: bytes
+    length: int = 0

@@ -31,8 +31,13 @@ def test_ring_loses_nothing_and_tshark_reads_it(lab: Lab, tmp_path: Path) -> Non
 
     file = tmp_path / "fast.pcapng"
     with file.open("wb") as out:
-        written, lost = listen.capture_fast(
-            places, observe_world(world.PATHS, lab.objects), out, program=program, stop=stop
+        written, lost = listen.capture(
+            places,
+            observe_world(world.PATHS, lab.objects),
+            out,
+            program=program,
+            stop=stop,
+            fast=True,
         )
     assert (written, lost) == (2 * COUNT, 0)
     argv = ["tshark", "-r", str(file), "-T", "fields", "-e", "frame.interface_name", "-e", "data"]
@@ -56,7 +61,7 @@ def test_count_ends_a_fast_capture(lab: Lab) -> None:
         return len(turns) > 20
 
     out = io.BytesIO()
-    written, _ = listen.capture_fast(
-        places, observe_world(world.PATHS, lab.objects), out, stop=stop, count=3
+    written, _ = listen.capture(
+        places, observe_world(world.PATHS, lab.objects), out, stop=stop, count=3, fast=True
     )
     assert written == 3
