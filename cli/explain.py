@@ -3,7 +3,7 @@
 import click
 
 from netpod.errors import UsageError
-from netpod_cli import context
+from netpod_cli import context, output
 
 
 @click.command(
@@ -56,15 +56,15 @@ def explain_command(
         family=Family(family) if family else None,
     )
     paths, objects = context.paths(), tracing.objects(context.api())
-    prediction = explain.explain(paths, question, objects)
-    click.echo(explain.to_text(prediction))
+    prediction = tracing.explain(paths, context.api(), question, objects)
+    click.echo(explain.to_text(prediction, output.width()))
     if not check:
         return 0
     trace = run.trace(paths, question, objects)
     wrong = explain.disagreements(prediction, trace)
     click.echo("")
-    click.echo(f"trace: {trace.verdict}: {trace.sentence}")
-    for line in wrong:
-        click.echo(f"differs: {line}")
+    said = [f"trace: {trace.verdict}: {trace.sentence}", *(f"differs: {line}" for line in wrong)]
+    for line in said:
+        click.echo("\n".join(explain.fit(line, output.width())))
     click.echo("" if wrong else "the trace agrees")
     return 3 if wrong else 0

@@ -1,14 +1,18 @@
 """Trace a request on a running cluster: its objects from the API server, the rest from the kernel."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from netpod.client.blocking import BlockingClient
 from netpod.paths import Paths
-from netpod.trace import archive, awaitable, live, run, session
+from netpod.trace import archive, awaitable, run, session
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.run import Question
 from netpod.trace.session import Followed
+
+if TYPE_CHECKING:
+    from netpod.trace import explain as prediction
 
 
 def trace_url(paths: Paths, api: BlockingClient, url: str, *, timeout: float) -> Trace:
@@ -36,6 +40,8 @@ def live_traces(
     limit: float,
 ) -> Iterator[Trace]:
     """Follow connections that others make; see trace.live.follow."""
+    from netpod.trace import live
+
     return live.follow(
         paths, objects(api), only, namespace, count=count, dropped=dropped, limit=limit
     )
@@ -44,6 +50,16 @@ def live_traces(
 def sweep(paths: Paths) -> bool:
     """Put back what a killed trace of a cluster left; see trace.session.sweep."""
     return session.sweep(paths.trace_lock)
+
+
+def explain(
+    paths: Paths, api: BlockingClient, question: Question, known: ClusterObjects
+) -> "prediction.Prediction":
+    """Predict what would become of a request; see trace.explain.explain."""
+    from netpod.trace import explain as prediction
+
+    gateways = awaitable.observe_gateways(api, known)
+    return prediction.explain(paths, question, known, gateways=gateways)
 
 
 def objects(api: BlockingClient) -> ClusterObjects:

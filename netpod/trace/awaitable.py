@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from netpod.api import codec, registry
@@ -16,7 +17,7 @@ from netpod.client.blocking import BlockingClient
 from netpod.errors import NetpodError
 from netpod.ip import Family
 from netpod.paths import Paths
-from netpod.trace import batch, explain, run, where
+from netpod.trace import run, where
 from netpod.trace.model import Trace
 from netpod.trace.objects import ClusterObjects, gateway_of
 from netpod.trace.request import Kind
@@ -25,6 +26,8 @@ from netpod.trace.world import observe_world
 
 if TYPE_CHECKING:
     from netpod.api.gateway import HTTPRoute
+    from netpod.ingress.gateway import plan
+    from netpod.trace import explain
 
 T = TypeVar("T", bound=Object)
 
@@ -43,6 +46,27 @@ def observe_objects(api: BlockingClient) -> ClusterObjects:
     )
 
 
+def observe_gateways(api: BlockingClient, objects: ClusterObjects) -> "plan.World | None":
+    """List what the ingress controller makes Gateways of; None where there are none."""
+    if not objects.gateway_services():
+        return None
+    from netpod.api.core import Namespace, Secret
+    from netpod.api.gateway import Gateway, GatewayClass, ReferenceGrant
+    from netpod.ingress.gateway import plan
+
+    return plan.World(
+        classes=_list(api, GatewayClass),
+        gateways=_list(api, Gateway),
+        routes=objects.http_routes,
+        grants=_list(api, ReferenceGrant),
+        namespaces=_list(api, Namespace),
+        secrets=_list(api, Secret),
+        services=objects.services,
+        slices=objects.endpoint_slices,
+        now=datetime.now(UTC),
+    )
+
+
 def _routes(api: BlockingClient) -> "tuple[HTTPRoute, ...]":
     from netpod.api.gateway import HTTPRoute
 
@@ -56,6 +80,10 @@ async def trace_request(
     namespace: str = "default",
     kind: Kind = Kind.HTTP,
     query: str = "",
+    host: str = "",
+    size: int = 0,
+    ttl: int = 0,
+    nth: int = 1,
     timeout: float = 5.0,
     family: Family | None = None,
     cluster: str = "netpod",
@@ -68,6 +96,10 @@ async def trace_request(
         namespace: Of pods and Services named without one.
         kind: What is sent; a URL says it itself.
         query: Name that a DNS query asks for.
+        host: Host header and TLS name in place of the target's.
+        size: Payload bytes of a datagram or an echo, 0 for a short one.
+        ttl: Hops the packets may take, 0 for the kernel's default.
+        nth: Which HTTP request on one connection is followed.
         timeout: Seconds of silence after which the client gives up.
         family: Of the target's address; None is the first that it has.
         cluster: Which cluster.
@@ -86,6 +118,10 @@ async def trace_request(
         namespace=namespace,
         kind=kind,
         query=query,
+        host=host,
+        size=size,
+        ttl=ttl,
+        nth=nth,
         timeout=timeout,
         family=family,
     )
@@ -125,6 +161,8 @@ async def trace_all(questions: Sequence[Question], *, cluster: str = "netpod") -
         world = observe_world(paths, objects, targets=objects.pods)
         if world.client not in world.places:
             raise NetpodError(f"cannot trace: cluster {cluster} is not up")
+        from netpod.trace import batch
+
         return batch.follow_all(requests, world)
 
     return await asyncio.to_thread(work)
@@ -138,16 +176,20 @@ async def explain_request(
     kind: Kind = Kind.HTTP,
     family: Family | None = None,
     cluster: str = "netpod",
-) -> explain.Prediction:
+) -> "explain.Prediction":
     """Predict what would become of a request; arguments and errors as of `trace_request`."""
     question = run.Question(
         target=target, source=source, namespace=namespace, kind=kind, family=family
     )
 
-    def work() -> explain.Prediction:
+    def work() -> "explain.Prediction":
+        from netpod.trace import explain
+
         paths = Paths(cluster)
-        objects = _objects(paths)
-        return explain.explain(paths, question, objects)
+        with closing(BlockingClient(paths.api_socket)) as api:
+            objects = observe_objects(api)
+            gateways = observe_gateways(api, objects)
+        return explain.explain(paths, question, objects, gateways=gateways)
 
     return await asyncio.to_thread(work)
 

@@ -6,11 +6,7 @@ import dns.rcode
 import dns.rdatatype
 
 from netpod.errors import UsageError
-from netpod.ip import Family
 from netpod.trace.model import Answer
-
-FAMILIES = {"AAAA": Family.IPV6, "A": Family.IPV4}
-"""Types of records with an address."""
 
 
 def record_type(text: str) -> str:

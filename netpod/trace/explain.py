@@ -1,19 +1,26 @@
 """`netpod explain`: what would become of a request, and (`check`) whether a trace of it says the same."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from netpod.ip import Address, Family, family_of, host_port, of_family
+from netpod.api.service import Service
+from netpod.ip import Address as IPAddress
+from netpod.ip import Family, family_of, host_port, of_family
 from netpod.paths import Paths
 from netpod.trace import run, where
-from netpod.trace.model import Leg, Trace, Verdict
-from netpod.trace.objects import INGRESS_SERVICE, ClusterObjects, route_ingress
-from netpod.trace.predict.packet import Mock
+from netpod.trace.model import Address, Leg, Trace, Verdict
+from netpod.trace.objects import ClusterObjects, gateway_of, route_ingress
+from netpod.trace.predict.packet import Mock, Routed
 from netpod.trace.predict.walk import Outcome, Walker
 from netpod.trace.request import Kind, TraceRequest
 from netpod.trace.run import Question
 from netpod.trace.topology import World
+
+if TYPE_CHECKING:
+    from netpod.ingress.gateway import plan
 
 PORT = 50000
 """Any port that no rule speaks of: the client's is not chosen yet."""
@@ -26,10 +33,12 @@ class Onward:
     Attributes:
         rule: In words: the rule that matches and its Service, or why there is none.
         outcomes: All that may become of the proxy's own connection; empty when it opens none and answers itself.
+        redirects: Whether that answer is a redirect that the rule asks for.
     """
 
     rule: str
     outcomes: tuple[Outcome, ...]
+    redirects: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +66,17 @@ class Prediction:
             elif then.outcomes:
                 found |= {o.verdict for o in then.outcomes}
             else:
-                found.add(Verdict.REFUSED)
+                found.add(Verdict.DELIVERED if then.redirects else Verdict.REFUSED)
         return frozenset(found)
 
 
 def explain(
-    paths: Paths, question: Question, objects: ClusterObjects, *, walker: Walker | None = None
+    paths: Paths,
+    question: Question,
+    objects: ClusterObjects,
+    *,
+    walker: Walker | None = None,
+    gateways: "plan.World | None" = None,
 ) -> Prediction:
     """Predict from the live rules, routes, links and listeners; nothing is sent but, for a name, a DNS query.
 
@@ -71,6 +85,7 @@ def explain(
         question: What would be sent, from where, to where.
         objects: The cluster's objects.
         walker: One that has read rules and routes already: they are then believed to be the same still.
+        gateways: What the ingress controller sees of Gateways; None where there are none.
 
     Raises:
         UsageError: source or target cannot be read.
@@ -90,27 +105,49 @@ def explain(
     )
     outcomes = tuple(dict.fromkeys(walker.walk(request.netns, packet)))
     onward = {}
-    if request.http and _of_ingress(objects, request):
+    entrance = objects.entrance(request.connect) if request.http else None
+    if entrance is not None:
         doors = {o.stops[-1].netns for o in outcomes if o.verdict is Verdict.DELIVERED}
-        onward = {door: _onward(walker, objects, request, door) for door in sorted(doors)}
+        routed = _match(objects, request, entrance, gateways)
+        onward = {
+            door: Onward(
+                rule=routed.rule,
+                outcomes=_onward(walker, request, routed.addresses, door),
+                redirects=routed.redirects,
+            )
+            for door in sorted(doors)
+        }
     return Prediction(request=request, world=world, outcomes=outcomes, onward=onward)
 
 
-def _of_ingress(objects: ClusterObjects, request: TraceRequest) -> bool:
-    service = objects.service_at(request.connect)
-    return service is not None and service == objects.service(INGRESS_SERVICE)
+def _match(
+    objects: ClusterObjects,
+    request: TraceRequest,
+    entrance: Service,
+    gateways: "plan.World | None",
+) -> Routed:
+    """Match host and path as the proxy does: the rule in words, and what it connects to."""
+    of_gateway = gateway_of(entrance)
+    if of_gateway is not None and gateways is not None:
+        from netpod.trace.predict import gateway
 
-
-def _onward(walker: Walker, objects: ClusterObjects, request: TraceRequest, door: str) -> Onward:
-    """Match host and path as the proxy does, then follow the connection it opens."""
+        to = request.connect.port
+        ports = {p.node_port: p.port for p in entrance.spec.ports}
+        return gateway.route(gateways, of_gateway, ports.get(to, to), request)
     rule, addresses, why = route_ingress(objects, request.host, request.path)
     if rule is None:
-        words = f"no rule serves host {request.host}, path {request.path}: the ingress answers 404"
-        return Onward(rule=words, outcomes=())
+        what = f"host {request.host}, path {request.path}"
+        return Routed(rule=f"no rule serves {what}: the ingress answers 404")
     line = " ".join(filter(None, (rule.host, rule.path_type, rule.path)))
     words = f"Ingress {rule.ingress}, rule {line} → Service {rule.target}"
-    if not addresses:
-        return Onward(rule=f"{words}: {why}; the ingress answers 503", outcomes=())
+    words += "" if addresses else f": {why}; the ingress answers 503"
+    return Routed(rule=words, addresses=addresses)
+
+
+def _onward(
+    walker: Walker, request: TraceRequest, addresses: tuple[Address, ...], door: str
+) -> tuple[Outcome, ...]:
+    """Follow the connection that the proxy opens to each address it may choose."""
     found: list[Outcome] = []
     for address in addresses:
         packet = Mock(
@@ -121,15 +158,15 @@ def _onward(walker: Walker, objects: ClusterObjects, request: TraceRequest, door
             destination_port=address.port,
         )
         found += walker.walk(door, packet)
-    return Onward(rule=words, outcomes=tuple(dict.fromkeys(found)))
+    return tuple(dict.fromkeys(found))
 
 
-def _source(walker: Walker, request: TraceRequest) -> Address:
+def _source(walker: Walker, request: TraceRequest) -> IPAddress:
     route = walker.route(request.netns, request.connect.ip)
     return route or _own(walker, request.netns, request.family)
 
 
-def _own(walker: Walker, netns: str, family: Family) -> Address:
+def _own(walker: Walker, netns: str, family: Family) -> IPAddress:
     """An address of a namespace that others can reach, the lowest; else its loopback's."""
     known = of_family(walker.topology.addresses.get(netns, ()), family)
     own = [ip for ip in known if not (ip.is_loopback or ip.is_link_local)]
@@ -178,8 +215,11 @@ def _ends(prediction: Prediction, leg: Leg, outcomes: tuple[Outcome, ...]) -> li
     return [f"predicted {shown}; it arrived as {flow}"]
 
 
-def to_text(prediction: Prediction) -> str:
-    """Return the prediction for people: one block per outcome, with the chains that decide."""
+def to_text(prediction: Prediction, width: int = 0) -> str:
+    """Return the prediction for people: one block per outcome, with the chains that decide.
+
+    Lines longer than `width` columns are broken; 0 leaves them whole.
+    """
     lines = [f"{prediction.request.what} from {prediction.world.place(prediction.world.client)}"]
     if prediction.request.note:
         lines.append(f"  {prediction.request.note}")
@@ -188,7 +228,18 @@ def to_text(prediction: Prediction) -> str:
         lines += ["", f"{prediction.world.place(door)} reads the request", f"  {then.rule}"]
         lines += _outcomes(prediction, then.outcomes, "its connection, outcome")
     lines += ["", f"possible: {', '.join(sorted(prediction.verdicts))}"]
-    return "\n".join(lines)
+    return "\n".join(part for line in lines for part in fit(line, width))
+
+
+def fit(line: str, width: int) -> list[str]:
+    """Break a line that is longer than `width`, which may be 0: then it stays whole."""
+    if not width or len(line) <= width:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}    ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _outcomes(prediction: Prediction, outcomes: tuple[Outcome, ...], word: str) -> Iterator[str]:

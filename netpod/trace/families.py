@@ -10,6 +10,8 @@ from netpod.errors import UsageError
 from netpod.ip import Address, Family, family_of
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
 
+RECORDS = {Family.IPV6: "AAAA", Family.IPV4: "A"}
+"""Types of DNS records with an address."""
 FLAGS = {Family.IPV4: "-4", Family.IPV6: "-6"}
 """What chooses a family, as with ping and curl."""
 

@@ -7,8 +7,7 @@ from netpod.api.meta import Key
 from netpod.errors import NotFound
 from netpod.ip import Address, Family, family_of
 from netpod.linux import netns
-from netpod.trace import dnsquery
-from netpod.trace.families import choose, cluster_ips
+from netpod.trace.families import RECORDS, choose, cluster_ips
 from netpod.trace.objects import ClusterObjects
 
 DNS_SERVICE = Key("kube-system", "kube-dns")
@@ -72,7 +71,10 @@ def resolve(
     """
     at = server(objects)
     asked = candidates(name, namespace)
-    kinds = [kind for kind, of in dnsquery.FAMILIES.items() if family in (None, of)]
+    # A library that takes a tenth of a second to import, for those who name a Service by its name.
+    from netpod.trace import dnsquery
+
+    kinds = [kind for of, kind in RECORDS.items() if family in (None, of)]
     with netns.socket_in(netns_name, family_of(at).af, socket.SOCK_DGRAM, 0) as sock:
         sock.settimeout(timeout)
         try:

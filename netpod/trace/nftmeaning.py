@@ -1,4 +1,4 @@
-"""What the rules of kube-proxy's nftables mode mean, by the names of its chains, maps and sets (pure).
+"""What rules in nft's own words mean: kube-proxy's nftables mode and policies, by chains, maps and sets (pure).
 
 A Service's chains are called PREFIX-HASH-namespace/name/protocol/port, an endpoint's with __IP/port behind; a rule
 that looks an address up in a map has the chain it found as its target.
@@ -9,6 +9,11 @@ Source: kubernetes pkg/proxy/nftables/README.md and proxier.go.
 import re
 
 _SERVICE = re.compile(r"^(service|external|local|firewall|endpoint)-[A-Z0-9]{8}-(.+)$")
+_POLICY = re.compile(r"^(ingress|egress)-[0-9a-f]{12}-")
+_ISOLATED, _ALLOWED = (
+    re.compile(r'comment "isolated by ([^"]+)"'),
+    re.compile(r'return comment "([^"]+)"'),
+)
 _NUMBERED = re.compile(r"numgen random mod (\d+)")
 _MAPS = (
     ("@service-ips", "the address belongs to {to}"),
@@ -43,7 +48,9 @@ def service_of(chain: str) -> tuple[str, str, str] | None:
 
 
 def meaning(chain: str, target: str, text: str) -> str:
-    """Say what a rule means; "" when it is not of kube-proxy's nftables mode."""
+    """Say what a rule means; "" when it is neither of kube-proxy's nftables mode nor of a NetworkPolicy."""
+    if words := _policy(chain, target, text):
+        return words
     if "vmap @no-endpoint-" in text:
         # Upstream's two ways out: refuse when there is none at all, drop when there is none on this node.
         return "its Service has no endpoints" if target else "its Service has no local endpoints"
@@ -71,6 +78,21 @@ def meaning(chain: str, target: str, text: str) -> str:
             "service": "choose any endpoint in the cluster",
             "local": "choose an endpoint on this node",
         }.get(there[0], "")
+    return ""
+
+
+def _policy(chain: str, target: str, text: str) -> str:
+    """The rules of netpod/policy/compile.py."""
+    if asked := _POLICY.match(target):
+        who = "sender" if asked[1] == "egress" else "receiver"
+        return f"policies choose the {who}: ask for its {asked[1]}"
+    found = _POLICY.match(chain)
+    if found is None:
+        return ""
+    if isolated := _ISOLATED.search(text):
+        return f"NetworkPolicy {isolated[1]} allows no such {found[1]}"
+    if allowed := _ALLOWED.search(text):
+        return f"NetworkPolicy {allowed[1]} allows this {found[1]}"
     return ""
 
 

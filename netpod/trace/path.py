@@ -37,6 +37,8 @@ def walk_steps(found: Findings) -> tuple[Step, ...]:
     walked: list[Step] = []
     for step in made:
         ended = next((s for s in walked if s.verdict in _ENDED), None)
+        if ended is None and found.redirected and len(walked) > 3:
+            ended = walked[3]
         # An ingress that could not reach a pod still answers: the way back is then its own answer's.
         if ended is not None and step.verdict is not Verdict.DELIVERED:
             step = replace(
@@ -72,9 +74,12 @@ def judge(found: Findings, walked: tuple[Step, ...]) -> tuple[Verdict, str]:
             f"{what} was {word} at step {ended.number} ({ended.name}): {ended.sentence};"
             f" the client got: {got}"
         )
+    home = next(s for s in walked if s.name == "the way back")
+    if found.redirected and home.verdict is Verdict.DELIVERED:
+        pod = next((found.name(h) for h in reversed(walked[2].hops)), "the ingress")
+        return Verdict.DELIVERED, f"{what} was {got} by {pod} itself: {walked[3].sentence}"
     lacking = [s for s in walked if s.verdict is not Verdict.DELIVERED]
     reached = next(s for s in walked if s.name in ("container", "destination"))
-    home = next(s for s in walked if s.name == "the way back")
     if reached.verdict is Verdict.DELIVERED and home.verdict is Verdict.DELIVERED:
         who = reached.facts.get("pod") or reached.facts.get("place") or "a container"
         verb = f"was {got}" if answer.status else "was answered"

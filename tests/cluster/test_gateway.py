@@ -34,6 +34,12 @@ def test_a_gateway_comes_serves_and_goes(cluster: Cluster) -> None:
         assert trace["verdict"] == "DELIVERED"
         assert "HTTPRoute default/shop" in trace["steps"][3]["sentence"]
         assert address in trace["steps"][0]["sentence"]
+        told = " ".join(cluster.ok("explain", "http://shop.example/", "--check").stdout.split())
+        assert "HTTPRoute default/shop, rule shop.example" in told
+        assert "possible: DELIVERED" in told
+        assert "the trace agrees" in told
+        moved_on = " ".join(cluster.ok("explain", "http://shop.example/old/x").stdout.split())
+        assert "301 itself, a redirect" in moved_on
     finally:
         cluster.ok("delete", "-f", str(EXAMPLE))
     pods = "/api/v1/namespaces/default/pods"

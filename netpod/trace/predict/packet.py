@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from netpod.ip import Address, Family, family_of
+from netpod.trace import model as endpoint
 
 
 class Fate(StrEnum):
@@ -13,6 +14,21 @@ class Fate(StrEnum):
     ACCEPT = "accept"
     DROP = "drop"
     REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """What becomes of a request that an ingress proxy has read.
+
+    Attributes:
+        rule: In words: what matches and where it leads, or why nothing does.
+        addresses: All that the proxy may connect to; none when it answers itself.
+        redirects: Whether that answer is a redirect that the rule asks for.
+    """
+
+    rule: str
+    addresses: tuple[endpoint.Address, ...] = ()
+    redirects: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

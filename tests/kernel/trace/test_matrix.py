@@ -59,7 +59,7 @@ def test_policy_that_forbids_is_named(lab: Lab, mode: str) -> None:
         prediction = explain.explain(world.PATHS, question, lab.objects)
         found = run.trace(world.PATHS, question, lab.objects)
     assert found.verdict is Verdict.DROPPED, render.to_text(found)
-    assert "isolated by default/policy-0" in found.sentence
+    assert "NetworkPolicy default/policy-0 allows no such" in found.sentence
     assert not explain.disagreements(prediction, found)
 
 

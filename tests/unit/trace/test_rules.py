@@ -2,7 +2,7 @@
 
 import pytest
 
-from netpod.trace import rules
+from netpod.trace import nftmeaning, rules
 
 RULESET = """table ip nat { # handle 1
 \tchain KUBE-SVC-X { # handle 4
@@ -85,3 +85,17 @@ def test_choice_of_an_endpoint_says_how_it_was_chosen(handle: int, target: str, 
 def test_meaning(chain: str, target: str, text: str, words: str) -> None:
     """kube-proxy's rules are said in Kubernetes' words; others are not interpreted."""
     assert rules.meaning((), chain, target, text) == words
+
+
+def test_a_policy_is_named_where_it_stopped_or_let_pass() -> None:
+    """The chain of a pod's policies says which, in its rules' comments."""
+    chain = "ingress-ed4d8f0b6dd6-default/keep-out"
+    stop = 'counter drop comment "isolated by default/keep-out, default/more"'
+    words = "NetworkPolicy default/keep-out, default/more allows no such ingress"
+    assert nftmeaning.meaning(chain, "", stop) == words
+    let = 'ip saddr @pods-1 counter return comment "default/keep-out"'
+    assert (
+        nftmeaning.meaning(chain, "", let) == "NetworkPolicy default/keep-out allows this ingress"
+    )
+    asked = nftmeaning.meaning("forward", chain, "ip daddr vmap @ingress")
+    assert asked == "policies choose the receiver: ask for its ingress"
