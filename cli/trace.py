@@ -1,7 +1,6 @@
 """netpod trace."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from netpod.errors import UsageError
-from netpod_cli import context, waiting
+from netpod_cli import context, output, waiting
 
 if TYPE_CHECKING:
+    from netpod.trace.model import Trace
     from netpod.trace.run import Question
     from netpod.trace.session import Followed
 
@@ -29,18 +29,28 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
     "--query", default="", metavar="NAME", help="With --udp: ask that DNS server for a name."
 )
 @click.option("--icmp", default="", metavar="TARGET", help="Send an echo request there.")
-@click.option("--sni", default="", metavar="NAME", help="Host name for HTTP and TLS.")
+@click.option(
+    "--sni",
+    default="",
+    metavar="NAME",
+    help="Host name for HTTP and TLS; without a URL TLS, but on port 80.",
+)
 @click.option(
     "--size",
     default=0,
     type=click.IntRange(0, 65507),
-    help="Payload bytes of --udp and --icmp, not to be fragmented.",
+    help="Payload bytes of --udp and --icmp; more than fits the link goes in fragments.",
 )
+@click.option("--df", is_flag=True, help="With --size: never in fragments.")
 @click.option("--ttl", default=None, type=click.IntRange(1, 255), help="Hops the packets may take.")
 @click.option(
     "--type", "record", default="", metavar="RECORD", help="With --query: A, AAAA, SRV, PTR."
 )
 @context.family_options
+@click.option(
+    "--keep-alive", "nth", default=1, type=click.IntRange(1, 1000), metavar="N",
+    help="Send N HTTP requests on one connection, follow the last.",
+)  # fmt: skip
 @click.option("-o", "--output", "form", default="tree", metavar="|".join(FORMS), help="Form.")
 @click.option(
     "--pcap-view", type=click.Choice(["taps", "wire"]), default="taps", help="With pcapng."
@@ -61,21 +71,22 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
 @click.option("--timeout", default="5s", show_default=True, help="Silence to give up after.")
 @context.namespace_options
 def trace_command(
-    target: str, source: str, tcp: bool, udp: str, query: str, icmp: str, sni: str, size: int,
-    ttl: int | None, record: str, family: str | None, form: str, pcap_view: str, all_packets: bool,
+    target: str, source: str, tcp: bool, udp: str, query: str, icmp: str, sni: str, size: int, df: bool,
+    ttl: int | None, record: str, family: str | None, nth: int, form: str, pcap_view: str, all_packets: bool,
     verbose: bool, timing: bool, repeat: int, live: bool, only: str, count: int, dropped: bool, compare: str,
     timeout: str, namespace: str,
 ) -> int:  # fmt: skip
     """Send a request and follow it."""
     from netpod.cluster import tracing
     from netpod.ip import Family
-    from netpod.trace import dnsquery
     from netpod.trace.model import Verdict
     from netpod.trace.request import Kind
     from netpod.trace.run import Question
 
     if form.partition("=")[0] not in [f.partition("=")[0] for f in FORMS] or form == "pcapng":
         raise UsageError(f"cannot write {form}: say one of {', '.join(FORMS)}")
+    if repeat > 1 and form.partition("=")[0] in ("html", "pcapng"):
+        raise UsageError(f"cannot write {form} of several requests: leave --repeat out")
     seconds = waiting.seconds(timeout)
     if live:
         return _live(only or target, namespace, count, dropped, seconds)
@@ -87,19 +98,43 @@ def trace_command(
         kind = Kind.DNS
     elif tcp:
         kind = Kind.TCP
+    elif sni and target and "://" not in target and not target.endswith(":80"):
+        kind = Kind.HTTPS
     question = Question(
         target=where, source=source, namespace=namespace, kind=kind, query=query, host=sni,
-        timeout=seconds, size=size, ttl=ttl or 0, family=Family(family) if family else None,
-        record=dnsquery.record_type(record) if record else "",
+        timeout=seconds, size=size, whole=df, ttl=ttl or 0, family=Family(family) if family else None,
+        record=_record(record), nth=nth,
     )  # fmt: skip
+    if nth > 1 and kind not in (Kind.HTTP, Kind.HTTPS):
+        raise UsageError(
+            "cannot keep a connection alive that carries no HTTP: leave --keep-alive out"
+        )
     if compare:
         return _compare(question, compare, form)
-    good = True
+    traces: list[Trace] = []
     for _ in range(repeat):
         followed = tracing.follow(context.paths(), context.api(), question, timing=timing)
-        _print(followed, form, pcap_view == "wire", all_packets, verbose)
-        good &= followed.trace.verdict is Verdict.DELIVERED
-    return 0 if good else 3
+        traces.append(followed.trace)
+        if repeat == 1 or form != "json":
+            _print(followed, form, pcap_view == "wire", all_packets, verbose)
+        if repeat > 1 and form != "json":
+            click.echo("")
+    if repeat > 1 and form != "mermaid":
+        from netpod.trace.formats import summary
+
+        said = (
+            summary.to_json(traces) if form == "json" else summary.to_text(traces, output.width())
+        )
+        click.echo(said)
+    return 0 if all(trace.verdict is Verdict.DELIVERED for trace in traces) else 3
+
+
+def _record(text: str) -> str:
+    if not text:
+        return ""
+    from netpod.trace import dnsquery
+
+    return dnsquery.record_type(text)
 
 
 def _compare(question: "Question", text: str, form: str) -> int:
@@ -114,7 +149,7 @@ def _compare(question: "Question", text: str, form: str) -> int:
         click.echo(f"left out: {why}", err=True)
     found = compare.compare(context.paths(), context.api(), question, chosen)
     traces = {str(mode): trace for mode, trace in found}
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = output.width() or 100
     click.echo(table.to_json(traces) if form == "json" else table.to_text(traces, width=width))
     return 0 if all(t.verdict is Verdict.DELIVERED for t in traces.values()) else 3
 
@@ -131,7 +166,7 @@ def _print(followed: "Followed", form: str, wire: bool, all_packets: bool, verbo
         return
     makers = {
         "json": render.to_json,
-        "table": table.to_table,
+        "table": lambda trace: table.to_table(trace, output.width()),
         "mermaid": mermaid.to_mermaid,
         "html": html.to_html,
     }
@@ -144,16 +179,9 @@ def _print(followed: "Followed", form: str, wire: bool, all_packets: bool, verbo
                 colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
                 verbose=verbose,
                 all_packets=all_packets,
-                width=_width(),
+                width=output.width(),
             )
         )
-
-
-def _width() -> int:
-    """Columns of the terminal; 0 in a pipe, where lines stay whole, unless COLUMNS says otherwise."""
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        return shutil.get_terminal_size((100, 24)).columns
-    return 0
 
 
 def _write(file: str, data: bytes) -> None:
@@ -177,6 +205,6 @@ def _live(only: str, namespace: str, count: int, dropped: bool, seconds: float) 
     )
     for trace in found:
         seen += 1
-        click.echo(render.to_text(trace, colour=sys.stdout.isatty(), width=_width()))
+        click.echo(render.to_text(trace, colour=sys.stdout.isatty(), width=output.width()))
         click.echo("")
     return 0 if seen else 3

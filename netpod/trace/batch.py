@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from netpod.errors import KernelError
-from netpod.trace import correlate, evaluate, session
+from netpod.trace import correlate, evaluate, pieces, session
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
 from netpod.trace.model import Answer, CtEntry, Flow, Leg, Trace, Walk
-from netpod.trace.packet import header_key, parse_error, parse_frame
+from netpod.trace.packet import header_key
 from netpod.trace.postmortem import Inspector
 from netpod.trace.probe import Probe
 from netpod.trace.record import Heard, Record
@@ -150,9 +150,7 @@ class _Shares:
             for seen in {s.packet.flow for w in leg.walks for s in w.sightings}:
                 self._legs.setdefault(seen, []).append(leg)
         self._frames: dict[Flow, list[int]] = {}
-        for index, frame in enumerate(whole.frames):
-            packet, error = parse_frame(frame.data), parse_error(frame.data)
-            flow = packet.flow if packet is not None else error.flow if error is not None else None
+        for index, flow in enumerate(pieces.flows(whole.frames, errors=True)):
             if flow is not None:
                 self._frames.setdefault(flow, []).append(index)
 

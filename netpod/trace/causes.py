@@ -27,6 +27,7 @@ _WORDS = {
     "link-down": "dropped it: a link is down",
     "hairpin": "dropped it: the bridge does not send it back where it came from",
     "checksum": "dropped it: bad checksum",
+    "fragment": "lost fragments of it: without them it cannot be put together",
     "policy": "dropped it: no policy or state allows it",
 }
 _WORDS_SIX = {
@@ -69,6 +70,7 @@ _REASONS = {
     "TCP_CSUM": "checksum",
     "UDP_CSUM": "checksum",
     "IP_CSUM": "checksum",
+    "FRAG_REASM_TIMEOUT": "fragment",
 }
 _FUNCTIONS = (
     ("ip_error", "blackhole"),
@@ -128,7 +130,7 @@ def of_icmp(error: IcmpError) -> str:
         return _SIX.get((error.type, error.code), "")
     if error.type == 3:
         return _UNREACHABLE.get(error.code, "")
-    return "ttl" if error.type == 11 and error.code == 0 else ""
+    return {(11, 0): "ttl", (11, 1): "fragment"}.get((error.type, error.code), "")
 
 
 def of_counter(name: str) -> str:

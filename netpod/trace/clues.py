@@ -110,6 +110,7 @@ class Clues:
     drops: tuple[Drop, ...] = ()
     counters: tuple[Counter, ...] = ()
     silent: tuple[Silence, ...] = ()
+    frames_lost: int = 0
     inspect: Inspect = no_inspection
     addresses: Mapping[str, frozenset[IPAddress]]
 

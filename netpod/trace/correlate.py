@@ -24,6 +24,7 @@ from netpod.trace.model import (
     Walk,
 )
 from netpod.trace.packet import HeaderKey, header_key, parse_frame
+from netpod.trace.pieces import Pieces
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
 from netpod.trace.topology import Topology
@@ -38,10 +39,14 @@ def build_walks(frames: Iterable[Frame], topology: Topology, start_ns: int) -> l
         start_ns: Start of the request since the Unix epoch; sightings count from there.
     """
     groups: dict[tuple[int, ...], list[list[Sighting]]] = {}
-    for frame in sorted(frames, key=lambda f: (f.time_ns, f.sequence)):
-        packet = parse_frame(frame.data)
+    parsed = [
+        (f, parse_frame(f.data)) for f in sorted(frames, key=lambda f: (f.time_ns, f.sequence))
+    ]
+    pieces = Pieces(parsed)
+    for frame, packet in parsed:
         if packet is None:
             continue
+        packet = pieces.joined(frame, packet)
         direction = Direction.OUT if frame.outgoing else Direction.IN
         sighting = Sighting(
             tap=Tap(netns=frame.netns, interface=frame.interface, direction=direction),
@@ -222,9 +227,9 @@ def find_upstream_leg(
     evidence: list[Evidence] = []
     chosen: Leg | None = None
     for leg in others:
-        carrier = _carrier(leg, trace_id)
-        if carrier is not None:
-            first = carrier.sightings[0]
+        found = leg.carrier(trace_id)
+        if found is not None:
+            first = found.sightings[0]
             evidence.append(
                 Evidence(
                     source=Source.CAPTURE,
@@ -264,12 +269,3 @@ def find_upstream_leg(
             )
         )
     return Leg(name="upstream", flows=chosen.flows, walks=chosen.walks, evidence=tuple(evidence))
-
-
-def _carrier(leg: Leg, trace_id: str) -> Walk | None:
-    """Find the packet that carries the trace id from the opener; an answer may quote it and proves nothing."""
-    needle = trace_id.encode()
-    for walk in leg.walks:
-        if walk.packet.flow.source == leg.flows[0].source and needle in walk.packet.payload:
-            return walk
-    return None

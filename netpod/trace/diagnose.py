@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from itertools import pairwise
 
 from netpod.ip import family_of
 from netpod.trace import causes
@@ -71,6 +72,7 @@ class Doctor:
             *self._kernel(walk),
             *self._wire(leg),
             *self._silence(walk),
+            *self._pieces(walk),
             *self._counters(walk, place, silent=silent),
             *self._state(walk),
         ]
@@ -89,6 +91,8 @@ class Doctor:
     def arrived(self, walk: Walk, home: str) -> bool:
         """Whether a packet got to the namespace that has its destination address, or back to its opener."""
         last = walk.path()[-1]
+        if not last.packet.whole:
+            return False
         if last.tap.direction is Direction.OUT:
             return last.tap.netns == home and last.tap.interface == "socket"
         if last.tap.netns == home and len(walk.sightings) > 1:
@@ -208,6 +212,21 @@ class Doctor:
                     reference=words,
                 )
                 yield self._made(walk, "neighbour", silence.netns, evidence)
+
+    def _pieces(self, walk: Walk) -> Iterable[Diagnosis]:
+        """Fewer fragments of it came to an interface than had passed the one before."""
+        for before, after in pairwise(walk.path()):
+            if before.packet.whole and not after.packet.whole and not self.clues.frames_lost:
+                evidence = Evidence(
+                    source=Source.CAPTURE,
+                    confidence=Confidence.INFERRED,
+                    netns=after.tap.netns,
+                    time_ns=after.time_ns,
+                    reference=f"{before.packet.fragments} fragments at {before.tap},"
+                    f" {after.packet.fragments} at {after.tap}",
+                )
+                yield self._made(walk, "fragment", after.tap.netns, evidence)
+                return
 
     def _counters(self, walk: Walk, netns: str, *, silent: bool) -> Iterable[Diagnosis]:
         """A counter of the namespace in which the packet ended rose while the request ran."""

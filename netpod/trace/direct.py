@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from netpod.api.meta import Key
 from netpod.api.service import Service
+from netpod.trace import causes
 from netpod.trace.findings import Findings
 from netpod.trace.model import Confidence, Evidence, Hop, Role, Source, Step, Verdict
 from netpod.trace.request import Kind
@@ -36,18 +37,34 @@ def steps(found: Findings) -> tuple[Step, ...]:
 
 def _client(found: Findings, hops: tuple[Hop, ...]) -> Step:
     """The first packet leaves the client's socket."""
+    if not hops and found.answer.cause:
+        who = found.world.place(found.world.client)
+        step = step_of(
+            1, "client", f"{who} does not send it: {found.answer.error}", (),
+            {"request": found.request.what, "cause": found.answer.cause},
+            verdict=causes.verdict(found.answer.cause),
+        )  # fmt: skip
+        said = Evidence(source=Source.CLIENT, reference="send: EMSGSIZE")
+        return with_evidence(step, (said,))
     if not hops or hops[0].netns != found.world.client:
         return stuck(1, "client", found, found.client, (), "no packet was seen leaving the client")
     hop, request = hops[0], found.request
     to = found.world.name_of(hop.before.destination.ip)
-    verb = {"tcp": "opens a connection to", "udp": "sends a datagram to",
+    leg = found.client
+    fresh = leg is None or any(w.packet.syn for w in leg.walks)
+    opens = "opens a connection to" if fresh else "sends on its open connection to"
+    verb = {"tcp": opens, "udp": "sends a datagram to",
             "icmp": "sends an ICMP echo to", "icmpv6": "sends an ICMPv6 echo to"}  # fmt: skip
     target = hop.before.destination.ip if request.kind is Kind.ICMP else hop.before.destination
     source = hop.before.source.ip if request.kind is Kind.ICMP else hop.before.source
     sentence = f"{found.name(hop)} ({source}) {verb[request.protocol_name]} {target}"
     sentence += f" ({to})" if to else ""
+    opener = leg.opener if leg is not None else None
+    if opener is not None and opener.packet.fragments:
+        sentence += f", in {opener.packet.fragments} fragments"
     sentence += f"; {request.note}" if request.note else ""
     sentence += f"; {again}" if (again := found.retried(found.client)) else ""
+    sentence += f"; followed is request {request.nth} on it" if request.nth > 1 else ""
     facts = {"request": request.what} | ({"resolved": request.note} if request.note else {})
     if not hop.outward and _ends_here(found, hop):
         return stuck(1, "client", found, found.client, (hop,))

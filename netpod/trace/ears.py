@@ -87,6 +87,8 @@ class Ears:
             heard.events += trace.read()
         for conntrack in self.conntracks:
             heard.entries += conntrack.read()
+        if self.drops is not None:
+            heard.drops += self.drops.read()
 
     def finish(self, heard: Heard) -> None:
         """Hear no more, read the rest, and what was lost.
@@ -97,7 +99,6 @@ class Ears:
             ear.hush()
         self.read_into(heard)
         heard.captured = len(heard.frames)
-        heard.drops = self.drops.read() if self.drops is not None else []
         heard.frames_lost = sum(capture.lost() for capture in self.captures)
         heard.events_lost = sum(trace.lost for trace in self.rules)
         heard.entries_lost = sum(conntrack.lost for conntrack in self.conntracks)

@@ -78,6 +78,7 @@ def evaluate(
         drops=tuple(replace(d, time_ns=d.time_ns - record.started_at_ns) for d in record.drops),
         counters=record.counters,
         silent=_silences(record),
+        frames_lost=record.frames_lost,
         inspect=examine.inspect,
         addresses=topology.addresses,
     )

@@ -31,6 +31,12 @@ class Findings:
     answer: Answer
     doctor: Doctor
 
+    @property
+    def redirected(self) -> bool:
+        """Whether the proxy answered by itself that the client should ask elsewhere, as a rule told it to."""
+        access = self.access
+        return access is not None and access.source is None and 300 <= access.status < 400
+
     def opening(self, leg: Leg | None) -> tuple[Hop, ...]:
         """Hops of the packet that opened a leg: rules and NAT are decided on it alone."""
         opener = leg.opener if leg is not None else None
@@ -71,17 +77,28 @@ class Findings:
 
     def answering(self, leg: Leg | None) -> Walk | None:
         """The first packet that came back with something in it: data, or at least the acceptance."""
+        since = self._since(leg)
         walks = [w for w in leg.walks if not leg.forward(w)] if leg is not None else []
+        walks = [w for w in walks if w.sightings[0].time_ns >= since]
         data = [w for w in walks if w.packet.length or w.packet.protocol != 6]
         accepted = [w for w in walks if not w.packet.reset]
         return next(iter(data if self.request.kind is not Kind.TCP else data + accepted), None)
 
     def payload(self, leg: Leg | None, *, back: bool) -> Walk | None:
-        """The first packet with payload that the opener sent, or (`back`) got."""
+        """The first packet with payload of the request that the opener sent, or (`back`) got."""
+        since = self._since(leg)
         for walk in leg.walks if leg is not None else ():
-            if walk.packet.length and leg is not None and leg.forward(walk) is not back:
+            late = walk.sightings[0].time_ns >= since
+            if walk.packet.length and late and leg is not None and leg.forward(walk) is not back:
                 return walk
         return None
+
+    def _since(self, leg: Leg | None) -> int:
+        """When the request itself began on a leg that may have carried others before: with the packet that names it."""
+        carrier = leg.carrier(self.request.id) if leg is not None else None
+        if carrier is None:
+            return leg.walks[0].sightings[0].time_ns if leg is not None else 0
+        return carrier.sightings[0].time_ns
 
     def asked(self) -> Walk | None:
         """The client's request: of TLS the last packet before the proxy opened its own connection."""

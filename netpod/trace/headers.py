@@ -31,6 +31,8 @@ class Header(NamedTuple):
         identity: What no router or NAT changes: an IPv4 id, or LABEL and an IPv6 flow label. IPv6 has no id but in
             fragments; the label is of the flow, and Linux draws another for what it sends again after a time-out.
         offset: Of a fragment's payload in the whole packet, bytes.
+        more: Whether fragments follow that come behind this one in the whole packet.
+        fragment: What all fragments of one packet share.
         source: Address, packed.
         destination: Address, packed.
     """
@@ -43,6 +45,8 @@ class Header(NamedTuple):
     offset: int
     source: bytes
     destination: bytes
+    more: bool = False
+    fragment: int = 0
 
     @property
     def ends(self) -> tuple[IPAddress, IPAddress]:
@@ -83,11 +87,14 @@ def _read_four(data: bytes, start: int) -> Header:
         offset=(int.from_bytes(data[start + 6 : start + 8], "big") & 0x1FFF) * 8,
         source=data[start + 12 : start + 16],
         destination=data[start + 16 : start + 20],
+        more=bool(data[start + 6] & 0x20),
+        fragment=int.from_bytes(data[start + 4 : start + 6], "big"),
     )
 
 
 def _read_six(data: bytes, start: int) -> Header | None:
     follows, at, offset = data[start + 6], start + 40, 0
+    more, fragment = False, 0
     while follows in _EXTENSIONS:
         if len(data) < at + 8:
             return None
@@ -95,6 +102,8 @@ def _read_six(data: bytes, start: int) -> Header | None:
         if kind == _FRAGMENT:
             # Only the first fragment has more headers behind this one.
             offset, size = int.from_bytes(data[at + 2 : at + 4], "big") & 0xFFF8, 8
+            more = bool(data[at + 3] & 1)
+            fragment = int.from_bytes(data[at + 4 : at + 8], "big")
         elif kind == _AUTHENTICATION:
             size = (data[at + 1] + 2) * 4
         at += size
@@ -110,4 +119,6 @@ def _read_six(data: bytes, start: int) -> Header | None:
         offset=offset,
         source=data[start + 8 : start + 24],
         destination=data[start + 24 : start + 40],
+        more=more,
+        fragment=fragment,
     )

@@ -14,19 +14,19 @@ from netpod.api.meta import Key
 from netpod.errors import NotFound, UsageError
 from netpod.ip import by_family, family_of
 from netpod.paths import Paths
-from netpod.trace import correlate, evaluate, session, where
+from netpod.trace import correlate, evaluate, pieces, session, where
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.families import among, cluster_ips, node_ips, pod_ips
 from netpod.trace.links import observe_links
-from netpod.trace.model import Address, Answer, Flow, Leg, Trace, Verdict
+from netpod.trace.model import Address, Answer, Flow, Leg, Role, Trace, Verdict
 from netpod.trace.objects import ClusterObjects, load_balancer_ips
-from netpod.trace.packet import header_key, parse_frame
+from netpod.trace.packet import header_key
 from netpod.trace.postmortem import Inspector
 from netpod.trace.record import Record
 from netpod.trace.request import Kind, TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import nftrace, skbdrop
+from netpod.trace.sources import ctnetlink, nftrace, skbdrop
 from netpod.trace.topology import World, doors
 from netpod.trace.world import observe_world
 
@@ -121,6 +121,9 @@ class _Listener:
     ) -> None:
         self._request, self._world, self._ears = request, world, ears
         self._wanted = frozenset(wanted)
+        # Of a Service what is no endpoint; of a pod its addresses.
+        inside = {a for a in wanted if world.objects.pod_by_ip(a.ip) is not None}
+        self._own = self._wanted - inside or self._wanted
         now = time.time_ns()
         self._record = Record(
             answer=Answer(), flow=Flow(wanted[0], wanted[0]), started_at_ns=now,
@@ -131,7 +134,8 @@ class _Listener:
     def turn(self, pool: ThreadPoolExecutor) -> Iterator[Trace]:
         """Read what came, and yield the connections that ended; forget those and what is none of ours."""
         record, ears = self._record, self._ears
-        record.frames += [f for c in ears.captures for f in c.read() if parse_frame(f.data)]
+        heard = [*record.frames, *(f for c in ears.captures for f in c.read())]
+        record.frames = [f for f, flow in zip(heard, pieces.flows(heard), strict=True) if flow]
         record.events += [e for r in ears.rules for e in r.read()]
         record.entries += [e for c in ears.conntracks for e in c.read()]
         if ears.drops is not None:
@@ -143,10 +147,16 @@ class _Listener:
         for leg in ended:
             # One that began before all were listening is not known whole.
             whole = leg.walks[0].sightings[0].time_ns >= 0
-            if whole and leg.opening and leg.flows[0].destination in self._wanted:
+            if whole and leg.opening and leg.forward(leg.walks[0]) and self._meant(leg):
                 yield self._tell(leg, pool)
         if ended:
             self._forget(ended)
+
+    def _meant(self, leg: Leg) -> bool:
+        """Whether a connection is to what was asked for: of a Service's endpoints not those that nodes probe."""
+        to, begin = leg.flows[0].destination, leg.walks[0].sightings[0].tap.netns
+        probed = self._world.place(begin).role is Role.NODE and to not in self._own
+        return to in self._wanted and not probed
 
     def _ended(self, leg: Leg) -> bool:
         last = max(s.time_ns for w in leg.walks for s in w.sightings)
@@ -160,9 +170,8 @@ class _Listener:
         record = self._record
         flows = {s.packet.flow for leg in legs for w in leg.walks for s in w.sightings}
         keys = {header_key(w.packet) for leg in legs for w in leg.walks}
-        record.frames = [
-            f for f in record.frames if (p := parse_frame(f.data)) and p.flow not in flows
-        ]
+        whose = zip(record.frames, pieces.flows(record.frames), strict=True)
+        record.frames = [f for f, flow in whose if flow not in flows]
         record.events = [e for e in record.events if e.packet not in keys and e.flow not in flows]
         record.entries = [e for e in record.entries if e.original not in flows]
         record.drops = record.drops[-DROPS:]
@@ -174,7 +183,8 @@ class _Listener:
         end = leg.walks[-1].sightings[-1].time_ns
         mine = {s.packet.flow for w in leg.walks for s in w.sightings}
         mine |= {f.reversed() for f in mine}
-        keep = [f for f in record.frames if (p := parse_frame(f.data)) and p.flow in mine]
+        whose = zip(record.frames, pieces.flows(record.frames), strict=True)
+        keep = [f for f, of in whose if of in mine]
         own = replace(
             record,
             frames=keep,
@@ -189,6 +199,11 @@ class _Listener:
             url=f"{flow} (live)",
             kind=Kind.UDP if leg.walks[0].packet.protocol == 17 else Kind.TCP,
         )  # fmt: skip
+        if leg.walks[0].packet.protocol == 6 and not leg.walks[0].packet.syn:
+            # Its entry was made before anybody listened.
+            flows = {s.packet.flow for w in leg.walks for s in w.sightings}
+            known = (e for name in self._world.ruled() for e in ctnetlink.observe(name))
+            own.entries = [*own.entries, *(e for e in known if e.original in flows)]
         books = observe_rules(own.ruled, pool)
         topology = observe_links([*own.crossed, request.netns])
         world = replace(self._world, client=request.netns)

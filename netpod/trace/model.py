@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from netpod.ip import Address as IPAddress
 from netpod.ip import host_port
+from netpod.trace.answer import Answer as Answer
 from netpod.trace.place import Place
 from netpod.trace.place import Role as Role
 
@@ -116,6 +117,8 @@ class Packet:
         payload: The first of them, as captured.
         ip_id: Its identity, as `headers.Header`.
         tunnel: What carries it at this sighting, e.g. "VXLAN 1: 172.18.0.3 → 172.18.0.4", or "".
+        fragments: In how many it was seen at this sighting; 0 when it was not fragmented.
+        whole: Whether all of them were.
     """
 
     fingerprint: tuple[int, ...]
@@ -126,6 +129,8 @@ class Packet:
     protocol: int = 6
     ip_id: int = 0
     tunnel: str = ""
+    fragments: int = 0
+    whole: bool = True
 
     @property
     def syn(self) -> bool:
@@ -270,10 +275,15 @@ class Leg:
 
     @property
     def opening(self) -> tuple[Walk, ...]:
-        """The packets that NAT is decided on: SYNs, or all that the opener sent where there are none."""
+        """The packets that NAT is decided on: SYNs, or all that the opener sent where there are none.
+
+        A TCP connection that was open before anybody listened has no SYN: then what the opener said on it.
+        """
+        mine = tuple(w for w in self.walks if self.forward(w))
         if self.walks and self.walks[0].packet.protocol == 6:
-            return tuple(w for w in self.walks if w.packet.syn and self.forward(w))
-        return tuple(w for w in self.walks if self.forward(w))
+            syns = tuple(w for w in mine if w.packet.syn)
+            return syns or tuple(w for w in mine if w.packet.length)
+        return mine
 
     @property
     def opener(self) -> Walk | None:
@@ -286,6 +296,14 @@ class Leg:
         tries = self.opening
         there = [w for w in tries if w.path()[-1].packet.flow in accepted]
         return max(there or tries, key=lambda w: len(w.path()), default=None)
+
+    def carrier(self, identity: str) -> Walk | None:
+        """The packet that carries a trace id from the opener; an answer may quote it and proves nothing."""
+        needle = identity.encode()
+        for walk in self.walks:
+            if walk.packet.flow.source == self.flows[0].source and needle in walk.packet.payload:
+                return walk
+        return None
 
     def forward(self, walk: Walk) -> bool:
         """Whether a packet went from the opener to the other end."""
@@ -333,17 +351,6 @@ class SourceReport:
     lost: int
     complete: bool
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the client got: an HTTP answer, or why there was none (`error`)."""
-
-    status: int = 0
-    reason: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ from netpod.trace.model import Address, Flow, Packet
 ARP_REPLY = 2
 VXLAN_PORTS = (4789, 8472)
 """IANA's, and the one Linux and flannel use."""
+UNSEEN = (0, 0, 0)
+"""The end of the fingerprint of what came in fragments: all their payload was never in one frame."""
 HeaderKey = tuple[int, ...]
 """Protocol, identity and what else of a packet's headers no NAT changes: what a rule event's headers can tell."""
 
@@ -33,7 +35,7 @@ _UDP_COPY = 12
 
 
 def parse_frame(frame: bytes) -> Packet | None:
-    """Read an Ethernet frame, or return None when it holds no unfragmented TCP, UDP or ICMP echo."""
+    """Read an Ethernet frame, or return None when it holds no TCP, UDP or ICMP echo, or a later fragment of one."""
     ip = headers.of_frame(frame)
     if ip is None:
         return None
@@ -84,15 +86,17 @@ def parse_ip(data: bytes) -> Packet | None:
         header = 8
     payload = transport[header:]
     length = ip.total - ip.size - header
+    # The payload may be cut by the snapshot length, equally at every tap; by a smaller MTU on the way it may not.
+    mark = UNSEEN if ip.more else (window, length, zlib.crc32(payload))
     return Packet(
-        # The payload may be cut by the snapshot length, equally at every tap.
-        fingerprint=(*key, window, length, zlib.crc32(payload)),
+        fingerprint=(*key, *mark),
         flow=_flow(ip, transport),
         protocol=ip.protocol,
         flags=flags,
         length=length,
         payload=payload,
         ip_id=ip.identity,
+        fragments=int(ip.more),
     )
 
 
@@ -117,12 +121,14 @@ def header_of(network: bytes, transport: bytes) -> HeaderKey | None:
         return (ip.protocol, ip.identity, sequence, acknowledgement, flags, length)
     rest = transport[8 : 8 + _UDP_COPY]
     rest = rest[: max(0, ip.total - ip.size - 8)]
+    # Lengths as the whole packet's, also of a first fragment: where rules are met it has been put together.
     if ip.protocol == IPPROTO_UDP:
-        return (ip.protocol, ip.identity, ip.total, int.from_bytes(rest, "big"))
+        length = int.from_bytes(transport[4:6], "big")
+        return (ip.protocol, ip.identity, length, int.from_bytes(rest, "big"))
     if transport[0] in _ECHOES.get(ip.protocol, ()):
         sequence = int.from_bytes(transport[6:8], "big")
         text = int.from_bytes(rest, "big")
-        return (ip.protocol, ip.identity, ip.total, transport[0], sequence, text)
+        return (ip.protocol, ip.identity, 0, transport[0], sequence, text)
     return None
 
 
@@ -203,7 +209,8 @@ def label(packet: Packet) -> str:
     """Return what a packet is in a few words, e.g. "SYN", "UDP, 44 bytes", "ICMP echo request"."""
     if packet.protocol == IPPROTO_TCP:
         return flag_names(packet.flags) + (f", {packet.length} bytes" if packet.length else "")
+    pieces = f" in {packet.fragments} fragments" if packet.fragments else ""
     if packet.protocol == IPPROTO_UDP:
-        return f"UDP, {packet.length} bytes"
+        return f"UDP, {packet.length} bytes{pieces}"
     word = "ICMP" if packet.protocol == IPPROTO_ICMP else "ICMPv6"
-    return f"{word} echo {'reply' if packet.echo_reply else 'request'}"
+    return f"{word} echo {'reply' if packet.echo_reply else 'request'}{pieces}"

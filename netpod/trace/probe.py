@@ -1,5 +1,6 @@
 """The client: one real request from a namespace, its source port known before the first packet leaves."""
 
+import errno
 import http.client
 import secrets
 import socket
@@ -16,8 +17,10 @@ from netpod.trace.request import HEADER, Kind, TraceRequest
 
 MAX_BODY = 1 << 20
 _MTU_DISCOVER = {Family.IPV4: (socket.IPPROTO_IP, 10), Family.IPV6: (socket.IPPROTO_IPV6, 23)}
-_PROBE = 3
-"""IP_PMTUDISC_PROBE: send what fits the first link, never in fragments. Source: ip(7), ipv6(7)."""
+_DONT, _PROBE = 0, 3
+"""IP_PMTUDISC_DONT: fragments are allowed; _PROBE: send what fits the first link, never in fragments. Source: ip(7)."""
+_MTU = {Family.IPV4: (socket.IPPROTO_IP, 14), Family.IPV6: (socket.IPPROTO_IPV6, 24)}
+"""IP_MTU and IPV6_MTU: of the path to where a socket is connected."""
 _HOPS = {
     Family.IPV4: (socket.IPPROTO_IP, socket.IP_TTL),
     Family.IPV6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
@@ -94,6 +97,8 @@ class Probe:
         except ssl.SSLError as error:
             return Answer(error=f"TLS failed: {error.reason or error}")
         except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                return self._too_long()
             return Answer(error=(error.strerror or str(error)).lower())
         except http.client.HTTPException as error:
             return Answer(error=f"the answer is not HTTP: {type(error).__name__}")
@@ -120,14 +125,13 @@ class Probe:
             context.verify_mode = ssl.CERT_NONE
             name = urlsplit(f"//{request.host}").hostname or request.host
             connection.sock = self._socket = context.wrap_socket(self._socket, server_hostname=name)
-        connection.putrequest(
-            request.method, request.path, skip_host=True, skip_accept_encoding=True
-        )
-        fixed = (("Host", request.host), (HEADER, request.id), ("Connection", "close"))
-        for name, value in (*fixed, *request.headers):
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
+        # Never another connection: it would be opened where this thread stands.
+        connection.auto_open = 0
+        for number in range(1, request.nth):
+            self._ask(connection).read()
+            if connection.sock is None:
+                return Answer(error=f"the server closed the connection after request {number}")
+        response = self._ask(connection, (HEADER, request.id), ("Connection", "close"))
         return Answer(
             status=response.status,
             reason=response.reason,
@@ -135,11 +139,40 @@ class Probe:
             body=response.read(MAX_BODY),
         )
 
+    def _ask(
+        self, connection: http.client.HTTPConnection, *more: tuple[str, str]
+    ) -> http.client.HTTPResponse:
+        request = self._request
+        connection.putrequest(
+            request.method, request.path, skip_host=True, skip_accept_encoding=True
+        )
+        for name, value in (("Host", request.host), *more, *request.headers):
+            connection.putheader(name, value)
+        connection.endheaders()
+        return connection.getresponse()
+
+    def _send(self, data: bytes) -> None:
+        """Send what may be too long for the link: then in fragments, where these are allowed."""
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE or self._request.whole:
+                raise
+            level, option = _MTU_DISCOVER[self._request.family]
+            self._socket.setsockopt(level, option, _DONT)
+            self._socket.send(data)
+
+    def _too_long(self) -> Answer:
+        """What the kernel's EMSGSIZE means."""
+        mtu = self._socket.getsockopt(*_MTU[self._request.family])
+        words = f"{self._request.size} bytes do not fit a packet of the MTU {mtu}, and it may not be fragmented"
+        return Answer(error=words, cause="mtu")
+
     def _datagram(self) -> Answer:
         request = self._request
         if request.kind is Kind.UDP:
             text = f"netpod trace {request.id}\n".encode()
-            self._socket.send(text.ljust(request.size, b"."))
+            self._send(text.ljust(request.size, b"."))
             body = self._socket.recv(65535)
             return Answer(reason=f"{len(body)} bytes came back", body=body)
         from netpod.trace import dnsquery
@@ -157,7 +190,7 @@ class Probe:
             # The kernel puts in that of ICMPv6, which covers the addresses too.
             check = _checksum(header + payload)
             header = struct.pack("!BBHHH", asking, 0, check, self.source.port, 1)
-        self._socket.send(header + payload)
+        self._send(header + payload)
         while True:
             # The socket is connected: errors of routers come as its own.
             data = self._socket.recv(65535)

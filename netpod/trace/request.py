@@ -42,8 +42,11 @@ class TraceRequest:
         kind: What is sent.
         query: Name that a DNS query asks for, without a dot at its end.
         record: Type of record that it asks for.
-        size: Payload bytes of a UDP datagram or an ICMP echo, sent with "don't fragment"; 0 is a short one.
+        size: Payload bytes of a UDP datagram or an ICMP echo; 0 is a short one. What fits the client's own link is
+            sent with "don't fragment", so that a smaller MTU on the way is found; what does not, in fragments.
+        whole: Never in fragments.
         ttl: Hops the packets may take; 0 is the kernel's default.
+        nth: Which request on its connection is followed; those before it are sent without the identity.
         note: How the target's address was found, e.g. by which name, or "".
     """
 
@@ -61,7 +64,9 @@ class TraceRequest:
     query: str = ""
     record: str = "A"
     size: int = 0
+    whole: bool = False
     ttl: int = 0
+    nth: int = 1
     note: str = ""
 
     @property
@@ -88,7 +93,8 @@ class TraceRequest:
     def what(self) -> str:
         """What is sent, in words, e.g. "GET http://example.com/"."""
         if self.http:
-            return f"{self.method} {self.url}"
+            which = f" as request {self.nth} on one connection" if self.nth > 1 else ""
+            return f"{self.method} {self.url}{which}"
         if self.kind is Kind.DNS:
             return f"DNS query for {self.query} ({self.record}) to {self.url}"
         return f"{self.kind.upper()} to {self.url}"

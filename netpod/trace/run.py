@@ -8,8 +8,8 @@ from netpod.errors import NetpodError
 from netpod.ip import Address as IPAddress
 from netpod.ip import Family, family_of, host_port
 from netpod.paths import Paths
-from netpod.trace import dnsquery, lookup, session, target, where
-from netpod.trace.families import among, choice, cluster_ips
+from netpod.trace import lookup, session, target, where
+from netpod.trace.families import RECORDS, among, choice, cluster_ips
 from netpod.trace.model import Role, Trace
 from netpod.trace.objects import (
     INGRESS_SERVICE,
@@ -36,7 +36,9 @@ class Question:
         host: Host header and TLS name in place of the target's, or "".
         timeout: Seconds of silence after which the client gives up.
         size: Payload bytes of a datagram or echo, 0 for a short one.
+        whole: Never in fragments.
         ttl: Hops the packets may take, 0 for the kernel's default.
+        nth: Which HTTP request on one connection is followed.
         family: Of the target's address; None is the first that it has.
         record: Type of the records that a DNS query asks for; "" is addresses of the family the query travels in.
     """
@@ -49,12 +51,11 @@ class Question:
     host: str = ""
     timeout: float = 5.0
     size: int = 0
+    whole: bool = False
     ttl: int = 0
+    nth: int = 1
     family: Family | None = None
     record: str = ""
-
-
-_RECORDS = {family: kind for kind, family in dnsquery.FAMILIES.items()}
 
 
 def trace_url(paths: Paths, url: str, objects: ClusterObjects, *, timeout: float = 5.0) -> Trace:
@@ -153,8 +154,10 @@ def request_of(question: Question, objects: ClusterObjects, place: Place) -> Tra
         kind=found.kind,
         query=question.query.rstrip("."),
         size=question.size,
+        whole=question.whole,
         ttl=question.ttl,
-        record=question.record or _RECORDS[family_of(found.connect.ip)],
+        nth=question.nth,
+        record=question.record or RECORDS[family_of(found.connect.ip)],
         note="; ".join(filter(None, names)),
     )
 

@@ -39,8 +39,8 @@ SLOW = 0.05
 """Seconds after which what was heard is read though the request is still under way: no hurry can be spoilt any more."""
 POLL = 0.005
 """Seconds between looks at the proxy's log, whose file wakes nobody."""
-DRAIN = 0.2
-"""Seconds that late evidence, above all the proxy's access line, is waited for at most."""
+DRAIN, PATIENCE = 0.2, 2.0
+"""Seconds that the proxy's access line is waited for at most; the second where an answer says that it will come."""
 LOCK = 10.0
 """Seconds to wait for another trace of the same cluster to end."""
 
@@ -264,7 +264,7 @@ def _drain(request: TraceRequest, ears: Ears, record: Record) -> None:
 
     Nothing is read before: where others are busy, more would come than can be read.
     """
-    deadline = time.monotonic() + DRAIN
+    deadline = time.monotonic() + (PATIENCE if record.answer.status else DRAIN)
     pause = threading.Event().wait
     while record.has_log and record.wants_log and time.monotonic() < deadline:
         record.lines += _ours(ears.log.read(), request.id)

@@ -29,7 +29,8 @@ def client(found: Findings) -> Step:
         f"{hop.before.source} opens a connection to {hop.after.destination}"
         + (f" ({to}'s load balancer)" if to.startswith("Service") else "")
         + (f"; {found.request.note}" if found.request.note else "")
-        + (f"; {again}" if (again := found.retried(found.client)) else ""),
+        + (f"; {again}" if (again := found.retried(found.client)) else "")
+        + (f"; followed is request {found.request.nth} on it" if found.request.nth > 1 else ""),
         (hop,),
         {"request": f"{found.request.method} {found.request.path}, Host: {found.request.host}"},
     )
@@ -152,10 +153,19 @@ def rule(found: Findings) -> Step:
             "backend": access.backend,
             "connections": f"{access.client} → proxy, {access.source} → {access.server}",
         }
+        if access.source is None:
+            facts["connections"] = f"{access.client} → proxy"
+        facts = {name: value for name, value in facts.items() if value}
         if expected is not None and str(expected.ingress) == access.ingress:
             facts.pop("expected")
         verdict = Verdict.DELIVERED
-        sentence = f"{access.kind} {access.ingress}, rule {access.rule} → Service {access.service}"
+        sentence = f"{access.kind} {access.ingress}, rule {access.rule}"
+        sentence += f" → Service {access.service}" if access.service else ""
+        if access.source is None and found.upstream is None and access.status >= 300:
+            sentence += f": the ingress answers {access.status} itself"
+            place = dict(found.answer.headers).get("location", "")
+            sentence += f", a redirect to {place}" if found.redirected and place else ""
+            verdict = Verdict.DELIVERED if found.redirected else Verdict.REFUSED
     else:
         verdict = Verdict.REFUSED
         sentence = f"no rule serves host {host}, path {found.request.path}"

@@ -76,3 +76,37 @@ def test_example_for_programs_works(cluster: Cluster) -> None:
     found = asyncio.run(trace_all(asked, cluster=cluster.name))
     delivered, refused = Verdict.DELIVERED, Verdict.REFUSED
     assert [t.verdict for t in found] == [delivered] * 4 + [refused] * 2
+
+
+def test_output_fits_a_terminal_of_80_columns(cluster: Cluster) -> None:
+    """But for what the server itself answered, which is not ours to break."""
+    for words in (
+        ("trace", URL),
+        ("trace", URL, "-v", "--all-packets"),
+        ("trace", URL, "-o", "table"),
+        ("trace", "svc/example-service", "--from", "node/worker"),
+        ("explain", URL, "--check"),
+        ("conntrack",),
+        ("top", "links"),
+    ):
+        lines = cluster.ok(*words, COLUMNS="80").lines
+        assert len(lines) > 3
+        assert [x for x in lines if len(x) > 80 and not x.startswith('{"pod"')] == [], words
+
+
+def test_many_requests_end_with_who_answered_and_how_fast(cluster: Cluster) -> None:
+    """In words behind the trees, and in JSON beside the traces."""
+    text = cluster.ok("trace", URL, "--repeat", "2").stdout
+    assert text.count("DELIVERED in ") == 2
+    assert "2 requests: 2 DELIVERED" in text
+    assert "latency while traced: min" in text
+    found = cluster.ok("trace", URL, "--repeat", "3", "-o", "json").json
+    assert [t["verdict"] for t in found["items"]] == ["DELIVERED"] * 3
+    answered = [t["steps"][6]["facts"]["pod"] for t in found["items"]]
+    counts = {e["name"]: e["count"] for e in found["summary"]["endpoints"] if e["count"]}
+    assert counts == {pod: answered.count(pod) for pod in answered}
+    took = sorted(t["duration_ns"] for t in found["items"])
+    latency = found["summary"]["latency_ns"]
+    assert [latency["min"], latency["median"], latency["max"]] == took
+    refused = cluster.cli("trace", URL, "--repeat", "2", "-o", "html")
+    assert (refused.code, "leave --repeat out" in refused.stderr) == (2, True)

@@ -192,6 +192,7 @@ class RuleTrace:
     def __init__(self, netns_name: str) -> None:
         self._events = netlink.EventSocket(netns_name, (NFNLGRP_NFTRACE,))
         self.netns = netns_name
+        self._current: _Headers = {}
 
     @property
     def lost(self) -> int:
@@ -204,9 +205,10 @@ class RuleTrace:
         The trace id is the address of the packet's buffer, used again and again: it is no identity. The first event
         of each base chain carries a copy of the headers, later ones belong to the last headers of their id.
         """
-        return parse_events(
-            self.netns, (b for k, _, b in self._events.read() if k == NFT_MSG_TRACE)
-        )
+        if len(self._current) > _REMEMBERED:
+            self._current.clear()
+        bodies = (b for k, _, b in self._events.read() if k == NFT_MSG_TRACE)
+        return parse_events(self.netns, bodies, self._current)
 
     def hush(self) -> None:
         """Get no more events; those waiting can still be read."""
@@ -221,9 +223,19 @@ class RuleTrace:
         self._events.close()
 
 
-def parse_events(netns_name: str, bodies: Iterable[bytes]) -> list[RuleEvent]:
-    """Decode the bodies of trace messages of one namespace, in order (pure)."""
-    current: dict[int, tuple[HeaderKey | None, Flow | None]] = {}
+_Headers = dict[int, tuple[HeaderKey | None, Flow | None]]
+"""By trace id, the headers last seen under it."""
+_REMEMBERED = 10_000
+
+
+def parse_events(
+    netns_name: str, bodies: Iterable[bytes], current: _Headers | None = None
+) -> list[RuleEvent]:
+    """Decode the bodies of trace messages of one namespace, in order.
+
+    `current` goes from call to call where a packet's events may be read in two; it is changed.
+    """
+    current = {} if current is None else current
     events = []
     for body in bodies:
         found = netlink.attributes(body, 4)
