@@ -113,6 +113,7 @@ class Shim:
                     continue
                 key.data()
         signal.set_wakeup_fd(-1)
+        self._stand_ins.close()
         listener.close()
         os.close(lock)
 
@@ -379,6 +380,7 @@ class Shim:
         def done(name: str) -> None:
             waiting.discard(name)
             if not waiting:
+                self._stand_ins.close()
                 connection.answer(request, {})
                 self._stopping = True
 
