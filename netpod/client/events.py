@@ -7,6 +7,7 @@ Source: client-go tools/record/event.go, events_cache.go.
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +20,10 @@ from netpod.errors import ApiError, NotFound
 
 log = logging.getLogger(__name__)
 _REMEMBERED = 4096
-_WAITING = 1000
+_WAITING = 4000
+GIVE_WAY = 4.0
+"""How many times as long as one write took the next is put off: Events are written in the time the work leaves."""
+LONGEST_PAUSE_SECONDS = 0.5
 BURST = 25
 REFILL_SECONDS = 300.0
 """Events an object may have at once, and how long one more takes. Source: client-go tools/record/events_cache.go."""
@@ -82,10 +86,15 @@ class EventRecorder:
         """Write what was said, forever."""
         while True:
             event, moment = await self._waiting.get()
+            began = time.monotonic()
             try:
                 await self._write(event, moment)
             except ApiError as error:
                 log.debug("cannot write event %s: %s", event.metadata.name, error)
+            # The busier the API server the longer its answers take, and the more it is left alone.
+            pause = (time.monotonic() - began) * GIVE_WAY
+            if self._waiting.qsize() < _WAITING // 2:
+                await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
 
     async def _write(self, event: Event, moment: datetime) -> None:
         about = event.involved_object

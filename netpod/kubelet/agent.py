@@ -26,7 +26,7 @@ from netpod.kubelet import node as nodes
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.env import Services
 from netpod.kubelet.files import Changes
-from netpod.kubelet.images import Images
+from netpod.kubelet.images import Entry, Images
 from netpod.kubelet.podworker import Node as Shared
 from netpod.kubelet.podworker import PodWorker
 from netpod.kubelet.probe import Prober
@@ -89,6 +89,7 @@ class Agent:
         )
         self._route = asyncio.Event()
         self._status = asyncio.Event()
+        self._reported: tuple[bool, list[Entry]] | None = None
         self._networked = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -160,10 +161,9 @@ class Agent:
             log.warning("not ready within %g s of the start", STARTUP_GRACE_SECONDS)
         while True:
             self._status.clear()
-            ready = self._sandboxes.networked and self._runtime.connected.is_set()
+            self._reported = ready, images = self._node_facts()
             pause = STATUS_SECONDS
             try:
-                images = self._shared.images.entries()
                 await nodes.report(
                     self._client, self._config, ready=ready, images=images, tell=self._tell
                 )
@@ -175,6 +175,11 @@ class Agent:
                     await self._status.wait()
             except TimeoutError:
                 continue
+
+    def _node_facts(self) -> tuple[bool, list[Entry]]:
+        """What the node's status says that changes: whether pods can run, and the images."""
+        ready = self._sandboxes.networked and self._runtime.connected.is_set()
+        return ready, self._shared.images.entries()
 
     async def _make_network(self) -> None:
         """Wait for this node's pod CIDR and make the pod network."""
@@ -297,7 +302,8 @@ class Agent:
         for worker in [self._workers.get(uid)] if uid else self._workers.values():
             if worker is not None:
                 worker.poke()
-        self._status.set()
+        if self._node_facts() != self._reported:
+            self._status.set()
 
     def _remove_orphans(self) -> None:
         """End what runs for pods that the API server has no more."""

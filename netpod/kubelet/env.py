@@ -8,8 +8,10 @@ Source: kubernetes pkg/kubelet/kubelet_pods.go makeEnvironmentVariables, pkg/kub
 import asyncio
 import os
 import re
+import time
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -27,23 +29,36 @@ _MAPPED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 MASTER = ("default", "kubernetes")
 """The Service that containers of every namespace are told of."""
 
+SHARED_SECONDS = 1.0
+"""How long an answer is shared by pods that were there when it was read."""
+
 Addresses = Sequence[str]
 """Of a pod or a node, the primary first."""
 
 
 class Services:
-    """The Services of a namespace as they are now: who asks at the same moment shares one answer.
+    """The Services of a namespace: who asks at the same moment shares one answer.
 
-    A container sees each Service that was there before its pod, so nothing older than the question will do.
+    A container sees each Service that was there before its pod. An answer of a moment ago will do if it was read at a
+    revision of the store that has the pod already; so a thousand pods at once need few.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._next: dict[str, asyncio.Future[tuple[Service, ...]]] = {}
         self._busy: dict[str, asyncio.Lock] = {}
+        self._known: dict[str, _Known] = {}
 
-    async def of(self, namespace: str) -> tuple[Service, ...]:
-        """Return the Services of a namespace."""
+    async def of(self, namespace: str, version: str = "") -> tuple[Service, ...]:
+        """Return the Services of a namespace.
+
+        Args:
+            namespace: Theirs.
+            version: Of the pod that asks; "" is now.
+        """
+        known = self._known.get(namespace)
+        if known is not None and time.monotonic() < known.until and _reached(known, version):
+            return known.services
         waiting = self._next.get(namespace)
         if waiting is None:
             waiting = asyncio.get_running_loop().create_future()
@@ -51,7 +66,11 @@ class Services:
             try:
                 async with self._busy.setdefault(namespace, asyncio.Lock()):
                     del self._next[namespace]
-                    waiting.set_result((await self._client.list(Service, namespace)).items)
+                    listing = await self._client.list(Service, namespace)
+                    until = time.monotonic() + SHARED_SECONDS
+                    known = _Known(listing.items, listing.resource_version, until)
+                    self._known[namespace] = known
+                    waiting.set_result(listing.items)
             except BaseException as error:
                 if not waiting.done():
                     # Whoever shares the answer is not cancelled with us; asking again is well.
@@ -65,6 +84,19 @@ class Services:
                 if self._next.get(namespace) is waiting:
                     del self._next[namespace]
         return await asyncio.shield(waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    services: tuple[Service, ...]
+    version: str
+    until: float
+
+
+def _reached(known: _Known, version: str) -> bool:
+    """Whether what is known is as new as a version; revisions of one store grow."""
+    both = known.version, version
+    return all(it.isdigit() for it in both) and int(known.version) >= int(version)
 
 
 async def compile(
@@ -206,10 +238,11 @@ async def _linked(services: Services, pod: Pod) -> list[Service]:
     namespace, name = MASTER
     own = pod.metadata.namespace
     links = pod.spec.enable_service_links is not False
-    master = [it for it in await services.of(namespace) if it.metadata.name == name]
+    version = pod.metadata.resource_version
+    master = [it for it in await services.of(namespace, version) if it.metadata.name == name]
     if not links:
         return master
-    mine = await services.of(own)
+    mine = await services.of(own, version)
     named = {it.metadata.name for it in mine}
     return [*(it for it in master if it.metadata.name not in named), *mine]
 

@@ -44,6 +44,8 @@ class Runtime:
     def __init__(self, path: Path, changed: Callable[[str], None]) -> None:
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
+        self._inside: dict[str, dict[str, None]] = {}
+        """Ids of the sandboxes of a pod by its uid, and of the containers of a sandbox by its id."""
         self.connected = asyncio.Event()
         self._path = path
         self._changed = changed
@@ -72,9 +74,9 @@ class Runtime:
 
     def of_pod(self, uid: str) -> tuple[list[Sandbox], list[Container]]:
         """Return the pod's sandboxes and containers, oldest attempt first."""
-        mine = [seen for seen in self.sandboxes.values() if seen.config.uid == uid]
-        names = {seen.config.id for seen in mine}
-        inside = [seen for seen in self.containers.values() if seen.config.sandbox_id in names]
+        sandboxes = self._inside.get(uid, ())
+        mine = [self.sandboxes[it] for it in sandboxes if it in self.sandboxes]
+        inside = [seen for it in mine for seen in self._containers(it.config.id)]
         return (
             sorted(mine, key=lambda seen: seen.config.attempt),
             sorted(inside, key=lambda seen: seen.config.attempt),
@@ -88,17 +90,23 @@ class Runtime:
     async def stop_sandbox(self, sandbox: str) -> list[Container]:
         """Kill a sandbox and everything in it, forget both, and return how its containers ended. Absent is fine."""
         await self._call(Op.STOP_SANDBOX, sandbox=sandbox)
-        self.sandboxes.pop(sandbox, None)
-        inside = [n for n, seen in self.containers.items() if seen.config.sandbox_id == sandbox]
+        gone = self.sandboxes.pop(sandbox, None)
+        if gone is not None:
+            others = self._inside.get(gone.config.uid, {})
+            others.pop(sandbox, None)
+            if not others:
+                self._inside.pop(gone.config.uid, None)
         # The shim reports every end before it answers.
-        return [self.containers.pop(name) for name in inside]
+        inside = self._containers(sandbox)
+        self._inside.pop(sandbox, None)
+        return [self.containers.pop(seen.config.id) for seen in inside]
 
     async def start_container(self, config: ContainerConfig) -> Container:
         """Start a container; repeating it with the same id returns the same one."""
         result = await self._call(Op.START_CONTAINER, config=codec.encode(config))
         seen = codec.decode(Container, result)
         # A report may have overtaken the answer; it knows more.
-        return self.containers.setdefault(seen.config.id, seen)
+        return self.containers.get(seen.config.id) or self._take_container(seen)
 
     async def signal(self, container: str, number: int) -> None:
         """Signal a container; one that has ended is fine."""
@@ -107,7 +115,9 @@ class Runtime:
     async def remove_container(self, container: str) -> None:
         """Forget a container that has ended."""
         await self._call(Op.REMOVE_CONTAINER, container=container)
-        self.containers.pop(container, None)
+        gone = self.containers.pop(container, None)
+        if gone is not None:
+            self._inside.get(gone.config.sandbox_id, {}).pop(container, None)
 
     async def stats(self) -> dict[str, ContainerStats]:
         """What the running containers have used, by id; the shim's own stands under ""."""
@@ -165,9 +175,7 @@ class Runtime:
             seen = self._take_sandbox(codec.decode(Sandbox, message["sandbox"]))
             self._changed(seen.config.uid)
         elif "container" in message:
-            container = codec.decode(Container, message["container"])
-            self.containers[container.config.id] = container
-            self._tell(container)
+            self._tell(self._take_container(codec.decode(Container, message["container"])))
         elif message.get("id") == 0:
             self._take_all(_result(message))
         elif (answer := self._answers.get(message.get("id", -1))) is not None and not answer.done():
@@ -178,13 +186,26 @@ class Runtime:
         if known is not None and known.state == State.EXITED:
             return known
         self.sandboxes[seen.config.id] = seen
+        self._inside.setdefault(seen.config.uid, {})[seen.config.id] = None
         return seen
+
+    def _take_container(self, seen: Container) -> Container:
+        self.containers[seen.config.id] = seen
+        self._inside.setdefault(seen.config.sandbox_id, {})[seen.config.id] = None
+        return seen
+
+    def _containers(self, sandbox: str) -> list[Container]:
+        names = self._inside.get(sandbox, ())
+        return [self.containers[it] for it in names if it in self.containers]
 
     def _take_all(self, everything: Mapping[str, Any]) -> None:
         sandboxes = [codec.decode(Sandbox, item) for item in everything["sandboxes"]]
         containers = [codec.decode(Container, item) for item in everything["containers"]]
-        self.sandboxes = {seen.config.id: seen for seen in sandboxes}
-        self.containers = {seen.config.id: seen for seen in containers}
+        self.sandboxes, self.containers, self._inside = {}, {}, {}
+        for sandbox in sandboxes:
+            self._take_sandbox(sandbox)
+        for container in containers:
+            self._take_container(container)
         self.connected.set()
         self._changed("")
 

@@ -8,7 +8,7 @@ Source: kubernetes pkg/kubelet/kubelet_pods.go getPhase, pkg/kubelet/status/gene
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from netpod.api import meta
 from netpod.api.cri import Container as Seen
@@ -25,6 +25,7 @@ from netpod.api.pod_status import (
     PodIP,
     PodStatus,
 )
+from netpod.api.structs import replace
 
 RUNTIME = "netpod"
 FINISHED = ("Succeeded", "Failed")

@@ -100,7 +100,7 @@ def test_environment_from_fields() -> None:
     )
 
     class NoServices(env.Services):
-        async def of(self, namespace: str) -> tuple[Service, ...]:
+        async def of(self, namespace: str, version: str = "") -> tuple[Service, ...]:
             return ()
 
     client = Client.unix(Path("/nowhere"))
