@@ -118,7 +118,11 @@ class Access:
             for name in dict.fromkeys(headers.keys())
             if name.lower().startswith(_EXTRA.lower())
         ]
-        return self._impersonate(user, wanted, groups, headers.get(_UID, ""), extra)
+        uid = headers.get(_UID, "")
+        for value in (wanted, *groups, uid, *(value for _, values in extra for value in values)):
+            if not value.isascii() and not _is_unicode(value):
+                raise errors.BadRequest("Impersonate headers must be UTF-8")
+        return self._impersonate(user, wanted, groups, uid, extra)
 
     def _impersonate(
         self,
@@ -312,3 +316,8 @@ def _body(call: Call) -> dict[str, Json]:
     except errors.ApiError:
         return {}
     return found[0] if len(found) == 1 and isinstance(found[0], dict) else {}
+
+
+def _is_unicode(value: str) -> bool:
+    """Bytes of a header that are no UTF-8 arrive as surrogates, which nothing could write into an answer."""
+    return value == value.encode(errors="replace").decode()

@@ -26,6 +26,7 @@ from netpod.apiserver import (
     apply,
     audit,
     authorization,
+    bodies,
     bootstrap,
     connect,
     deletion,
@@ -70,8 +71,6 @@ _http_log = logging.getLogger(f"{__name__}.http")
 _http_log.setLevel(logging.CRITICAL)
 """aiohttp's words on requests that are no HTTP: one traceback each, which anybody could fill a disk with."""
 
-BODY_LIMIT = 3 * 1024 * 1024
-"""Source: k8s.io/apiserver MaxRequestBodyBytes."""
 
 BACKLOG = 4096
 """Connections that may wait; on a unix socket one more is refused at once, so a storm of clients needs room."""
@@ -355,7 +354,7 @@ async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Ca
         route=route,
         user=user,
         query=request.query,
-        body=await _body(request) if request.body_exists else b"",
+        body=await bodies.read(request) if request.body_exists else b"",
         content_type=request.headers.get("Content-Type", ""),
         accept=request.headers.get("Accept", ""),
         user_agent=_text(request.headers.get("User-Agent", "")),
@@ -373,26 +372,3 @@ async def _settled(write: Awaitable[Reply]) -> Reply | Exception:
         return await write
     except Exception as error:  # noqa: BLE001 - raised again where the client waits
         return error
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    """The request's body.
-
-    Raises:
-        TooLarge: it exceeds the limit.
-    """
-    if (request.content_length or 0) > BODY_LIMIT:
-        raise _too_large()
-    content = request.content
-    if content.is_eof() and content.total_bytes <= BODY_LIMIT:  # it came with the head
-        return content.read_nowait()
-    data = bytearray()
-    async for chunk in content.iter_any():
-        data += chunk
-        if len(data) > BODY_LIMIT:
-            raise _too_large()
-    return bytes(data)
-
-
-def _too_large() -> errors.TooLarge:
-    return errors.TooLarge(f"the request body exceeds the limit of {BODY_LIMIT} bytes")

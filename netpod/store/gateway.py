@@ -4,7 +4,7 @@ Every member serves the v3 API as JSON over HTTP beside gRPC, so aiohttp is all 
 numbers are strings. A request goes to the member that answered last; who refuses or is silent is left for the next.
 A read may be asked again of anybody. A write may not: once it may have been sent, only `Lost` can be said of it.
 
-Sources: etcd v3.4 Documentation/dev-guide/api_grpc_gateway.md; etcdserver/api/v3rpc/rpctypes/error.go (codes).
+Sources: etcd v3.4 and v3.5 Documentation/dev-guide/api_grpc_gateway.md; etcdserver/api/v3rpc/rpctypes/error.go (codes).
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import io
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ class Gateway:
             answer: Message = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise Lost(f"HTTP status {response.status} without JSON") from error
-        if "error" in answer:
+        # The gateway of 3.4 names an error twice, later ones only by code and message.
+        if response.status != HTTPStatus.OK or "error" in answer:
             _refuse(self._name, answer)
         revision = revision_of(answer.get("header", {}), "revision")
         self.revision = max(self.revision, revision)
@@ -193,8 +195,8 @@ class Gateway:
         raise Lost("the stream ended")
 
     def _result(self, line: Message) -> Message:
-        if "error" in line:
-            _refuse(self._name, line["error"])
+        if "error" in line or "code" in line:
+            _refuse(self._name, line.get("error") or line)
         result: Message = line.get("result", {})
         if int(result.get("compact_revision", 0)):
             raise errors.Expired(

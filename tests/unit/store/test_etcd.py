@@ -1,8 +1,6 @@
 """What only the etcd store promises: members die, freeze and come back, and nothing acknowledged is lost."""
 
 import asyncio
-import datetime
-import ipaddress
 import os
 import shutil
 from collections.abc import Awaitable, Callable
@@ -12,16 +10,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from netpod import errors
 from netpod.store import gateway, receipts
 from netpod.store.etcd import EtcdStore
 from netpod.store.gateway import Target
 from netpod.store.store import EventType, Revision
+from tests.unit.store.certificates import issue
 from tests.unit.store.members import Members
 
 Start = Callable[..., Members]
@@ -336,46 +331,11 @@ def test_keys_read_naturally_with_etcdctl(members: Start, tmp_path: Path) -> Non
     assert out.read_text() == '/registry/pods/default/web\n{"kind":"Pod"}\n'
 
 
-def _issue(folder: Path) -> dict[str, Path]:
-    """An authority and one certificate of it for 127.0.0.1, as PEM files."""
-    now = datetime.datetime.now(datetime.UTC)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, it)]) for it in ("ca", "etcd")]
-    files = {}
-    for number, name in enumerate(("ca", "cert")):
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(names[number])
-            .issuer_name(names[0])
-            .public_key(keys[number].public_key())
-            .serial_number(number + 1)
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-                critical=False,
-            )
-            .sign(keys[0], hashes.SHA256())
-        )
-        files[name] = folder / f"{name}.pem"
-        files[name].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files["key"] = folder / "key.pem"
-    files["key"].write_bytes(
-        keys[1].private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
-
-
 def test_members_and_store_know_each_other_by_certificate(
     members: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With TLS the store writes and watches; without its client certificate it gets in nowhere."""
-    cluster = members(1, **_issue(tmp_path))
+    cluster = members(1, **issue(tmp_path))
 
     async def body(store: EtcdStore) -> None:
         watch = await store.watch("/registry/", store.revision)
