@@ -262,14 +262,17 @@ def _send(probe: Probe, ears: Ears, record: Record) -> None:
 def _drain(request: TraceRequest, ears: Ears, record: Record) -> None:
     """Wait until the proxy has logged the request and its last packets are over, then read what was heard.
 
-    Nothing is read before: where others are busy, more would come than can be read.
+    Nothing is read before, but when that takes long: where others are busy, more comes than can be read in passing.
     """
-    deadline = time.monotonic() + (PATIENCE if record.answer.status else DRAIN)
+    began = time.monotonic()
+    deadline = began + (PATIENCE if record.answer.status else DRAIN)
     pause = threading.Event().wait
     while record.has_log and record.wants_log and time.monotonic() < deadline:
         record.lines += _ours(ears.log.read(), request.id)
         if record.lines:
             break
+        if time.monotonic() > began + SLOW:
+            ears.read_into(record)
         pause(POLL)
     pause(QUIET)
     ears.finish(record)

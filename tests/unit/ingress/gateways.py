@@ -56,24 +56,27 @@ def route(name: str, *rules: str, **spec: Any) -> str:
 
 def planned(*texts: str, services: Sequence[Service] = (), **more: Any) -> Plan:
     """Plan manifests."""
+    return make(world(*texts, services=services, **more))
+
+
+def world(*texts: str, services: Sequence[Service] = (), **more: Any) -> World:
+    """What there is, by manifests."""
     every = [obj for text in (CLASS, *texts) for obj in objects(text)]
 
     def of(cls: type[Any]) -> list[Any]:
         return [obj for obj in every if isinstance(obj, cls)]
 
-    return make(
-        World(
-            classes=of(GatewayClass),
-            gateways=of(Gateway),
-            routes=of(HTTPRoute),
-            grants=of(ReferenceGrant),
-            namespaces=of(Namespace),
-            services=[*services, *of(Service)],
-            secrets=of(Secret),
-            own=OWN,
-            now=NOW,
-            **more,
-        )
+    return World(
+        classes=of(GatewayClass),
+        gateways=of(Gateway),
+        routes=of(HTTPRoute),
+        grants=of(ReferenceGrant),
+        namespaces=of(Namespace),
+        services=[*services, *of(Service)],
+        secrets=of(Secret),
+        own=OWN,
+        now=NOW,
+        **more,
     )
 
 
