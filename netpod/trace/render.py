@@ -18,6 +18,8 @@ __all__ = ["to_json", "to_text"]
 _WAY_BACK = "the way back"
 _CHAIN = re.compile(r"^-A \S+ ")
 _COMMENT = re.compile(r'-m comment --comment (?:"[^"]*"|\S+) ?| ?\bcomment "[^"]*"')
+_BODY = 4000
+"""Bytes of the answer's body that are shown."""
 _LEAST = 40
 """Columns below which nothing is wrapped any more."""
 
@@ -66,7 +68,10 @@ class _Tree:
             yield from self._wrap(f"evidence: {note}")
         if trace.answer.body:
             yield ""
-            yield trace.answer.body.decode(errors="replace").rstrip("\n")
+            body = trace.answer.body
+            yield body[:_BODY].decode(errors="replace").rstrip("\n")
+            if len(body) > _BODY:
+                yield f"... and {len(body) - _BODY} bytes more; -o json has them"
 
     def _headed(self, what: str, note: str) -> Iterator[str]:
         """A heading, and a note beside it, or below where there is no room."""
