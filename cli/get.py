@@ -73,8 +73,8 @@ def get_command(
         found, wide=output == "wide", namespaces=all_namespaces, header=not no_headers
     )
     if not shown and not watch and not ignore_not_found and not failures.code:
-        where = "" if all_namespaces else f" in {namespace} namespace"
-        click.echo(f"No resources found{where}.", err=True)
+        inside = not all_namespaces and any(target.resource.namespaced for target, _ in found)
+        click.echo(f"No resources found{f' in {namespace} namespace.' if inside else ''}", err=True)
     if watch and found and not failures.code:
         target, data = found[0]
         version = str(data["metadata"].get("resourceVersion", ""))

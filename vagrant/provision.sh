@@ -159,6 +159,31 @@ install_kubectl() {
   rm -rf "$folder"
 }
 
+# A current one beside it, from the Debian after the oldest that we run on.
+install_current_kubectl() {
+  [ -x "$prefix/kubectl-current/usr/bin/kubectl" ] && return
+  local folder site keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  site=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' | head -1)
+  if [ -z "$site" ] || [ ! -e "$keys" ]; then
+    say "current kubectl: this is no Debian; its tests say so"
+    return
+  fi
+  folder=$(mktemp -d)
+  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+  touch "$folder/status"
+  printf 'deb [signed-by=%s] %s trixie main\n' "$keys" "$site" >"$folder/sources.list"
+  local -a apart=(-q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State=$folder" -o "Dir::State::lists=$folder/lists" -o "Dir::State::status=$folder/status"
+    -o "Dir::Cache=$folder/cache" -o APT::Sandbox::User=root)
+  if (cd "$folder" && apt-get "${apart[@]}" update && apt-get "${apart[@]}" download kubectl) >"$log" 2>&1; then
+    dpkg -x "$folder"/kubectl_*.deb "$prefix/kubectl-current"
+    say "current kubectl: $(dpkg-deb --field "$folder"/kubectl_*.deb Version)"
+  else
+    say "current kubectl: not to be had; its tests say so"
+  fi
+  rm -rf "$folder"
+}
+
 main() {
   [ "$(id -u)" = 0 ] || die "run as root: sudo vagrant/provision.sh" 2
   command -v apt-get >/dev/null || die "this is no Debian or Ubuntu: install the packages of README.md by hand" 4
@@ -173,7 +198,7 @@ main() {
   install_libraries "$extra"
   install_netpod
   load_modules
-  [ -z "$extra" ] || install_kubectl
+  [ -z "$extra" ] || { install_kubectl; install_current_kubectl; }
   say "done: $("$link" --version)"
 }
 

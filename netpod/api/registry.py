@@ -266,7 +266,7 @@ def by_plural(group: str, version: str, plural: str) -> Resource | None:
 @functools.cache
 def _names() -> dict[str, Resource]:
     names: dict[str, Resource] = {}
-    for r in RESOURCES:
+    for r in (*RESOURCES, COMPONENT_STATUS, *EMPTY):
         for name in (r.plural, r.singular, r.kind, *r.short_names):
             names.setdefault(name, r)
             if r.group:

@@ -12,25 +12,31 @@ import orjson
 import pytest
 
 from tests.support import cluster as clusters
-from tests.support import session, wait
+from tests.support import kubectl, session, wait
 from tests.support.cluster import Cluster, Result
 from tests.support.session import Step
 
 HERE = Path(__file__).parent / "session"
-PLACES = ("/opt/netpod/kubectl/usr/bin/kubectl", "/tmp/kc/usr/bin/kubectl")
-KUBECTL = os.environ.get("NETPOD_KUBECTL") or next(
-    (place for place in PLACES if os.access(place, os.X_OK)), ""
-)
+# Debian's of two generations; or the one that is named.
+PLACES = ("/opt/netpod/kubectl/usr/bin/kubectl", "/opt/netpod/kubectl-current/usr/bin/kubectl")
+NAMED = os.environ.get("NETPOD_KUBECTL", "")
+KUBECTLS = [NAMED] if NAMED else [place for place in PLACES if os.access(place, os.X_OK)]
 MANY = 120
 PATIENCE = 30.0
 
 pytestmark = pytest.mark.skipif(
-    not KUBECTL, reason="no kubectl here; vagrant/provision.sh --test unpacks Debian's"
+    not KUBECTLS, reason="no kubectl here; vagrant/provision.sh --test unpacks Debian's"
 )
 
 
+@pytest.fixture(scope="module", params=KUBECTLS)
+def program(request: pytest.FixtureRequest) -> str:
+    """A kubectl."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def audited() -> Iterator[Cluster]:
+def audited(program: str) -> Iterator[Cluster]:
     """A cluster of its own, whose nodes the session may take out of service, with an audit log."""
     with clusters.running(
         "session", "--no-publish", "--audit-log", example=False, session="netpod"
@@ -39,7 +45,7 @@ def audited() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def env(audited: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def env(audited: Cluster, program: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Home, kubeconfig and editor of whoever sits at the prompt."""
     home = tmp_path_factory.mktemp("home")
     config = home / "kubeconfig"
@@ -52,7 +58,7 @@ def env(audited: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "HOME": str(home),
         "KUBECONFIG": str(config),
         "KUBE_EDITOR": str(editor),
-        "K": KUBECTL,
+        "K": program,
         "T": str(home),
     }
 
@@ -80,8 +86,9 @@ def test_a_day_of_kubectl(audited: Cluster, env: dict[str, str]) -> None:
     """Every command prints what it prints on Kubernetes, and no request was answered by an error of ours."""
     steps = list(session.read((HERE / "session.txt").read_text()))
     assert len(steps) >= MANY
+    version = kubectl.version(env["K"])
     wrong = []
-    for step in steps:
+    for step in filter(None, (each.of(version) for each in steps)):
         deadline = time.monotonic() + (PATIENCE if step.patient else 0)
         while (said := fails(step, env)) and time.monotonic() < deadline:
             wait.pause()

@@ -16,8 +16,15 @@ from tests.support.cluster import Cluster, Result, call
 _CANDIDATES = (
     "/opt/netpod/kubectl/usr/bin/kubectl",
     "/tmp/kc/usr/bin/kubectl",
+    "/opt/netpod/kubectl-current/usr/bin/kubectl",
     "/usr/lib/google-cloud-sdk/bin/kubectl.1.33",
 )
+
+
+def version(path: str) -> tuple[int, int]:
+    """Return a kubectl's major and minor version."""
+    said = call(path, "version", "--client", "-o", "json").json["clientVersion"]
+    return int(said["major"]), int(said["minor"].rstrip("+"))
 
 
 def found() -> list[str]:

@@ -4,6 +4,9 @@
     $! get pods nosuch           the same, and it fails; its exit code may follow as $3! for exit code 3
     $~ get pods                  the same, tried again until it prints that, for half a minute
     % $K get --raw / | grep x    a line of shell, in which $K is the program
+    @1.32                        from here on what kubectl of at least this version prints instead
+    @1.32!                       the same, and it fails
+    @1.32 -                      from that version on the command is not typed
     # words                      nothing
 
 In what is printed `…` stands for anything within a line, and a line of nothing else for any number of lines. How much
@@ -13,9 +16,10 @@ white space there is does not matter. Errors follow output.
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _ANY = "…"
+_SINCE = re.compile(r"@(\d+)\.(\d+)(!?)( -)?")
 _PROMPT = re.compile(r"(?:\$(\d*)([!~]?)|(%)) (.*)")
 
 
@@ -30,6 +34,12 @@ class Step:
     shell: bool = False
     patient: bool = False
     expected: list[str] = field(default_factory=list)
+    later: "dict[tuple[int, int], Step | None]" = field(default_factory=dict)
+
+    def of(self, version: tuple[int, int]) -> "Step | None":
+        """What a version of kubectl makes of it; None: nothing."""
+        since = max((it for it in self.later if it <= version), default=None)
+        return self if since is None else self.later[since]
 
 
 def read(text: str) -> Iterator[Step]:
@@ -39,6 +49,7 @@ def read(text: str) -> Iterator[Step]:
         ValueError: output stands before the first command.
     """
     step: Step | None = None
+    told: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _PROMPT.fullmatch(line)
         if match:
@@ -53,13 +64,22 @@ def read(text: str) -> Iterator[Step]:
                 shell=bool(shell),
                 patient=mark == "~",
             )
+            told = step.expected
+        elif (since := _SINCE.fullmatch(line)) and step is not None:
+            major, minor, fails, none = since.groups()
+            told = []
+            step.later[int(major), int(minor)] = (
+                None
+                if none
+                else replace(step, code=(step.code or 1) if fails else 0, expected=told, later={})
+            )
         elif line.startswith("# "):
             continue
         elif step is None:
             if line.strip():
                 raise ValueError(f"line {number}: output before the first command")
         else:
-            step.expected.append(line)
+            told.append(line)
     if step is not None:
         yield step
 

@@ -149,6 +149,8 @@ def test_lookup_knows_every_name_of_a_resource() -> None:
         "deployments.v1.apps",
     ):
         assert registry.lookup(word) is deployments
+    assert registry.lookup("cs") is registry.COMPONENT_STATUS
+    assert registry.lookup("psp").plural == "podsecuritypolicies"
     with pytest.raises(NotFound, match='the server doesn\'t have a resource type "deplyment"'):
         registry.lookup("deplyment")
 
