@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from netpod.api import codec, meta, registry
+from netpod.api.core import Unstructured
 from netpod.api.meta import IntOrString, Json, Object, Struct
 from netpod.apiserver import openapi_fields, openapi_texts, patch_schema
 
@@ -120,7 +121,10 @@ class _Builder:
             common = {name: made["properties"][name] for name in ("apiVersion", "kind", "metadata")}
             schema = resource.custom.schema
             made = {**schema, "properties": {**schema.get("properties", {}), **common}}
-        elif (resource.api_version, resource.kind) in openapi_fields.OWN_FORM:
+        elif (
+            resource.cls is Unstructured
+            or (resource.api_version, resource.kind) in openapi_fields.OWN_FORM
+        ):
             made = {"type": "object", "description": made["description"]}
         return made
 
@@ -216,7 +220,7 @@ class _Builder:
 
     def _described(self, struct: str, name: str, made: Schema) -> Schema:
         """Add description, default, and how the field merges."""
-        text = openapi_texts.text(struct, name)
+        text = openapi_texts.text(struct, name) or self._target(made)
         if text:
             made["description"] = text
         if (struct, name) in openapi_fields.PROTOCOLS:
@@ -233,6 +237,14 @@ class _Builder:
         if key:
             made["x-kubernetes-patch-merge-key"] = key
         return made
+
+    def _target(self, made: Schema) -> str:
+        """What a field's struct, or those of its elements, are."""
+        for schema in (made, made.get("items"), made.get("additionalProperties")):
+            if isinstance(schema, dict) and "$ref" in schema:
+                found = self._found[schema["$ref"].removeprefix(REF)]
+                return str(found.get("description", "")).partition("\n")[0]
+        return ""
 
 
 def gvk(resource: registry.Resource) -> dict[str, str]:

@@ -5,7 +5,7 @@ A field is described by `Struct.field`, else by `*.field`; a field that holds a 
 
 from collections.abc import Mapping
 
-from netpod.apiserver.openapi_fieldtexts import FIELDS
+from netpod.apiserver import openapi_fieldtexts, openapi_kindtexts
 
 TIME = "A time in RFC 3339, in UTC with whole seconds."
 MICRO_TIME = "A time in RFC 3339, in UTC with microseconds."
@@ -16,6 +16,7 @@ QUANTITY = (
 INT_OR_STRING = "A number, or a string: the name of a port, or a percentage."
 
 STRUCTS: Mapping[str, str] = {
+    **openapi_kindtexts.STRUCTS,
     "ManagedFieldsEntry": "Which fields one manager set, and how.",
     "PodSecurityContext": "User, groups and kernel settings of all containers of the pod.",
     "SecurityContext": "User, privileges and confinement of one container; stronger than the pod's.",
@@ -166,7 +167,7 @@ _OWN: Mapping[str, str] = {
 def text(struct: str, field: str) -> str:
     """Description of a field, "" where there is none."""
     for key in (f"{struct}.{field}", f"*.{field}"):
-        found = _OWN.get(key) or FIELDS.get(key)
-        if found:
-            return found
+        for texts in (_OWN, openapi_fieldtexts.FIELDS, openapi_kindtexts.FIELDS):
+            if key in texts:
+                return texts[key]
     return ""
