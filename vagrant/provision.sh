@@ -25,6 +25,7 @@ readonly -a build=(python3:python3 gcc:gcc /usr/include/stdlib.h:libc6-dev)
 # Real servers and tools that the tests hold netpod against.
 readonly -a testing=(
   git:git openssl:openssl ipset:ipset skopeo:skopeo umoci:umoci nginx:nginx-light tshark:tshark wrk:wrk dnsperf:dnsperf prometheus:prometheus chromium:chromium etcd:etcd-server etcdctl:etcd-client
+  strace:strace
 )
 # Not every distribution and architecture has these: a guest with a kernel of its own (vagrant/vm.sh), and vagrant, which
 # checks the Vagrantfile.
