@@ -53,6 +53,9 @@ def _scheduler() -> Iterator[PolicyRule]:
     yield _events()
     yield rule("coordination.k8s.io", "leases", "create")
     yield _named("coordination.k8s.io", "leases", "get update", "kube-scheduler")
+    # A scheduler of 1.20 holds an Endpoints too.
+    yield rule("", "endpoints", "create")
+    yield _named("", "endpoints", "get update", "kube-scheduler")
     yield rule("", "nodes namespaces replicationcontrollers services", READ)
     yield rule("", "pods", (*READ, "delete"))
     yield rule("", "bindings pods/binding", "create")

@@ -19,8 +19,12 @@ from tests.unit.apiserver.support import CONFIG, PODS, Api, pod, serving
 
 Run = Callable[[Callable[[Api], Awaitable[None]]], None]
 JSON = {"Accept": "application/json", "Content-Type": "application/json"}
-PARTIAL = {
-    "Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_PARTIAL = "as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+PARTIAL = {"Accept": f"application/json;{_PARTIAL},application/json"}
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
+PROTOBUF = {"Accept": f"{_PROTOBUF},application/json"}
+ANY_METADATA = {
+    "Accept": f"{_PROTOBUF};{_PARTIAL},application/json;{_PARTIAL},application/json,{_PROTOBUF}"
 }
 PROXY = (
     "/api/v1/nodes?fieldSelector=metadata.name%3Dworker",
@@ -41,7 +45,6 @@ SCHEDULER = (
     "/apis/apps/v1/statefulsets",
     "/apis/policy/v1/poddisruptionbudgets",
     "/apis/policy/v1beta1/poddisruptionbudgets",
-    "/apis/policy/v1beta1/podsecuritypolicies",
     "/apis/storage.k8s.io/v1/storageclasses",
     "/apis/storage.k8s.io/v1/csinodes",
     "/apis/storage.k8s.io/v1/csidrivers",
@@ -49,6 +52,7 @@ SCHEDULER = (
     "/api/v1/namespaces/kube-system/configmaps?fieldSelector=metadata.name%3Dextension-apiserver-authentication",
 )
 CONTROLLERS = (
+    "/apis/policy/v1beta1/podsecuritypolicies",
     "/api/v1/configmaps",
     "/api/v1/secrets",
     "/api/v1/serviceaccounts",
@@ -73,7 +77,17 @@ CONTROLLERS = (
     "/apis/events.k8s.io/v1/events",
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
 )
+USERS = {it: f"system:kube-{it}" for it in ("proxy", "scheduler", "controller-manager")}
 ABSENT = (
+    "/apis/networking.k8s.io/v1/servicecidrs",
+    "/apis/networking.k8s.io/v1/ipaddresses",
+    "/apis/networking.k8s.io/v1beta1/servicecidrs",
+    "/apis/resource.k8s.io/v1alpha3/deviceclasses",
+    "/apis/resource.k8s.io/v1beta1/resourceslices",
+    "/apis/coordination.k8s.io/v1alpha2/leasecandidates",
+    "/apis/certificates.k8s.io/v1beta1/clustertrustbundles",
+    "/apis/storage.k8s.io/v1beta1/volumeattributesclasses",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "/apis/admissionregistration.k8s.io/v1",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "/apis/apiregistration.k8s.io/v1/apiservices",
@@ -110,13 +124,22 @@ async def lines(api: Api, path: str, headers: dict[str, str]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "paths", [PROXY, SCHEDULER, CONTROLLERS], ids=["proxy", "scheduler", "kcm"]
+    ("component", "paths"),
+    [("proxy", PROXY), ("scheduler", SCHEDULER), ("controller-manager", CONTROLLERS)],
 )
-@pytest.mark.parametrize("headers", [JSON, PARTIAL], ids=["objects", "metadata"])
+@pytest.mark.parametrize(
+    "accept",
+    [JSON, PARTIAL, PROTOBUF, ANY_METADATA],
+    ids=["objects", "metadata", "protobuf", "protobuf-metadata"],
+)
 def test_reflectors_list_and_watch(
-    run: Run, paths: tuple[str, ...], headers: dict[str, str]
+    run: Run, component: str, paths: tuple[str, ...], accept: dict[str, str]
 ) -> None:
-    """List in pages from the cache, then watch with bookmarks; or both in one, as since 1.35."""
+    """List in pages from the cache, then watch with bookmarks; or both in one, as since 1.35. As the component's user.
+
+    Whoever would rather have protobuf gets JSON, and is told so.
+    """
+    headers = {**accept, "Impersonate-User": USERS[component]}
 
     async def body(api: Api) -> None:
         for path in paths:
@@ -163,6 +186,8 @@ def test_what_is_absent_is_not_found(run: Run) -> None:
 def test_leaders_are_elected(run: Run, component: str) -> None:
     """By a Lease, and as 1.20 did it by an annotation of an Endpoints too: found missing, made, renewed, lost."""
 
+    user = {"Impersonate-User": f"system:{component}"}
+
     async def body(api: Api) -> None:
         now = "2026-01-01T00:00:00.000000Z"
         spec = {
@@ -193,16 +218,16 @@ def test_leaders_are_elected(run: Run, component: str) -> None:
             ("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", lease),
             ("/api/v1/namespaces/kube-system/endpoints", endpoints),
         ):
-            assert (await ask(api, "GET", f"{path}/{component}?timeout=5s"))[0] == 404
-            code, made = await ask(api, "POST", path, obj)
+            assert (await ask(api, "GET", f"{path}/{component}?timeout=5s", **user))[0] == 404
+            code, made = await ask(api, "POST", path, obj, **user)
             assert code == 201
-            code, renewed = await ask(api, "PUT", f"{path}/{component}?timeout=5s", made)
+            code, renewed = await ask(api, "PUT", f"{path}/{component}?timeout=5s", made, **user)
             assert code == 200
             renewed["metadata"]["labels"] = {"held": "by-another"}
-            assert (await ask(api, "PUT", f"{path}/{component}", renewed))[0] == 200
+            assert (await ask(api, "PUT", f"{path}/{component}", renewed, **user))[0] == 200
             made["metadata"]["labels"] = {"held": "too-late"}
             made["metadata"]["resourceVersion"] = "2"
-            code, told = await ask(api, "PUT", f"{path}/{component}", made)
+            code, told = await ask(api, "PUT", f"{path}/{component}", made, **user)
             assert (code, told["reason"]) == (409, "Conflict")
 
     run(body)
@@ -220,7 +245,8 @@ def test_the_scheduler_binds_and_tells(run: Run) -> None:
                 ]
             }
         }
-        strategic = {"Content-Type": "application/strategic-merge-patch+json"}
+        user = {"Impersonate-User": "system:kube-scheduler"}
+        strategic = {"Content-Type": "application/strategic-merge-patch+json", **user}
         code, found = await ask(api, "PATCH", f"{PODS}/p/status", status, **strategic)
         assert code == 200, found
         binding = {
@@ -229,7 +255,7 @@ def test_the_scheduler_binds_and_tells(run: Run) -> None:
             "metadata": {"name": "p", "namespace": "default", "uid": made["metadata"]["uid"]},
             "target": {"kind": "Node", "name": "worker"},
         }
-        assert (await ask(api, "POST", f"{PODS}/p/binding", binding))[0] == 201
+        assert (await ask(api, "POST", f"{PODS}/p/binding", binding, **user))[0] == 201
         about = {"kind": "Pod", "namespace": "default", "name": "p", "apiVersion": "v1"}
         new = {
             "kind": "Event",
@@ -245,7 +271,7 @@ def test_the_scheduler_binds_and_tells(run: Run) -> None:
             "type": "Normal",
         }
         path = "/apis/events.k8s.io/v1/namespaces/default/events"
-        code, found = await ask(api, "POST", path, new)
+        code, found = await ask(api, "POST", path, new, **user)
         assert code == 201, found
         series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:01:00.000000Z"}}
         code, found = await ask(api, "PATCH", f"{path}/p.1", series, **strategic)
@@ -261,7 +287,7 @@ def test_the_scheduler_binds_and_tells(run: Run) -> None:
             "count": 1,
             "type": "Warning",
         }
-        assert (await ask(api, "POST", "/api/v1/namespaces/default/events", old))[0] == 201
+        assert (await ask(api, "POST", "/api/v1/namespaces/default/events", old, **user))[0] == 201
         names = {e["metadata"]["name"] for e in (await api.get(path))["items"]}
         assert {"p.1", "p.2"} <= names
 
