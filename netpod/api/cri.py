@@ -44,6 +44,9 @@ CAPABILITIES = (
 CANNOT_START = 128
 """Exit code of a container that an OCI runtime could not start; its reason is StartError. Source: containerd cri."""
 
+SIZE = struct.Struct("<HH")
+"""Width and height of a terminal in characters, as written to the FIFO `size` beside a container's records."""
+
 NO_SUCH_EXEC = "OCI runtime exec failed: exec failed: unable to start container process: "
 """What `exec` writes first when there is no such program, or it may not be run. Source: runc."""
 

@@ -4,6 +4,7 @@ Source: pkg/apis/apps/validation, pkg/apis/core/validation, pkg/apis/storage/val
 """
 
 import dataclasses
+from fractions import Fraction
 
 from netpod.api import quantity, validate_apps, validate_meta, validate_names, validate_policy
 from netpod.api.pod import PodTemplateSpec, Volume
@@ -192,17 +193,28 @@ def _is_zero(size: int | str) -> bool:
         return False
 
 
+def _size(claim: PersistentVolumeClaim) -> Fraction:
+    try:
+        return quantity.parse(claim.spec.resources.requests.get("storage", 0))
+    except ValueError:
+        return Fraction(0)
+
+
 def claim_update(errors: Errors, new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> None:
-    """A claim stays as it is, but may be bound once and may grow."""
+    """A claim stays as it is, but may be bound once, and may grow then."""
+    bound = old.status.phase == "Bound"
     kept = dataclasses.replace(
         new.spec,
-        resources=old.spec.resources,
+        resources=old.spec.resources if bound else new.spec.resources,
         volume_name=old.spec.volume_name or new.spec.volume_name,
         volume_attributes_class_name=old.spec.volume_attributes_class_name,
     )
     was = dataclasses.replace(old.spec, volume_name=old.spec.volume_name or new.spec.volume_name)
     if kept != was or (old.spec.volume_name and new.spec.volume_name != old.spec.volume_name):
         errors.forbidden("spec", _CLAIM_KEPT)
+    elif _size(new) < _size(old):
+        path = "spec.resources.requests.storage"
+        errors.forbidden(path, "field can not be less than previous value")
 
 
 def volume(errors: Errors, obj: PersistentVolume) -> None:

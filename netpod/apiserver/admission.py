@@ -16,6 +16,7 @@ from netpod.api.networking import Ingress, IngressClass
 from netpod.api.pod import Pod, PodSpec, Toleration
 from netpod.api.pod_status import PodStatus
 from netpod.api.service import Service
+from netpod.api.storage import PersistentVolumeClaim
 from netpod.apiserver import (
     automount,
     claimadmission,
@@ -189,6 +190,7 @@ ON_CREATE: dict[str, tuple[Mutator, ...]] = {
         pending,
     ),
     "PersistentVolumeClaim": (claimadmission.default_class, claimadmission.protect),
+    "PersistentVolume": (claimadmission.protect_volume,),
     "Ingress": (default_ingress_class,),
     "Job": (own_selector,),
     "CustomResourceDefinition": (define,),
@@ -241,6 +243,8 @@ async def admit_update(
     for mutate in ON_UPDATE.get(resource.kind, ()):
         new = await mutate(store, new)
     _raise(resource, new, validation.validate_update(new, old))
+    if isinstance(new, PersistentVolumeClaim) and isinstance(old, PersistentVolumeClaim):
+        await claimadmission.check_growth(store, new, old)
     return new
 
 

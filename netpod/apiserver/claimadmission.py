@@ -1,19 +1,21 @@
-"""What a new PersistentVolumeClaim gets: the default class, and a finalizer while pods may use it.
+"""What a new PersistentVolumeClaim gets: the default class, and a finalizer while pods may use it; and who may grow.
 
-Source: plugin/pkg/admission/storage/storageclass/setdefault, plugin/pkg/admission/storage/storageobjectinuseprotection.
+Source: plugin/pkg/admission/storage: storageclass/setdefault, storageobjectinuseprotection, persistentvolume/resize.
 """
 
 from typing import cast
 
-from netpod.api import registry, structs
+from netpod.api import quantity, registry, structs
 from netpod.api.meta import Object
 from netpod.api.storage import PersistentVolumeClaim, StorageClass
-from netpod.apiserver import objects
+from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
 
 CLASSES = registry.of(StorageClass)
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 PROTECTION = "kubernetes.io/pvc-protection"
+VOLUME_PROTECTION = "kubernetes.io/pv-protection"
+_CLAIMS = registry.of(PersistentVolumeClaim)
 
 
 async def default_class(store: Storage, obj: Object) -> Object:
@@ -38,9 +40,39 @@ async def default_class(store: Storage, obj: Object) -> Object:
 
 async def protect(_: Storage, obj: Object) -> Object:
     """A claim stays until no pod uses it."""
-    claim = cast(PersistentVolumeClaim, obj)
-    about = claim.metadata
-    if PROTECTION in about.finalizers:
-        return claim
-    finalizers = (*about.finalizers, PROTECTION)
-    return structs.replace(claim, metadata=structs.replace(about, finalizers=finalizers))
+    return _kept(obj, PROTECTION)
+
+
+async def protect_volume(_: Storage, obj: Object) -> Object:
+    """A volume stays until no claim has it."""
+    return _kept(obj, VOLUME_PROTECTION)
+
+
+def _kept(obj: Object, finalizer: str) -> Object:
+    about = obj.metadata
+    if finalizer in about.finalizers:
+        return obj
+    finalizers = (*about.finalizers, finalizer)
+    return structs.replace(obj, metadata=structs.replace(about, finalizers=finalizers))
+
+
+async def check_growth(
+    store: Storage, new: PersistentVolumeClaim, old: PersistentVolumeClaim
+) -> None:
+    """Let a claim grow only where its class says that its volumes can.
+
+    Raises:
+        Forbidden: they cannot.
+    """
+    sizes = [quantity.value(it.spec.resources.requests.get("storage", 0)) for it in (new, old)]
+    if sizes[0] <= sizes[1]:
+        return
+    name = old.spec.storage_class_name
+    kv = await store.find(CLASSES, "", name) if name else None
+    if kv is None or not objects.parsed(kv).get("allowVolumeExpansion"):
+        raise storage.forbidden(
+            _CLAIMS,
+            new.metadata.name,
+            "only dynamically provisioned pvc can be resized and "
+            "the storageclass that provisions the pvc must support resize",
+        )

@@ -1,21 +1,25 @@
 """Claims and the pods that use them: a claim stays while a pod mounts it, and ephemeral volumes get claims.
 
-Source: kubernetes pkg/controller/volume/pvcprotection/pvc_protection_controller.go, pkg/controller/volume/ephemeral.
+Volumes and claims: a volume stays while it is bound.
+
+Source: kubernetes pkg/controller/volume/pvcprotection, pvprotection, ephemeral.
 """
 
 import dataclasses
 import logging
 from collections.abc import Mapping
+from typing import TypeVar
 
 from netpod.api import codec, meta
 from netpod.api.meta import Key, Object
 from netpod.api.pod import Pod, Volume
-from netpod.api.storage import PersistentVolumeClaim
+from netpod.api.storage import PersistentVolume, PersistentVolumeClaim
 from netpod.controllers import claims, controller
 from netpod.controllers.controller import Context, Controller
 from netpod.errors import AlreadyExists, NotFound
 
 log = logging.getLogger(__name__)
+T = TypeVar("T", bound=Object)
 
 
 class ClaimProtectionController:
@@ -86,12 +90,51 @@ class ClaimProtectionController:
             self._claims.wrote(await self._context.client.create(made))
 
     async def _let_go(self, claim: PersistentVolumeClaim) -> None:
-        about = claim.metadata
-        left = tuple(it for it in about.finalizers if it != claims.PROTECTION)
-        changed = dataclasses.replace(claim, metadata=dataclasses.replace(about, finalizers=left))
+        changed = _without(claim, claims.PROTECTION)
         await self._context.client.update(changed)
-        if not left:
+        if not changed.metadata.finalizers:
             self._claims.removed(claim)
+
+
+class VolumeProtectionController:
+    """Lets volumes go that are no longer bound. Keys are volumes."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context.named("pv-protection-controller")
+        self._volumes = context.view(PersistentVolume)
+        self._loop: Controller[Key] = Controller(
+            "pv-protection", self.reconcile, after=[self._volumes]
+        )
+        self._volumes.subscribe(self._volume_changed)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._loop.run()
+
+    def _volume_changed(self, old: PersistentVolume | None, new: PersistentVolume | None) -> None:
+        if new is not None and new.metadata.deletion_timestamp:
+            self._loop.enqueue(meta.key_of(new))
+
+    async def reconcile(self, key: Key) -> None:
+        """Let one volume go, if it is to."""
+        volume = self._volumes.get(key)
+        if (
+            volume is None
+            or not volume.metadata.deletion_timestamp
+            or claims.VOLUME_PROTECTION not in volume.metadata.finalizers
+            or volume.status.phase == "Bound"
+        ):
+            return
+        try:
+            await self._context.client.update(_without(volume, claims.VOLUME_PROTECTION))
+        except NotFound as error:
+            log.debug("volume %s: %s", key.name, error)
+
+
+def _without(obj: T, finalizer: str) -> T:
+    about = obj.metadata
+    left = tuple(it for it in about.finalizers if it != finalizer)
+    return dataclasses.replace(obj, metadata=dataclasses.replace(about, finalizers=left))
 
 
 def by_claim(obj: Object) -> list[Key]:

@@ -21,6 +21,7 @@ BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 PROTECTION = "kubernetes.io/pvc-protection"
+VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 FIRST_CONSUMER = "WaitForFirstConsumer"
 
 
@@ -112,6 +113,15 @@ def bound(claim: PersistentVolumeClaim, volume: PersistentVolume) -> PersistentV
         metadata=dataclasses.replace(about, annotations=notes),
         spec=dataclasses.replace(claim.spec, volume_name=volume.metadata.name),
     )
+
+
+def grown(claim: PersistentVolumeClaim, volume: PersistentVolume) -> PersistentVolume:
+    """Return the volume as large as its claim has become, if it is one of ours: they are of any size."""
+    ours = volume.metadata.annotations.get(PROVISIONED_BY) == PROVISIONER
+    if not ours or _size(claim.spec.resources.requests) <= _size(volume.spec.capacity):
+        return volume
+    capacity = {**volume.spec.capacity, "storage": claim.spec.resources.requests["storage"]}
+    return dataclasses.replace(volume, spec=dataclasses.replace(volume.spec, capacity=capacity))
 
 
 def bound_status(claim: PersistentVolumeClaim, volume: PersistentVolume) -> PersistentVolumeClaim:

@@ -130,6 +130,11 @@ class PersistentVolumeController:
         wanted = claims.bound(claim, volume)
         if (wanted.spec, wanted.metadata) != (claim.spec, claim.metadata):
             claim = self._claims.wrote(await client.update(wanted))
+        larger = claims.grown(claim, volume)
+        if larger != volume:
+            volume = self._volumes.wrote(await client.update(larger))
+            why = f"ExpandVolume succeeded for volume {meta.key_of(claim)}"
+            self._context.recorder.event(claim, "Normal", "VolumeResizeSuccessful", why)
         wanted = claims.bound_status(claim, volume)
         if wanted.status != claim.status:
             await self._write_status(wanted)
@@ -171,7 +176,7 @@ class PersistentVolumeController:
 
     async def _sync_volume(self, key: Key) -> None:
         volume = self._volumes.get(key)
-        if volume is None or volume.metadata.deletion_timestamp:
+        if volume is None:
             return
         reference = volume.spec.claim_ref
         if reference is None:
@@ -208,8 +213,8 @@ class PersistentVolumeController:
             if path is not None:
                 await asyncio.to_thread(shutil.rmtree, path, True)
         about = volume.metadata
-        await self._context.client.delete(PersistentVolume, about.name, uid=about.uid)
-        self._volumes.removed(volume)
+        if not about.deletion_timestamp:
+            await self._context.client.delete(PersistentVolume, about.name, uid=about.uid)
 
     async def _write_phase(self, volume: PersistentVolume, phase: str) -> PersistentVolume:
         if volume.status.phase == phase:

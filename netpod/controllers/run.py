@@ -13,7 +13,7 @@ from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.controllers import horizontal, jobs, nodelifecycle
-from netpod.controllers.claimprotection import ClaimProtectionController
+from netpod.controllers.claimprotection import ClaimProtectionController, VolumeProtectionController
 from netpod.controllers.controller import Context
 from netpod.controllers.cronjob import CronJobController
 from netpod.controllers.daemonset import DaemonSetController
@@ -121,5 +121,6 @@ def loops(
         PodGarbageCollector(context, config.pod_gc_quarantine),
         PersistentVolumeController(context, config.volumes),
         ClaimProtectionController(context),
+        VolumeProtectionController(context),
     )
     return [each.run for each in controllers]

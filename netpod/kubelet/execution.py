@@ -51,7 +51,12 @@ async def run(shim_socket: Path, config: ExecConfig, options: Options, session: 
 
 
 async def attach(
-    log: Path, stdin: Path | None, running: Callable[[], bool], session: Session
+    log: Path,
+    stdin: Path | None,
+    running: Callable[[], bool],
+    session: Session,
+    *,
+    sizes: Path | None = None,
 ) -> Outcome:
     """Show what a container writes from now on, until it ends, and pass on what the client types.
 
@@ -60,17 +65,19 @@ async def attach(
         stdin: FIFO that is its standard input; one without such a file has none, and what is typed is dropped.
         running: Whether it still runs.
         session: The client's streams.
+        sizes: FIFO that takes the sizes of the container's terminal, when the client has one.
     """
     into = _open_fifo(stdin) if stdin is not None else None
     async with asyncio.TaskGroup() as tasks:
         typing = tasks.create_task(_type(into, stdin, session)) if stdin is not None else None
+        sizing = tasks.create_task(_size(sizes, session)) if sizes is not None else None
         try:
             with contextlib.suppress(ConnectionError):
                 async for data in podlogs.stream(log, _FROM_NOW, running):
                     await session.stdout(data)
         finally:
-            if typing is not None:
-                typing.cancel()
+            for task in filter(None, (typing, sizing)):
+                task.cancel()
             if into is not None:
                 into.close()
             if stdin is not None:
@@ -97,6 +104,19 @@ async def _type(into: Descriptor | None, stdin: Path | None, session: Session) -
         into.close()
     if stdin is not None:
         _end(stdin)
+
+
+async def _size(sizes: Path, session: Session) -> None:
+    """Pass on how large the client's terminal is."""
+    into = _open_fifo(sizes)
+    try:
+        while (size := await session.size()) is not None:
+            if into is not None:
+                with contextlib.suppress(OSError):
+                    await into.write(cri.SIZE.pack(*size))
+    finally:
+        if into is not None:
+            into.close()
 
 
 def _end(stdin: Path) -> None:

@@ -277,6 +277,7 @@ class PodWorker:
             started_at=self._started_at,
             now=meta.timestamp(meta.now()),
             failed=self._failure(),
+            rejected=bool(self._refused),
             ended=self.ending is not None and self.ending.stopped,
             containers={
                 name: ContainerFacts(

@@ -215,8 +215,9 @@ class KubeletServer:
 
         async def program(session: Session) -> Outcome:
             stdin = directory / "stdin" if options.stdin else None
-            path = Path(seen.config.log)
-            return await execution.attach(path, stdin, self._runs(seen), session)
+            sizes = directory / "size" if options.tty else None
+            path, runs = Path(seen.config.log), self._runs(seen)
+            return await execution.attach(path, stdin, runs, session, sizes=sizes)
 
         return await streaming.serve_program(request, options, program)
 

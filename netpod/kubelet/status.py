@@ -66,6 +66,7 @@ class PodFacts:
         now: The present moment, RFC 3339.
         containers: By name, init containers too.
         failed: Reason and message when the pod as a whole has failed.
+        rejected: It failed because the node does not take it; nothing is said of its containers.
         ended: The pod is deleted, and none of its containers runs any more.
     """
 
@@ -76,6 +77,7 @@ class PodFacts:
     now: str = ""
     containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
     failed: tuple[str, str] = ("", "")
+    rejected: bool = False
     ended: bool = False
 
 
@@ -117,8 +119,8 @@ def compile(pod: Pod, facts: PodFacts) -> PodStatus:
         pod_ip="".join(pod_ips[:1]),
         pod_ips=tuple(PodIP(ip=it) for it in pod_ips),
         start_time=old.start_time or facts.started_at,
-        init_container_statuses=init,
-        container_statuses=main,
+        init_container_statuses=() if facts.rejected else init,
+        container_statuses=() if facts.rejected else main,
         ephemeral_container_statuses=tuple(
             replace(debugger, ready=False, started=None) for debugger in debuggers
         ),

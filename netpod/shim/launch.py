@@ -8,6 +8,7 @@ it, and ends. The shim, as subreaper, is then the container's parent. The launch
     pid         the container's       upper, work                    what the container writes, the overlay's scratch
     started     it runs               failure                        why it could not be started
     stdin       FIFO, with `stdin`    termination-log                its last words
+    size        FIFO, with `tty`: the terminal's size, see cri.SIZE
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import orjson
 
-from netpod.api.cri import ContainerConfig, Program, SandboxConfig
+from netpod.api.cri import SIZE, ContainerConfig, Program, SandboxConfig
 from netpod.errors import KernelError, NetpodError, Unsupported
 from netpod.linux import process
 from netpod.shim import cgroups, child, mounts, oci, pidfile
@@ -158,7 +159,7 @@ def _launch(
         raise
     (directory / "started").touch()
     if master is not None:
-        _relay(master)
+        _relay(master, directory)
     if writer is not None:
         _hold(writer, pid, directory)
 
@@ -239,21 +240,35 @@ def _hold(writer: int, pid: int, directory: Path) -> None:
         os._exit(0)
 
 
-def _relay(master: int) -> None:
+def _relay(master: int, directory: Path) -> None:
     """Fork a process that carries bytes between the terminal and the container's FIFOs until it is closed."""
     if os.fork():
         return
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    _resize(master, SIZE.pack(80, 24))
     with contextlib.suppress(OSError):
+        os.mkfifo(directory / "size", 0o600)
+        sizes = os.open(directory / "size", os.O_RDWR | os.O_CLOEXEC)
         waiting = selectors.DefaultSelector()
         waiting.register(master, selectors.EVENT_READ, 1)
         with contextlib.suppress(PermissionError):  # /dev/null cannot be waited for
             waiting.register(0, selectors.EVENT_READ, master)
+        waiting.register(sizes, selectors.EVENT_READ)
         while True:
             for key, _ in waiting.select():
                 data = os.read(key.fd, _CHUNK)
+                if key.fd == sizes:
+                    _resize(master, data)
+                    continue
                 if not data:
                     os._exit(0)
                 os.write(key.data, data)
     sys.stdout.flush()
     os._exit(0)
+
+
+def _resize(master: int, data: bytes) -> None:
+    """Give a terminal the last of the sizes that were written; the kernel tells the program."""
+    whole = data[: len(data) // SIZE.size * SIZE.size][-SIZE.size :]
+    if whole:
+        width, height = SIZE.unpack(whole)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))

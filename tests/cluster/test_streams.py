@@ -167,7 +167,10 @@ def program(cluster: Cluster) -> Iterator[str]:
         "kind": "Pod",
         "metadata": {"name": "program", "labels": {"app": "program"}},
         "spec": {
-            "containers": [{**container, "command": ["sh", "-c", script]}],
+            "containers": [
+                {**container, "command": ["sh", "-c", script]},
+                {**container, "name": "terminal", "tty": True, "command": ["sh"]},
+            ],
             "terminationGracePeriodSeconds": 0,
         },
     }
@@ -191,8 +194,26 @@ def test_cp_takes_files_in_and_out(k: Kubectl, program: str, tmp_path: Path) -> 
 
 def test_attach_passes_input_on(k: Kubectl, program: str) -> None:
     """`attach -i` types at the container's own program, and shows what that answers."""
-    script = '(sleep 1; echo word-$$; sleep 2) | timeout 4 "$K" attach -i "$1"'
+    script = '(sleep 1; echo word-$$; sleep 2) | timeout 4 "$K" attach -i "$1" -c sh'
     assert re.search(r"got word-\d+", k.shell(script, program).stdout)
+
+
+def test_an_attached_terminal_has_our_size(k: Kubectl, program: str) -> None:
+    """The container's own terminal takes the size of the one that is attached to it, whenever that changes."""
+    pid, fd = pty.fork()
+    if not pid:
+        argv = [k.path, "attach", "-it", program, "-c", "terminal"]
+        os.execvpe(k.path, argv, {**os.environ, **k.env})
+    try:
+        for width, height in ((101, 33), (77, 22)):
+            _resize(fd, width, height)
+            same = f"\"$(stty size)\" = '{height} {width}'"
+            _type(fd, f"until [ {same} ]; do sleep .05; done; echo {width}-columns\n")
+            _expect(fd, rf"(?m)^{width}-columns")
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        os.close(fd)
 
 
 @pytest.fixture

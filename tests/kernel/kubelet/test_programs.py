@@ -275,6 +275,7 @@ def test_kernel_parameters(lab: Lab) -> None:
             pod = await lab.wait("q", lambda it: it.status.phase == "Failed")
             words = 'Pod was rejected: forbidden sysctl: "net.core.somaxconn" not allowlisted'
             assert (pod.status.reason, pod.status.message) == ("SysctlForbidden", words)
+            assert pod.status.container_statuses == ()
             assert "SysctlForbidden" in await reasons(lab)
 
     asyncio.run(main())

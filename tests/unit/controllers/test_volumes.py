@@ -7,6 +7,7 @@ from netpod.api.pod import Pod
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from netpod.api.workloads import StatefulSet
 from netpod.client.rest import Client
+from netpod.errors import ApiError
 from tests.unit.controllers import plane, workloads
 
 CLAIM = """
@@ -174,6 +175,70 @@ def test_a_claim_in_use_stays_until_its_pod_is_gone(tmp_path: Path) -> None:
         assert claim.metadata.deletion_timestamp
         await client.delete(Pod, "user", "shop", grace_period_seconds=0)
         await plane.until(lambda: plane.is_gone(client, PersistentVolumeClaim, "data"))
+
+    workloads.tell(tmp_path, story)
+
+
+def test_a_bound_volume_stays_until_its_claim_is_gone(tmp_path: Path) -> None:
+    """Finalizer kubernetes.io/pv-protection."""
+
+    async def story(client: Client) -> None:
+        await client.create(workloads.made(CLAIM))
+        await plane.until(lambda: bound(client, "data"))
+        name = (await client.get(PersistentVolumeClaim, "data", "shop")).spec.volume_name
+        free = workloads.made(VOLUME.replace("NAME", "free").replace("SIZE", "1Gi"))
+        await client.create(free)
+        for each in (name, "free"):
+            await client.delete(PersistentVolume, each)
+        await plane.until(lambda: plane.is_gone(client, PersistentVolume, "free", ""))
+        volume = await client.get(PersistentVolume, name)
+        assert (bool(volume.metadata.deletion_timestamp), volume.status.phase) == (True, "Bound")
+        await client.delete(PersistentVolumeClaim, "data", "shop")
+        await plane.until(lambda: plane.is_gone(client, PersistentVolume, name, ""))
+
+    workloads.tell(tmp_path, story)
+
+
+GROWING = """
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: growing}
+provisioner: netpod.dev/host-path
+allowVolumeExpansion: true
+"""
+
+
+def test_a_claim_grows_where_its_class_allows_it(tmp_path: Path) -> None:
+    """Volume and claim get the new size; the default class refuses, and nothing becomes smaller."""
+
+    async def story(client: Client) -> None:
+        await client.create(workloads.made(GROWING))
+        growing = CLAIM.replace("name: data", "name: more").replace(
+            "spec: {", "spec: {storageClassName: growing, "
+        )
+        for manifest in (CLAIM, growing):
+            await client.create(workloads.made(manifest))
+        for name in ("data", "more"):
+            await plane.until(lambda n=name: bound(client, n))  # type: ignore[misc]
+
+        async def resize(name: str, size: str) -> str:
+            patch = {"spec": {"resources": {"requests": {"storage": size}}}}
+            try:
+                await client.patch(PersistentVolumeClaim, name, "shop", patch)
+            except ApiError as error:
+                return str(error)
+            return ""
+
+        assert "only dynamically provisioned pvc can be resized" in await resize("data", "2Gi")
+        assert "field can not be less than previous value" in await resize("more", "1Mi")
+        assert await resize("more", "2Gi") == ""
+
+        async def grown() -> bool:
+            claim = await client.get(PersistentVolumeClaim, "more", "shop")
+            volume = await client.get(PersistentVolume, claim.spec.volume_name)
+            return dict(claim.status.capacity) == dict(volume.spec.capacity) == {"storage": "2Gi"}
+
+        await plane.until(grown)
 
     workloads.tell(tmp_path, story)
 
