@@ -202,7 +202,7 @@ def _amounts(errors: Errors, amounts: Mapping[str, IntOrString], path: str) -> d
         try:
             found[name] = quantity.parse(amount)
         except ValueError as error:
-            errors.invalid(at, amount, str(error))
+            errors.unreadable(at, amount, error)
             continue
         if found[name] < 0:
             errors.invalid(at, amount, NON_NEGATIVE)

@@ -14,6 +14,7 @@ from netpod.api.meta import Struct
 from netpod.errors import FieldError
 
 IMMUTABLE = "field is immutable"
+UNREADABLE = "FieldValueTypeInvalid"
 NON_NEGATIVE = "must be greater than or equal to 0"
 
 
@@ -54,6 +55,10 @@ class Errors:
     def invalid(self, path: str, value: Any, detail: str) -> None:
         """The value is wrong."""
         self._add(path, "FieldValueInvalid", f"Invalid value: {shown(value)}: {detail}")
+
+    def unreadable(self, path: str, value: Any, cause: ValueError) -> None:
+        """The value is none of its type at all: upstream refuses the object before it looks at it."""
+        self._add(path, UNREADABLE, f"Invalid value: {shown(value)}: {cause}")
 
     def each(self, path: str, value: Any, details: Iterable[str]) -> None:
         """The value is wrong, once for each complaint."""

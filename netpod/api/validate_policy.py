@@ -18,9 +18,6 @@ SYSTEM_PRIORITIES = {
     "system-node-critical": 2_000_001_000,
     "system-cluster-critical": 2_000_000_000,
 }
-_QUANTITY = (
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)
 
 
 def amounts(errors: Errors, values: Mapping[str, IntOrString], path: str) -> None:
@@ -28,8 +25,8 @@ def amounts(errors: Errors, values: Mapping[str, IntOrString], path: str) -> Non
     for name, value in values.items():
         try:
             number = quantity.parse(value)
-        except ValueError:
-            errors.invalid(key(path, name), value, _QUANTITY)
+        except ValueError as error:
+            errors.unreadable(key(path, name), value, error)
             continue
         if number < 0:
             detail = "must be greater than or equal to 0"

@@ -17,6 +17,7 @@ from netpod.api.pod import Pod, PodSpec, Toleration
 from netpod.api.pod_status import PodStatus
 from netpod.api.service import Service
 from netpod.api.storage import PersistentVolumeClaim
+from netpod.api.validate_errors import UNREADABLE
 from netpod.apiserver import (
     automount,
     claimadmission,
@@ -28,7 +29,7 @@ from netpod.apiserver import (
     storage,
 )
 from netpod.apiserver.storage import Storage
-from netpod.errors import ApiError, FieldError, NotFound
+from netpod.errors import ApiError, BadRequest, FieldError, NotFound
 
 if TYPE_CHECKING:
     from netpod.api.batch import Job
@@ -262,6 +263,12 @@ async def admit_debug(
 
 
 def _raise(resource: registry.Resource, obj: Object, found: list[FieldError]) -> None:
+    for wrong in found:
+        if wrong.reason == UNREADABLE:
+            kind = resource.kind
+            raise BadRequest(
+                f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {wrong}'
+            )
     if found:
         raise status.invalid(resource.kind, resource.group, obj.metadata.name, found)
 

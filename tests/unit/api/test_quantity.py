@@ -42,12 +42,12 @@ def test_parse_is_exact(text: str | float, number: Fraction) -> None:
     ("text", "message"),
     [
         ("", quantity.WRONG_FORMAT),
-        ("abc", quantity.WRONG_NUMBER),
+        ("abc", quantity.WRONG_FORMAT),
         ("1.2.3", quantity.WRONG_FORMAT),
         ("1 Mi", quantity.WRONG_FORMAT),
-        ("1Zi", quantity.WRONG_SUFFIX),
+        ("1Zi", quantity.WRONG_FORMAT),
         ("1mm", quantity.WRONG_SUFFIX),
-        ("1MB", quantity.WRONG_SUFFIX),
+        ("1MB", quantity.WRONG_FORMAT),
         ("--1", quantity.WRONG_NUMBER),
     ],
 )

@@ -171,6 +171,23 @@ def test_a_pod_gets_what_its_runtime_class_asks_for(run: Run) -> None:
     run(body)
 
 
+def test_what_is_no_quantity_is_no_pod(run: Run) -> None:
+    """400 as from a decoder, in its words, and where it is."""
+
+    async def body(api: Api) -> None:
+        wrong = pod("wrong")
+        wrong["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1GB"}}
+        code, answer = await api("POST", PODS, wrong)
+        assert (code, answer["reason"]) == (400, "BadRequest")
+        assert answer["message"].startswith(
+            'Pod in version "v1" cannot be handled as a Pod: '
+            'spec.containers[0].resources.limits[memory]: Invalid value: "1GB": '
+            "quantities must match the regular expression"
+        )
+
+    run(body)
+
+
 def test_a_gated_pod_says_so_and_its_gates_only_go(run: Run) -> None:
     """Condition PodScheduled has reason SchedulingGated; such a pod gets no node and no further gate."""
 
