@@ -86,6 +86,8 @@ def test_kills_at_random_times_lose_nothing(target: Cluster) -> None:
         last = KILLS
         wait.until(lambda: _try(_change, target, last), "the API takes the last template", SECONDS)
         wait.until(lambda: _rolled(target, last), "the last template is everywhere", SECONDS * 2)
+        # The client's own node may have been the last to die: it reads what changed when it is back.
+        wait.until(lambda: _led(target, "worker"), "its rules lead to the pods there are", SECONDS)
         seen.more(2)  # the first may have been on its way for long
         after = len(seen.failures)
         seen.more(50)
@@ -248,6 +250,14 @@ def _rolled(cluster: Cluster, number: int) -> bool:
     except (ApiError, KeyError):
         return False
     return current and counts == {REPLICAS} and turns == {str(number)} and ready
+
+
+def _led(cluster: Cluster, node: str) -> bool:
+    """Whether a node's rules lead to the ready pods and to no other."""
+    rules = clusters.call("iptables-save", "-t", "nat", netns=cluster.paths.netns_node(node)).stdout
+    mine = [line for line in rules.splitlines() if '"default/example-service"' in line]
+    found = {it.partition("--to-destination ")[2] for it in mine if "--to-destination" in it}
+    return found == {f"{address}:8080" for address in cluster.endpoints()}
 
 
 @contextlib.contextmanager
