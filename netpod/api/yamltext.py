@@ -19,6 +19,7 @@ from netpod.errors import BadRequest
 
 DEPTH = 200
 """Deepest nesting of an object. The encoder's own limit is 254, and lists and tables put objects into others."""
+_ENCODER_DEPTH = 254
 
 SHALLOW_BYTES = 4096
 """A text this short cannot exhaust the loader's stack: each level takes a byte at least."""
@@ -65,6 +66,13 @@ def check_depth(value: Json, text: str | bytes | None = None) -> None:
         data = text.encode() if isinstance(text, str) else text
         if data.count(b"{") + data.count(b"[") <= DEPTH:
             return
+    # The encoder looks ten times as fast as Python does: it takes what lies this deep in lists, or it must be counted.
+    lying = value
+    for _ in range(_ENCODER_DEPTH - DEPTH):
+        lying = [lying]
+    with contextlib.suppress(orjson.JSONEncodeError):
+        orjson.dumps(lying)
+        return
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEPTH):
         level = [

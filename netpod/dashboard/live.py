@@ -43,6 +43,8 @@ class Page:
         self._gateway = gateway
         self._socket = socket
         self._following: dict[int, asyncio.Task[None]] = {}
+        # A page that does not read holds up one list, not all it asked for.
+        self._turn = asyncio.Lock()
 
     async def serve(self) -> None:
         """Follow what the page asks for until it goes away."""
@@ -95,7 +97,7 @@ class Page:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _list(self, number: int, path: str, accept: str) -> str:
-        async with self._gateway.ask(path, accept=accept) as answer:
+        async with self._turn, self._gateway.ask(path, accept=accept) as answer:
             body = await answer.read()
             if answer.status in (400, 401, 403, 404, 405, 406):
                 raise _Refused(_message(body))

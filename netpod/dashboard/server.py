@@ -142,7 +142,8 @@ class Dashboard:
         return await self._gateway.forward(request, request["right"])
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
-        page = web.WebSocketResponse(heartbeat=20, max_msg_size=1 << 16)
+        # Nobody gains by compression on the way to the same machine.
+        page = web.WebSocketResponse(heartbeat=20, max_msg_size=1 << 16, compress=False)
         await page.prepare(request)
         await Page(self._gateway, page).serve()
         return page

@@ -45,6 +45,7 @@ class Sampler:
         self._client = client
         self._runtime = runtime
         self._last: Sample | None = None
+        self._shares = usage.Shares()
         self._summary: dict[str, Any] = {}
         self._path = registry.NODE_STATS.path(name=config.node)
 
@@ -83,7 +84,7 @@ class Sampler:
             containers=containers,
             kubelet=ContainerStats(
                 cpu=own.cpu if own else 0,
-                memory=usage.observe_share(os.getpid()),
+                memory=self._shares.of(os.getpid(), own.resident) if own else 0,
                 resident=own.resident if own else 0,
                 processes=1,
             ),

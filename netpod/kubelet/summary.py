@@ -8,6 +8,7 @@ Source: k8s.io/kubelet pkg/apis/stats/v1alpha1/types.go. Packets and drops of li
 netpod's addition.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +21,7 @@ from netpod.linux.usage import Traffic
 POD_LINK = "eth0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """Counters at one moment.
 
@@ -35,6 +36,11 @@ class Sample:
     containers: Mapping[str, ContainerStats] = field(default_factory=dict)
     kubelet: ContainerStats = field(default_factory=ContainerStats)
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
+
+    @functools.cached_property
+    def stamp(self) -> str:
+        """The moment as the API writes it."""
+        return meta.timestamp(self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +106,7 @@ def compile(
         "node": {
             "nodeName": node,
             "systemContainers": system,
-            "startTime": meta.timestamp(now.at),
+            "startTime": now.stamp,
             "cpu": _sum_cpu(parts, now),
             "memory": memory,
             "network": _network(own, now) if own else None,
@@ -148,16 +154,16 @@ def _container(
     elif item.started_at:
         since = meta.parse_timestamp(item.started_at)
     seconds = (now.at - since).total_seconds() if since is not None else 0.0
-    cpu: dict[str, Any] = {"time": meta.timestamp(now.at), "usageCoreNanoSeconds": stats.cpu}
+    cpu: dict[str, Any] = {"time": now.stamp, "usageCoreNanoSeconds": stats.cpu}
     if seconds > 0:
         # A process whose children somebody else waited for takes their time with it.
         cpu["usageNanoCores"] = max(0, int(used / seconds))
     return {
         "name": item.name,
-        "startTime": item.started_at or meta.timestamp(now.at),
+        "startTime": item.started_at or now.stamp,
         "cpu": cpu,
         "memory": {
-            "time": meta.timestamp(now.at),
+            "time": now.stamp,
             "usageBytes": stats.memory,
             "workingSetBytes": stats.memory,
             "rssBytes": stats.resident,
@@ -167,7 +173,7 @@ def _container(
 
 def _sum_cpu(parts: Sequence[Mapping[str, Any]], now: Sample) -> dict[str, Any]:
     return {
-        "time": meta.timestamp(now.at),
+        "time": now.stamp,
         "usageNanoCores": sum(part["cpu"].get("usageNanoCores", 0) for part in parts),
         "usageCoreNanoSeconds": sum(part["cpu"]["usageCoreNanoSeconds"] for part in parts),
     }
@@ -176,7 +182,7 @@ def _sum_cpu(parts: Sequence[Mapping[str, Any]], now: Sample) -> dict[str, Any]:
 def _sum_memory(parts: Sequence[Mapping[str, Any]], now: Sample) -> dict[str, Any]:
     names = ("usageBytes", "workingSetBytes", "rssBytes")
     sums = {name: sum(part["memory"][name] for part in parts) for name in names}
-    return {"time": meta.timestamp(now.at), **sums}
+    return {"time": now.stamp, **sums}
 
 
 def _network(links: Mapping[str, Traffic], now: Sample) -> dict[str, Any]:
@@ -195,4 +201,4 @@ def _network(links: Mapping[str, Traffic], now: Sample) -> dict[str, Any]:
         for name, traffic in sorted(links.items())
     ]
     first = next((i for i in interfaces if i["name"] == POD_LINK), interfaces[0])
-    return {"time": meta.timestamp(now.at), **first, "interfaces": interfaces}
+    return {"time": now.stamp, **first, "interfaces": interfaces}

@@ -317,9 +317,11 @@ class Shim:
         connection.answer(request, self._all())
 
     def _stats(self, connection: Connection, request: dict[str, Any]) -> None:
-        connection.answer(
-            request, {"containers": [codec.encode(seen) for seen in self._usage.read()]}
-        )
+        rows = [
+            (seen.id, seen.cpu, seen.memory, seen.resident, seen.processes)
+            for seen in self._usage.read()
+        ]
+        connection.answer(request, {"containers": rows})
 
     def _watch(self, connection: Connection, request: dict[str, Any]) -> None:
         connection.answer(request, self._all())

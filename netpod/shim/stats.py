@@ -1,31 +1,17 @@
 """What the containers of a shim use: from their cgroups where they have some, else from their processes.
 
 A built-in container is forked from this process and shares most pages with it and with its siblings. Its memory is
-therefore its proportional set size, so that the containers of a node add up to what they really cost. Asking the kernel
-for that is 20 times dearer than all the rest, so it is asked again only when the resident size moved, or after a while.
+therefore its proportional set size, so that the containers of a node add up to what they really cost.
 
 Source: kubernetes pkg/kubelet/stats/cri_stats_provider.go; cAdvisor's workingset = usage - inactive_file.
 """
 
 import os
-import time
-from dataclasses import dataclass
 
 from netpod.api.cri import Container, ContainerStats, State
 from netpod.linux import usage
 from netpod.shim import cgroups
 from netpod.shim.table import Table
-
-STALE_SECONDS = 300.0
-_NOISE = 256 << 10
-"""Bytes by which a resident size may move before its share is asked for again."""
-
-
-@dataclass(slots=True)
-class _Share:
-    resident: int
-    bytes: int
-    at: float
 
 
 class Stats:
@@ -39,7 +25,7 @@ class Stats:
     def __init__(self, cluster: str, table: Table) -> None:
         self._cluster = cluster
         self._table = table
-        self._shares: dict[int, _Share] = {}
+        self._shares = usage.Shares()
 
     def read(self) -> list[ContainerStats]:
         """Usage of the containers that run, and of this process."""
@@ -55,13 +41,13 @@ class Stats:
         process = usage.observe_process(own)
         if process is not None:
             seen.add(own)
-            memory = self._share(own, process.resident)
+            memory = self._shares.of(own, process.resident)
             told.append(
                 ContainerStats(
                     cpu=process.cpu, memory=memory, resident=process.resident, processes=1
                 )
             )
-        self._shares = {pid: share for pid, share in self._shares.items() if pid in seen}
+        self._shares.keep(seen)
         return told
 
     def _container(self, container: Container, uid: str, seen: set[int]) -> ContainerStats:
@@ -82,7 +68,7 @@ class Stats:
                 resident += process.resident
                 if charged is None:
                     seen.add(pid)
-                    memory += self._share(pid, process.resident)
+                    memory += self._shares.of(pid, process.resident)
         return ContainerStats(
             id=container.config.id,
             cpu=(cgroups.cpu(group, container.config.id) if limited else None) or cpu,
@@ -90,15 +76,3 @@ class Stats:
             resident=resident,
             processes=processes,
         )
-
-    def _share(self, pid: int, resident: int) -> int:
-        now = time.monotonic()
-        known = self._shares.get(pid)
-        if (
-            known is None
-            or abs(known.resident - resident) > _NOISE
-            or now - known.at > STALE_SECONDS
-        ):
-            known = _Share(resident, usage.observe_share(pid), now)
-            self._shares[pid] = known
-        return known.bytes
