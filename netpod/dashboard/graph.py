@@ -25,6 +25,8 @@ class Vertex:
         kind: outside, edge, node, pod, service or ingress.
         state: good, wait or bad.
         inside: Id of the node that a pod is on.
+        owner: Name of what a pod belongs to, without the hash of a ReplicaSet; "" for none.
+        network: A node's pods' CIDR.
     """
 
     id: str
@@ -33,6 +35,8 @@ class Vertex:
     sub: str = ""
     state: str = "good"
     inside: str = ""
+    owner: str = ""
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +185,10 @@ def _node(obj: Json) -> Vertex:
     )
     name = obj["metadata"]["name"]
     state = "good" if _condition(status) else "bad"
-    return Vertex(id=_id("node", name), kind="node", name=name, sub=ip, state=state)
+    network = str((obj.get("spec") or {}).get("podCIDR") or "")
+    return Vertex(
+        id=_id("node", name), kind="node", name=name, sub=ip, state=state, network=network
+    )
 
 
 def _pod(obj: Json) -> Vertex:
@@ -195,7 +202,15 @@ def _pod(obj: Json) -> Vertex:
         sub=status.get("podIP") or status.get("phase") or "Pending",
         state="good" if ready and started else "wait",
         inside=_id("node", obj["spec"]["nodeName"]) if obj["spec"].get("nodeName") else "",
+        owner=_owner(obj),
     )
+
+
+def _owner(pod: Json) -> str:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    found: Json = next((it for it in owners if it.get("controller")), {})
+    name = str(found.get("name", ""))
+    return name.rpartition("-")[0] or name if found.get("kind") == "ReplicaSet" else name
 
 
 def _condition(status: Json) -> bool:

@@ -21,6 +21,9 @@ rect{fill:#fff;stroke:#8fa1b3;stroke-width:1.5}text{fill:#1b2733}
 .wire{stroke:#8fa1b3;stroke-width:2.5}.bar{stroke:#8fa1b3;stroke-width:7;stroke-linecap:round}
 .leads{fill:none;stroke:#6b3fa0;stroke-width:1.6;opacity:.75}.maybe{stroke-dasharray:4 4}
 .pod.good{fill:#e2f4e8;stroke:#1f7a3f}.wait{fill:#fdf1d7;stroke:#8a5a00}.bad{fill:#fde7e5;stroke:#b3261e}
+.port{fill:#fff;stroke:#8fa1b3;stroke-width:2.5}.bridge{stroke:#8fa1b3;stroke-width:5;stroke-linecap:round}
+.pill{fill:#e3effc;stroke:#0b6bcb}.pilltext{font-size:11.5px;fill:#0b6bcb;text-anchor:middle}
+.net{font-size:11.5px;fill:#5a6877;text-anchor:end}
 .service.good,.ingress.good{fill:#f0e9fa;stroke:#6b3fa0}.ingress{stroke-dasharray:5 3}
 """
 
@@ -50,12 +53,12 @@ def to_svg(graph: Graph) -> str:
     for node in graph.of("node"):
         box = boxes[node.id]
         parts.append(_line("wire", box.cx, max(y for y in bars if y < box.y), box.cx, box.y))
-    # Nodes first, so that their pods lie on them; lines last, over everything.
-    order = sorted(graph.vertices, key=lambda v: v.kind == "pod")
-    parts += [_vertex(vertex, boxes[vertex.id]) for vertex in order]
+    # Lines over the nodes, but under what has a name that one wants to read.
+    parts += [_vertex(vertex, boxes[vertex.id]) for vertex in graph.of("node")]
     for each in graph.edges:
         if each.source.startswith(("service_", "ingress_")):
             parts.append(_curve(boxes[each.source], boxes[each.target], certain=each.certain))
+    parts += [_vertex(v, boxes[v.id]) for v in graph.vertices if v.kind != "node"]
     title = html.escape(f"netpod: {graph.title}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
@@ -111,13 +114,36 @@ def _layout(graph: Graph) -> tuple[dict[str, _Box], list[float], float]:
 def _vertex(vertex: Vertex, box: _Box) -> str:
     middle = 20 if vertex.kind == "node" else box.h / 2
     tip = html.escape(f"{vertex.kind} {vertex.name} {vertex.sub}")
+    room = box.w - 20
     return (
         f'<g><title>{tip}</title><rect class="{vertex.kind} {vertex.state}" x="{box.x:.0f}" y="{box.y:.0f}" '
         f'width="{box.w:.0f}" height="{box.h:.0f}" rx="{10 if vertex.kind == "node" else 6}"/>'
-        + _text("name", box.x + 10, box.y + middle - 2, _short(vertex.name, int(box.w / 8.2)))
-        + _text("sub", box.x + 10, box.y + middle + 13, _short(vertex.sub, int(box.w / 6.6)))
+        + _text("name", box.x + 10, box.y + middle - 2, _told(vertex, int(room / 7.4)))
+        + _text("sub", box.x + 10, box.y + middle + 13, _short(vertex.sub, int(room / 6.4)))
+        + (_inside(vertex, box) if vertex.kind == "node" else "")
         + "</g>"
     )
+
+
+def _inside(node: Vertex, box: _Box) -> str:
+    """A node's own parts: its link, netfilter, and the bridge of its pods."""
+    return (
+        f'<circle class="port" cx="{box.cx:.0f}" cy="{box.y:.0f}" r="5"/>'
+        f'<rect class="pill" x="{box.cx - 34:.0f}" y="{box.y + 12:.0f}" width="68" height="20" rx="10"/>'
+        + _text("pilltext", box.cx, box.y + 26, "netfilter")
+        + _text("net", box.x + box.w - 10, box.y + 42, f"cni0 {node.network}")
+        + _line("bridge", box.x + 10, box.y + 46, box.x + box.w - 10, box.y + 46)
+    )
+
+
+def _told(vertex: Vertex, length: int) -> str:
+    """A pod's name as a person tells it: what it belongs to, and the end that tells it from its siblings."""
+    if not vertex.owner or not vertex.name.startswith(f"{vertex.owner}-"):
+        return _short(vertex.name, length)
+    end = vertex.name.rpartition("-")[2]
+    room = max(1, length - len(end) - 1)
+    owner = vertex.owner if len(vertex.owner) <= room else f"{vertex.owner[: room - 1]}…"
+    return f"{owner} {end}"
 
 
 def _text(kind: str, x: float, y: float, text: str) -> str:

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg
+from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg, nfct_stats
 
 from netpod.ip import Address, Family, family_of
 from netpod.linux import netlink
 
 NETLINK_NETFILTER = 12
 _CTNETLINK = 1 << 8
-_NEW, _GET, _DELETE = 0, 1, 2
+_NEW, _GET, _DELETE, _GET_STATS = 0, 1, 2, 5
 _PROTO_NUM = 1 << 3
 
 STATUS_SEEN_REPLY = 1 << 1
@@ -86,6 +86,19 @@ class Flow:
     timeout: int
     state: str
     id: int
+
+
+def count(netns: str) -> int:
+    """How many flows a network namespace has, of all families.
+
+    Raises:
+        Unsupported: this kernel has no connection tracking.
+    """
+    message, what = _message(Family.IPV4), "count conntrack flows"
+    request = netlink.encode(message, _CTNETLINK | _GET_STATS, netlink.NLM_F_ACK, what)
+    with netlink.Socket(netns, NETLINK_NETFILTER) as channel:
+        found = channel.dump(request, nfct_stats)
+    return int(found[0].get_attr("CTA_STATS_GLOBAL_ENTRIES")) if found else 0
 
 
 def observe(netns: str, *, protocol: str = "", family: Family = Family.IPV4) -> list[Flow]:

@@ -101,6 +101,14 @@ def test_the_topology_shows_every_node_and_pod(open_page: Open, cluster: Cluster
     expect(page.locator(".panel")).to_contain_text("ready endpoints3")
     expect(page.locator(".relations path")).to_have_count(4)
     _shot(page, "topology")
+    assert page.locator('.thing[tabindex="0"]').count() == 1
+    page.get_by_role("button", name="Outside").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator('[data-key="edge"]')).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator('[data-key^="node/"]:focus')).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel")).to_contain_text("conditionsReady=True")
 
 
 def test_a_pod_that_dies_and_its_successor_are_seen(open_page: Open, cluster: Cluster) -> None:
@@ -188,12 +196,31 @@ def test_rules_are_shown_and_their_changes(open_page: Open, cluster: Cluster) ->
         wait.until(lambda: len(cluster.pods()) == 3, "as before")
 
 
+def test_rules_that_count_nothing_show_connections(open_page: Open, cluster: Cluster) -> None:
+    """nftables mode has no counters, as upstream; conntrack knows who was led to which endpoint."""
+    cluster.ok("proxy-mode", "nftables")
+    try:
+        page = open_page("#/rules/default/example-service")
+        chain = page.locator(".chain", has=page.locator('b[title*="__10.244."]'))
+        expect(chain).to_have_count(3)
+        expect(page.locator(".bar")).to_contain_text("conntrack")
+        for node in ("worker", "worker2"):
+            for _ in range(4):
+                cluster.ok("trace", "--from", f"node/{node}", "http://example-service.default/")
+        expect(chain.filter(has_text=re.compile("[1-9][0-9]* connection")).first).to_be_visible()
+        _shot(page, "rules-nftables")
+    finally:
+        cluster.ok("proxy-mode", "iptables")
+
+
 def test_objects_are_tables_and_edited_by_who_may(open_page: Open, cluster: Cluster) -> None:
     """Columns as kubectl's; a link that only looks has no buttons; one that edits scales and applies."""
     page = open_page("#/objects/deployments")
     expect(page.locator("th").nth(2)).to_have_text("Ready")
     page.get_by_role("link", name="example-app").click()
     expect(page.locator(".yaml")).to_contain_text("kind: Deployment")
+    expect(page.locator(".yaml")).not_to_contain_text("last-applied")
+    expect(page.locator(".side .events")).to_contain_text("ScalingReplicaSet")
     assert page.get_by_role("button", name="Scale").count() == 0
     page = open_page("#/objects/deployments/default/example-app", edit=True)
     page.get_by_label("Replicas").fill("2")

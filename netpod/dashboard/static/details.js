@@ -78,18 +78,14 @@ export class Details {
       const ports = (spec.ports || []).map((p) => `${p.port}${p.nodePort ? `:${p.nodePort}` : ""}/${p.protocol} → ${p.targetPort}`).join(", ");
       const vips = (status.loadBalancer?.ingress || []).map((i) => i.ip || i.hostname).join(", ");
       const ready = [...(this.app.model().endpoints.get(`${metadata.namespace}/${metadata.name}`) || [])].filter(([, ok]) => ok).length;
-      return [["type", spec.type], ["cluster IP", (spec.clusterIPs || [spec.clusterIP]).join(", ")], ["load balancer", vips], ["ports", ports], ["ready endpoints", String(ready)], ["policy", [spec.externalTrafficPolicy, spec.sessionAffinity].filter(Boolean).join(", ")], ["selector", Object.entries(spec.selector || {}).map(([k, v]) => `${k}=${v}`).join(", ")], ...common];
+      return [["type", spec.type], ["cluster IP", (spec.clusterIPs || [spec.clusterIP]).join(", ")], ["load balancer", vips], ["ports", ports], ["ready endpoints", String(ready)], ["outside traffic", { Local: "to pods on the same node", Cluster: "to pods on all nodes" }[spec.externalTrafficPolicy]], ["session affinity", spec.sessionAffinity === "ClientIP" ? "by client address" : ""], ["selector", Object.entries(spec.selector || {}).map(([k, v]) => `${k}=${v}`).join(", ")], ...common];
     }
     const rules = (spec.rules || []).flatMap((rule) => (rule.http?.paths || []).map((p) => `${rule.host || "*"}${p.path || "/"} (${p.pathType}) → ${p.backend.service?.name}:${p.backend.service?.port?.number ?? p.backend.service?.port?.name}`));
     return [["rules", rules.join("; ")], ["class", spec.ingressClassName], ["TLS", (spec.tls || []).flatMap((t) => t.hosts || []).join(", ")], ...common];
   }
 
   #showEvents() {
-    const mine = [...this.app.collections.events.items.values()].filter(({ involvedObject: about }) => about?.kind === KINDS[this.kind] && about.name === this.name && (about.namespace || "") === (this.kind === "node" ? about.namespace || "" : this.namespace));
-    const when = (event) => event.lastTimestamp || event.eventTime || event.metadata.creationTimestamp;
-    mine.sort((a, b) => String(when(b)).localeCompare(String(when(a))));
-    this.events.replaceChildren(...mine.slice(0, 12).map((event) => h("li", { class: event.type === "Warning" ? "warning" : "" }, h("b", {}, event.reason), ` ${event.message} `, h("small", {}, age(when(event))))));
-    if (!mine.length) this.events.append(h("li", {}, "none"));
+    this.events.replaceChildren(...eventsOf(this.app, KINDS[this.kind], this.namespace, this.name));
   }
 
   #logs() {
@@ -140,9 +136,21 @@ export class Details {
   }
 }
 
+// The latest events about an object, as lines of a list.
+export function eventsOf(app, kind, namespace, name) {
+  const mine = [...app.collections.events.items.values()].filter(({ involvedObject: about }) => about?.kind === kind && about.name === name && (kind === "Node" || (about.namespace || "") === namespace));
+  const when = (event) => event.lastTimestamp || event.eventTime || event.metadata.creationTimestamp;
+  mine.sort((a, b) => String(when(b)).localeCompare(String(when(a))));
+  if (!mine.length) return [h("li", {}, "none")];
+  return mine.slice(0, 12).map((event) => h("li", { class: event.type === "Warning" ? "warning" : "" }, h("b", {}, event.reason), ` ${event.message} `, h("small", {}, age(when(event)))));
+}
+
 export function clean(object) {
   const copy = structuredClone(object);
   delete copy.metadata?.managedFields;
+  // What kubectl apply keeps for itself: the whole manifest once more, in one line.
+  delete copy.metadata?.annotations?.["kubectl.kubernetes.io/last-applied-configuration"];
+  if (copy.metadata?.annotations && !Object.keys(copy.metadata.annotations).length) delete copy.metadata.annotations;
   return copy;
 }
 

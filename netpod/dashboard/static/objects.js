@@ -1,7 +1,7 @@
 // Tables like kubectl's for every kind, live; YAML and events of one object; scale, delete and apply for who may edit.
 
 import { button, h, say, words } from "./dom.js";
-import { clean } from "./details.js";
+import { clean, eventsOf } from "./details.js";
 import { toYaml } from "./yaml.js";
 
 const DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -42,7 +42,9 @@ export class ObjectsView {
     this.collection?.close();
   }
 
-  update() {}
+  update() {
+    this.events?.replaceChildren(...eventsOf(this.app, this.kind.kind, this.namespace, this.name));
+  }
 
   async #start() {
     this.kinds = await this.app.kinds();
@@ -95,7 +97,8 @@ export class ObjectsView {
       return;
     }
     const close = h("a", { href: `#/objects/${this.plural}`, class: "close", "aria-label": "Close" }, "✕");
-    this.side.replaceChildren(close, h("h2", {}, h("small", {}, this.kind.kind), ` ${name}`), this.app.edit ? this.#actions(path, object) : null, h("pre", { class: "yaml", tabindex: "0" }, toYaml(clean(object))));
+    this.side.replaceChildren(close, h("h2", {}, h("small", {}, this.kind.kind), ` ${name}`), ...(this.app.edit ? [this.#actions(path, object)] : []), h("pre", { class: "yaml", tabindex: "0", "aria-label": "YAML" }, toYaml(clean(object))), h("h3", {}, "Events"), this.events = h("ul", { class: "events" }));
+    this.update();
   }
 
   #actions(path, object) {
@@ -139,6 +142,7 @@ export class ObjectsView {
     const answer = await fetch(path, { method, body, headers: type ? { "Content-Type": type } : {} });
     const data = await answer.json().catch(() => ({}));
     this.problem.textContent = answer.ok ? "" : data.message || answer.statusText;
+    if (answer.ok && method === "PATCH" && this.name) this.#open(this.namespace, this.name);
     if (answer.ok) say(`${method === "DELETE" ? "deleted" : "applied"}: ${path.split("?")[0].split("/").at(-1)}`);
     return answer.ok;
   }

@@ -13,11 +13,12 @@ export class RulesView {
     this.before = new Map();
     this.choice = h("select", { "aria-label": "Service", onchange: () => { location.hash = `#/rules/${this.choice.value}`; } });
     this.nodes = h("select", { "aria-label": "Node", onchange: () => this.#draw() });
+    this.hint = h("p", {});
     this.graph = h("div", { class: "graph" });
     this.changes = h("ul", { class: "changes" });
     this.problem = h("p", { class: "problem", role: "alert" });
     view.replaceChildren(h("div", { class: "rulesview" },
-      h("div", { class: "bar" }, h("label", { class: "field" }, "Service", this.choice), h("label", { class: "field" }, "Node", this.nodes), h("p", {}, "Counters are live; click a chain to read its rules.")),
+      h("div", { class: "bar" }, h("label", { class: "field" }, "Service", this.choice), h("label", { class: "field" }, "Node", this.nodes), this.hint),
       this.problem, this.graph,
       h("section", {}, h("h2", {}, "What changes"), h("p", { class: "hint" }, "Scale the Deployment, or let a pod fail its probe: the lines come and go here."), this.changes)));
     this.#choices();
@@ -135,13 +136,16 @@ export class RulesView {
   }
 
   #count(chains) {
+    const silent = chains.length && chains.every((chain) => chain.rules.every(({ packets }) => packets === null));
+    words(this.hint, silent ? "This mode's rules count nothing, as upstream: here are the connections that conntrack knows. Click a chain to read its rules." : "Counters are live; click a chain to read its rules.");
     for (const chain of chains) {
       const card = this.cards?.get(chain.name)?.card;
       if (!card) continue;
       const counted = chain.rules.filter(({ packets }) => packets !== null);
       const sum = counted.reduce((total, { packets }) => total + packets, 0);
       const head = card.querySelector("summary .count");
-      const text = counted.length ? `${sum} packet${sum === 1 ? "" : "s"}` : "not counted";
+      const tracked = chain.connections;
+      const text = counted.length ? plural(sum, "packet") : tracked === null ? "" : plural(tracked, "connection");
       if (head.textContent && head.textContent !== text) {
         card.classList.remove("moved");
         void card.offsetWidth; // begin the animation anew
@@ -151,4 +155,8 @@ export class RulesView {
       chain.rules.forEach(({ packets }, i) => words(card.querySelectorAll("li .count")[i], packets === null ? "" : `${packets}`));
     }
   }
+}
+
+function plural(number, word) {
+  return `${number} ${word}${number === 1 ? "" : "s"}`;
 }

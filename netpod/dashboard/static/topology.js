@@ -7,6 +7,7 @@ import { keyOf, nodeAddress, nodeReady, podName, podState, shortName } from "./m
 
 const LINES = 14;
 const SCALES = [1.6, 1.4, 1.2, 1];
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Topology {
   constructor(holder, choose) {
@@ -14,13 +15,15 @@ export class Topology {
     this.elements = new Map();
     this.chosen = "";
     this.hovered = "";
+    this.stopAt = "outside"; // the one thing that Tab reaches; arrow keys go on from there
     this.wires = s("g", { class: "wires" });
     this.relations = s("g", { class: "relations" });
     this.things = s("g", {});
     this.over = s("g", { class: "over" });
-    this.svg = s("svg", { role: "group", "aria-label": "Topology of the cluster" }, this.wires, this.things, this.relations, this.over);
+    this.svg = s("svg", { role: "group", "aria-label": "Topology of the cluster; arrow keys go from one thing to the next" }, this.wires, this.things, this.relations, this.over);
     this.holder = holder;
     holder.append(this.svg);
+    this.svg.addEventListener("keydown", (event) => this.#walk(event));
     this.watcher = new ResizeObserver(() => this.#soon());
     this.watcher.observe(holder);
   }
@@ -71,6 +74,7 @@ export class Topology {
       this.elements.get(key).remove();
       this.elements.delete(key);
     }
+    if (gone.has(this.stopAt)) this.#stopAt("outside");
     this.#relate();
     this.drawn?.(this.plan);
   }
@@ -97,6 +101,7 @@ export class Topology {
       transform: `translate(${box.x} ${box.y})`,
       class: `thing ${seen.kind} ${seen.state}${this.chosen === box.key ? " chosen" : ""}`,
       "aria-label": seen.label,
+      tabindex: box.key === this.stopAt ? 0 : -1,
     });
     const [rect, title, name, sub, ...rest] = element.children;
     set(rect, { width: box.w, height: box.h });
@@ -121,7 +126,7 @@ export class Topology {
   }
 
   #make(box) {
-    const element = s("g", { tabindex: "0", role: "button", "data-key": box.key },
+    const element = s("g", { role: "button", "data-key": box.key },
       s("rect", { rx: box.node ? 10 : 6 }), s("title", {}), s("text", { class: "name" }), s("text", { class: "sub" }));
     if (box.node) {
       element.append(s("circle", { class: "port" }), s("rect", { class: "pill" }), s("text", { class: "pilltext", "text-anchor": "middle" }, "netfilter"),
@@ -134,12 +139,38 @@ export class Topology {
         this.choose(box.key);
       }
     });
+    element.addEventListener("focus", () => this.#stopAt(box.key));
     for (const [name, key] of [["pointerenter", box.key], ["pointerleave", ""], ["focus", box.key], ["blur", ""]]) {
       element.addEventListener(name, () => { this.hovered = key; this.#relate(); });
     }
     this.elements.set(box.key, element);
     this.things.append(element);
     return element;
+  }
+
+  #stopAt(key) {
+    this.elements.get(this.stopAt)?.setAttribute("tabindex", -1);
+    this.stopAt = key;
+    this.elements.get(key)?.setAttribute("tabindex", 0);
+  }
+
+  // To the nearest thing in the direction of an arrow key; what is more aside than ahead comes last.
+  #walk(event) {
+    const way = ARROWS[event.key];
+    const from = this.plan?.boxes.get(event.target.dataset?.key);
+    if (!way || !from) return;
+    event.preventDefault();
+    const [dx, dy] = way;
+    const middle = (box) => (box.node ? box.fy : box.cy); // a node's own, above its pods
+    const gap = (a, length, b, other) => Math.max(0, b - a - length, a - b - other);
+    let nearest = null, least = Infinity;
+    for (const box of this.plan.boxes.values()) {
+      const ahead = (box.cx - from.cx) * dx + (middle(box) - middle(from)) * dy;
+      const aside = dx ? Math.abs(middle(box) - middle(from)) : gap(from.x, from.w, box.x, box.w);
+      const cost = ahead + 5 * aside + (aside > ahead ? 1e6 : 0);
+      if (ahead > 1 && cost < least) [nearest, least] = [box, cost];
+    }
+    if (nearest) this.elements.get(nearest.key).focus();
   }
 
   #describe(box) {
@@ -200,6 +231,11 @@ export class Topology {
     const drawn = pairs.filter(([a, b]) => boxes.has(a) && boxes.has(b) && (pairs.length <= LINES || !b.startsWith("pod/")));
     const curves = drawn.map(([a, b, ready]) => {
       const [p, q] = [boxes.get(a), boxes.get(b)];
+      if (Math.abs(p.y - q.y) < p.h) {
+        // Side by side: from edge to edge, not through the names.
+        const [left, right] = p.x < q.x ? [p, q] : [q, p];
+        return s("path", { d: `M${left.x + left.w} ${left.cy}L${right.x} ${right.cy}`, class: ready ? "" : "notready" });
+      }
       const [y1, y2] = p.cy < q.cy ? [p.y + p.h, q.y] : [p.y, q.y + q.h];
       const bend = (y1 + y2) / 2;
       return s("path", { d: `M${p.cx} ${y1}C${p.cx} ${bend} ${q.cx} ${bend} ${q.cx} ${y2}`, class: ready ? "" : "notready" });

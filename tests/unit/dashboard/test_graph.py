@@ -108,3 +108,15 @@ def test_mermaid_and_dot_quote_what_is_theirs() -> None:
     assert '\\"x\\"' in dot
     assert dot.count("{") == dot.count("}")
     assert all(re.fullmatch(r"\w+", vertex.id) for vertex in found.vertices)
+
+
+def test_the_picture_names_pods_as_the_page_does() -> None:
+    """What a pod belongs to and its own end; the node's bridge with its network."""
+    pod = _pod("example-app-7b6995cfc4-bndcc", "n1", "10.244.1.2")
+    owner = {"kind": "ReplicaSet", "name": "example-app-7b6995cfc4", "controller": True}
+    pod["metadata"]["ownerReferences"] = [owner]
+    node = {**NODES[0], "spec": {"podCIDR": "10.244.1.0/24"}}
+    picture = graphsvg.to_svg(graph.compile(Objects(nodes=[node], pods=[pod])))
+    texts = [text.text for text in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
+    assert "example-app bndcc" in texts
+    assert "cni0 10.244.1.0/24" in texts
