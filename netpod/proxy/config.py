@@ -46,7 +46,7 @@ class ProxyConfig:
         sync_period: Seconds between looks at the canary chains, and the longest wait before a failed sync is retried.
         full_sync_period: Seconds after which the kernel is read again, whatever happened.
         healthz_port: TCP port of the proxy's own /healthz; 0: none.
-        metrics_port: TCP port on 127.0.0.1 of /metrics and /proxyMode; 0: none.
+        metrics_port: TCP port of /metrics and /proxyMode, on 127.0.0.1 until the ConfigMap says another; 0: none.
         ipvs: Settings of IPVS mode, until the ConfigMap has some.
         secondary: The same for the node's other address family; None when it has one alone.
 

@@ -1,10 +1,11 @@
 """Which mode a node's proxy works in, with which settings of IPVS, as ConfigMap kube-system/kube-proxy says (pure).
 
-As kubeadm has it: `data["config.conf"]` is a KubeProxyConfiguration, its fields `mode` and `ipvs` count. netpod's own
-addition: `data["config-NODE.conf"]`, if there, counts for that node instead.
+As kubeadm has it: `data["config.conf"]` is a KubeProxyConfiguration, its fields `mode`, `ipvs` and `metricsBindAddress`
+count. netpod's own addition: `data["config-NODE.conf"]`, if there, counts for that node instead.
 """
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 import yaml
@@ -18,6 +19,7 @@ from netpod.proxy.ipvs_config import IpvsConfig
 
 NAMESPACE, NAME = "kube-system", "kube-proxy"
 KEY = "config.conf"
+LOOPBACK = "127.0.0.1"
 API_VERSION, KIND = "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"
 
 
@@ -57,6 +59,29 @@ def ipvs(config: ConfigMap | None, node: str, default: IpvsConfig) -> IpvsConfig
         return ipvs_config.parse(section, default)
     except UsageError as error:
         raise BadRequest(f"cannot use configmap {NAMESPACE}/{NAME}: {error}") from error
+
+
+def metrics_address(config: ConfigMap | None, node: str, port: int) -> tuple[str, int]:
+    """Where a node's proxy answers /metrics: an address and a port, 127.0.0.1 and `port` by default.
+
+    Raises:
+        BadRequest: `metricsBindAddress` is no IP address, with or without a port.
+    """
+    text = str((_document(config, node) or {}).get("metricsBindAddress") or LOOPBACK)
+    # An IPv6 address has brackets when a port follows.
+    host, number = text, ""
+    if text.startswith("[") or text.count(":") == 1:
+        host, _, number = text.rpartition(":")
+    try:
+        address = ip_address(host.strip("[]"))
+        found = int(number or port)
+        if not 0 < found < 65536:
+            raise ValueError(f"port {found}")
+    except ValueError as error:
+        raise BadRequest(
+            f"cannot use configmap {NAMESPACE}/{NAME}: metricsBindAddress {text!r}: write ADDRESS or ADDRESS:PORT"
+        ) from error
+    return str(address), found
 
 
 def _document(config: ConfigMap | None, node: str) -> Mapping[str, Any] | None:

@@ -99,10 +99,13 @@ class HealthServers:
         """Answer /healthz and /livez on every address until cancelled."""
         await self._serve("healthz", number, self._proxy)
 
-    async def serve_metrics(self, number: int, mode: Callable[[], str], text: Text) -> None:
-        """Answer /metrics, /proxyMode and /healthz on 127.0.0.1 until cancelled.
+    async def serve_metrics(
+        self, address: str, number: int, mode: Callable[[], str], text: Text
+    ) -> None:
+        """Answer /metrics, /proxyMode and /healthz until cancelled.
 
         Args:
+            address: Of this node, or of all of it: 0.0.0.0, ::.
             number: TCP port.
             mode: The mode of now.
             text: All metrics in Prometheus' text format.
@@ -117,7 +120,7 @@ class HealthServers:
                 return web.Response(status=404)
             return web.Response(text=said(), headers={"X-Content-Type-Options": "nosniff"})
 
-        await self._serve("metrics", number, answer, "127.0.0.1")
+        await self._serve("metrics", number, answer, address)
 
     async def _serve(self, what: str, number: int, handler: Handler, address: str = "") -> None:
         """Serve until cancelled; a port that is taken is tried again every few seconds."""

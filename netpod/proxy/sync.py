@@ -115,6 +115,8 @@ class Sync:
         self._switch = Switch(config, proxier)
         self._mode = config.mode
         self._ipvs = config.ipvs
+        self._metrics_at = (configmap.LOOPBACK, config.metrics_port or 1)
+        self._moved = asyncio.Event()
         self._tracker = ChangeTracker(config.node_name, config.family)
         self._runs_informers = informers is None
         self._informers = informers or Informers(client)
@@ -162,12 +164,22 @@ class Sync:
                     serve = self._health.serve_healthz(self._config.healthz_port)
                     tasks.create_task(serve, name="proxy healthz")
                 if self._config.metrics_port:
-                    tell = self._health.serve_metrics(
-                        self._config.metrics_port, lambda: str(self._switch.mode), self._text
-                    )
-                    tasks.create_task(tell, name="proxy metrics")
+                    tasks.create_task(self._tell(), name="proxy metrics")
         finally:
             await self._health.close()
+
+    async def _tell(self) -> None:
+        """Answer /metrics where the ConfigMap says, for ever."""
+        while True:
+            self._moved.clear()
+            async with asyncio.TaskGroup() as tasks:
+                told = tasks.create_task(
+                    self._health.serve_metrics(
+                        *self._metrics_at, lambda: str(self._switch.mode), self._text
+                    )
+                )
+                await self._moved.wait()
+                told.cancel()
 
     async def _follow(self) -> None:
         await self._informers.wait_synced()
@@ -307,10 +319,16 @@ class Sync:
         try:
             mode = configmap.wanted(new, self._config.node_name, self._config.mode)
             ipvs = configmap.ipvs(new, self._config.node_name, self._config.ipvs)
+            at = configmap.metrics_address(
+                new, self._config.node_name, self._config.metrics_port or 1
+            )
         except BadRequest as error:
             log.error("%s; staying in %s mode", error, self._mode)
             self._say(f"{error}; staying in {self._mode} mode")
             return
+        if at != self._metrics_at:
+            self._metrics_at = at
+            self._moved.set()
         if (mode, ipvs) != (self._mode, self._ipvs):
             self._mode, self._ipvs = mode, ipvs
             self._full = True

@@ -4,6 +4,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from netpod.client.blocking import MERGE_PATCH
 from tests.support import kubectl, wait
 from tests.support.cluster import Cluster
 from tests.support.kubectl import Kubectl
@@ -42,6 +43,7 @@ def test_usage_is_seen_and_scaled_by(cluster: Cluster) -> None:
     """kubectl top shows a busy pod, its autoscaler scales it, and Prometheus scrapes the nodes."""
     try:
         cluster.ok("apply", "-f", "-", stdin=BUSY)
+        _proxies_tell(cluster, "0.0.0.0:10249")
         cluster.ok("apply", "-f", PROMETHEUS)
         cluster.ok("wait", "--for=condition=Ready", "pod/prometheus", "--timeout", "30s")
         _scraped(cluster)
@@ -52,6 +54,17 @@ def test_usage_is_seen_and_scaled_by(cluster: Cluster) -> None:
     finally:
         cluster.cli("delete", "-f", "-", "--wait", stdin=BUSY)
         cluster.cli("delete", "-f", PROMETHEUS, "--wait")
+        _proxies_tell(cluster, "")
+
+
+def _proxies_tell(cluster: Cluster, where: str) -> None:
+    """Have every kube-proxy answer /metrics at an address, as one does elsewhere to scrape it."""
+    path = "/api/v1/namespaces/kube-system/configmaps/kube-proxy"
+    text = cluster.get(path)["data"]["config.conf"]
+    kept = [line for line in text.splitlines() if not line.startswith("metricsBindAddress")]
+    more = [f"metricsBindAddress: {where}"] if where else []
+    data = {"config.conf": "\n".join([*kept, *more, ""])}
+    cluster.request("PATCH", path, body={"data": data}, content_type=MERGE_PATCH)
 
 
 def _top(cluster: Cluster) -> None:
@@ -110,6 +123,7 @@ def _scraped(cluster: Cluster) -> None:
         'prober_probe_total{pod="prometheus",probe_type="Readiness",result="successful"} > 0',
         'prober_probe_duration_seconds_count{pod="prometheus"} > 0',
         "apiserver_request_total > 0",
+        "count(kubeproxy_sync_proxy_rules_duration_seconds_count > 0) == 3",
     ):
         wait.until(lambda asked=expression: query(asked), expression, 60)
     _direct(cluster)
