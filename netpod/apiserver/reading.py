@@ -14,7 +14,15 @@ import orjson
 from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Json
-from netpod.apiserver import debugging, listoptions, negotiation, objects, selection, tables
+from netpod.apiserver import (
+    debugging,
+    listoptions,
+    negotiation,
+    objects,
+    selection,
+    subresources,
+    tables,
+)
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.negotiation import Wanted
 from netpod.apiserver.storage import Storage
@@ -41,13 +49,16 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
     kv = await storage.get(route.resource, route.namespace, route.name)
     if debugging.is_spoken(call):
         return debugging.answer(kv)
-    if not wanted.kind:
+    if not wanted.kind and route.subresource != "scale":
         return Reply(body=objects.wire(route.resource, kv))
+    resource, found = route.resource, objects.plain(kv)
+    if route.subresource == "scale":
+        resource, found = subresources.SCALE, subresources.scale_of(resource, kv)
     if wanted.kind == "Table":
-        return Reply(
-            body=orjson.dumps(table(call, wanted, [objects.plain(kv)], kv.mod_revision, now))
-        )
-    return Reply(body=orjson.dumps(negotiation.partial(objects.plain(kv))))
+        found = table(call, wanted, [found], kv.mod_revision, now, resource)
+    elif wanted.kind:
+        found = negotiation.partial(found)
+    return Reply(body=orjson.dumps(found))
 
 
 async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
@@ -158,11 +169,19 @@ def included(call: Call) -> str:
 
 
 def table(
-    call: Call, wanted: Wanted, found: Iterable[dict[str, Json]], revision: Revision, now: datetime
+    call: Call,
+    wanted: Wanted,
+    found: Iterable[dict[str, Json]],
+    revision: Revision,
+    now: datetime,
+    resource: registry.Resource | None = None,
 ) -> dict[str, Json]:
-    """A metav1.Table of plain objects, in the version and with the row objects the client asked for."""
+    """A metav1.Table of plain objects, in the version and with the row objects the client asked for.
+
+    Their columns are those of `resource`, or of what the call is about.
+    """
     made = tables.table(
-        call.route.resource,
+        resource or call.route.resource,
         found,
         now=now,
         resource_version=str(revision),

@@ -311,8 +311,6 @@ class ApiServer:
         if route.resource is registry.COMPONENT_STATUS:
             return await self._components.answer(call, self._storage.revision)
         if route.verb == "get":
-            if route.subresource == "scale":
-                return await subresources.get_scale(self.writer, call)
             return await reading.get(self._storage, call, meta.now())
         if route.verb == "list":
             return await reading.list_objects(self._storage, call, meta.now())

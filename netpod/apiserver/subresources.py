@@ -92,13 +92,6 @@ def _replicas(workload: Deployment | ReplicaSet) -> int:
     return 1 if workload.spec.replicas is None else workload.spec.replicas
 
 
-async def get_scale(writer: Writer, call: Call) -> Reply:
-    """GET of a scale."""
-    route = call.route
-    kv = await writer.storage.get(route.resource, route.namespace, route.name)
-    return Reply(body=negotiation.dump(scale_of(route.resource, kv)))
-
-
 async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Reply:
     """Set a workload's replicas from a Scale.
 

@@ -65,7 +65,28 @@ def _replica_set(obj: Json, now: datetime) -> Row:
     )
 
 
+def _scale(obj: Json, now: datetime) -> Row:
+    spec, status = (dig(obj, part, {}) for part in ("spec", "status"))
+    return Row(
+        (
+            dig(obj, "metadata.name", ""),
+            spec.get("replicas", 0),
+            status.get("replicas", 0),
+            age(obj, now),
+        )
+    )
+
+
 LAYOUTS: Mapping[str, Layout] = {
+    "Scale": Layout(
+        (
+            NAME,
+            Column("Desired", "Number of pods wanted.", "integer"),
+            Column("Available", "Number of pods there are.", "integer"),
+            AGE,
+        ),
+        _scale,
+    ),
     "Deployment": Layout(
         (
             NAME,

@@ -16,7 +16,14 @@ from netpod import errors
 from netpod.apiserver import authorization, pki, routes
 from netpod.apiserver.server import ApiServer, Listener
 from netpod.store.sqlite import SqliteStore
-from tests.unit.apiserver.support import CONFIG, CONFIGMAPS, Api, configmap
+from tests.unit.apiserver.support import (
+    CONFIG,
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    Api,
+    configmap,
+    deployment,
+)
 
 Run = Callable[[Callable[[Api], Awaitable[None]]], None]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -196,5 +203,26 @@ def test_the_objects_every_cluster_has(run: Run) -> None:
         assert found["subsets"][0]["addresses"][0]["ip"] == "172.18.0.2"
         path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
         assert (await api.get(path))["endpoints"][0]["addresses"] == ["172.18.0.2"]
+
+    run(body)
+
+
+def test_a_scale_reads_as_a_table(run: Run) -> None:
+    """`kubectl get deploy web --subresource=scale`: what is wanted and what there is; JSON for everybody else."""
+
+    async def body(api: Api) -> None:
+        await api.create(DEPLOYMENTS, deployment("web", 3))
+        path = f"{DEPLOYMENTS}/web/scale"
+        accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+        code, made = await api("GET", path, headers=accept)
+        names = [column["name"] for column in made["columnDefinitions"]]
+        assert (code, names) == (200, ["Name", "Desired", "Available", "Age"])
+        assert made["rows"][0]["cells"][:3] == ["web", 3, 0]
+        plain = await api.get(path)
+        assert (plain["kind"], plain["spec"], plain["apiVersion"]) == (
+            "Scale",
+            {"replicas": 3},
+            "autoscaling/v1",
+        )
 
     run(body)
