@@ -26,6 +26,12 @@ T = TypeVar("T")
 GROUP = 256
 """Most writes in one transaction."""
 
+STILL = 3
+"""Turns of the loop without another write after which those gathered go to the writer: those it has read need about
+as many to arrive here, and a commit of eight costs little more than a commit of one."""
+TURNS = 32
+"""Most turns a write is held back."""
+
 SWITCH_SECONDS = 0.0005
 """How long the loop may keep the interpreter when the writer, back from the disk, waits for it; Python's own 5 ms
 are many times a commit."""
@@ -171,12 +177,20 @@ class SqliteStore:
         if self._closing:
             raise errors.Unavailable(f"cannot write {key}: the store is closed")
         write = _Write(key, value, expected, self._loop.create_future())
-        # What one turn of the loop writes goes to the thread at once: waking it for each would make both threads
-        # fight for the interpreter, and commits of one.
+        # Waking the thread for each write would make both threads fight for the interpreter, and commits of one.
         if not self._gathered:
-            self._loop.call_soon(self._hand_over)
+            self._loop.call_soon(self._gather)
         self._gathered.append(write)
         return await write.done
+
+    def _gather(self, known: int = 0, still: int = 0, turns: int = 0) -> None:
+        """Once a turn: hand over when no more writes come. The arguments are what the turn before found."""
+        found = len(self._gathered)
+        still = still + 1 if found == known else 0
+        if still >= STILL or turns >= TURNS or not found:
+            self._hand_over()
+        else:
+            self._loop.call_soon(self._gather, found, still, turns + 1)
 
     def _hand_over(self) -> None:
         if self._gathered:
