@@ -13,9 +13,9 @@ from typing import Any, TypeVar, Union
 
 import orjson
 
-from netpod.api import codec_values, encoders, memo, meta, registry, structs, yamltext
+from netpod.api import codec_compiled, codec_values, memo, meta, registry, structs, yamltext
+from netpod.api.codec_compiled import Encode, Encoder, IsClean
 from netpod.api.codec_values import Decoder
-from netpod.api.encoders import Encode, Encoder
 from netpod.api.meta import Json, Object, Struct
 from netpod.errors import BadRequest
 
@@ -53,9 +53,11 @@ def _decoder(hint: Any) -> Decoder:
         arms = [arm for arm in typing.get_args(hint) if arm is not type(None)]
         return codec_values.int_or_string if set(arms) == {int, str} else _decoder(arms[0])
     if origin is tuple:
-        return codec_values.list_of(_decoder(typing.get_args(hint)[0]))
+        item = typing.get_args(hint)[0]
+        return codec_values.list_of(_decoder(item), _plain(item))
     if origin is not None and issubclass(origin, Mapping):
-        return codec_values.mapping_of(_decoder(typing.get_args(hint)[1]))
+        item = typing.get_args(hint)[1]
+        return codec_values.mapping_of(_decoder(item), _plain(item))
     if hint is int:
         return codec_values.integer
     if hint is str:
@@ -68,6 +70,11 @@ def _decoder(hint: Any) -> Decoder:
             return functools.partial(_decode_shared, cls)
         return lambda value: _decode_struct(cls, value)
     raise AssertionError(f"no decoder for {hint!r}")
+
+
+def _plain(hint: Any) -> type | None:
+    """The type whose values need no decoder, if the hint has one."""
+    return hint if hint is str or hint is bool else None
 
 
 def _encoder(hint: Any) -> Encoder | None:
@@ -107,8 +114,7 @@ class _Plan:
         self.decoders: dict[str, tuple[int, type | None, Decoder]] = {}
         self.nested: list[tuple[int, str]] = []
         for place, _, name, hint in _fields(cls):
-            plain = hint if hint is str or hint is bool else None
-            self.decoders[name] = (place, plain, _decoder(hint))
+            self.decoders[name] = (place, _plain(hint), _decoder(hint))
             if _holds_structs(hint):
                 self.nested.append((place, name))
 
@@ -209,17 +215,18 @@ def _encode(obj: Struct, as_text: bool) -> dict[str, Json]:
 
 def _compiled(cls: type[Struct]) -> Encode:
     described = [
-        encoders.Field(
+        codec_compiled.Field(
             attribute=item.name,
             name=name,
-            default=structs.default(cls, item.name),
+            default=(default := structs.default(cls, item.name)),
             always=bool(item.metadata.get("always")),
             encoder=_encoder(hint),
-            shared=isinstance(hint, type) and issubclass(hint, Struct) and hint.SHARED,
+            empty=isinstance(default, Struct) and not default.SHARED and not encode(default),
+            shared=isinstance(default, Struct) and default.SHARED,
         )
         for _, item, name, hint in _fields(cls)
     ]
-    made = _encoders[cls] = encoders.compiled(cls, described, _shared_text)
+    made = _encoders[cls] = codec_compiled.encoder(cls, described, _shared_text)
     return made
 
 
@@ -262,8 +269,47 @@ def decode_object(data: Mapping[str, Json]) -> Object:
 def unknown_fields(obj: Struct) -> list[str]:
     """Return the paths of all fields netpod has no type for, e.g. `spec.template.spec.foo`."""
     found: list[str] = []
-    _collect_unknown(obj, "", found)
+    if not _is_clean(obj):
+        _collect_unknown(obj, "", found)
     return found
+
+
+_cleanness: dict[type[Struct], IsClean] = {}
+
+
+def _is_clean(obj: Struct) -> bool:
+    """Whether an object surely holds no unknown field; almost every one does not."""
+    cls = type(obj)
+    return (_cleanness.get(cls) or _compiled_cleanness(cls))(obj)
+
+
+def _inner_is_clean(obj: Any) -> bool:
+    if not isinstance(obj, Struct):
+        return False
+    return not _unknown_of(obj) if obj.SHARED else _is_clean(obj)
+
+
+def _compiled_cleanness(cls: type[Struct]) -> IsClean:
+    nested = [
+        codec_compiled.Nested(
+            attribute=item.name, default=structs.default(cls, item.name), many=_is_many(hint)
+        )
+        for _, item, _, hint in _fields(cls)
+        if _holds_structs(hint)
+    ]
+    made = codec_compiled.cleanness(cls, nested, _inner_is_clean, may_be_open=cls.OPEN)
+    _cleanness[cls] = made
+    return made
+
+
+def _is_many(hint: Any) -> bool | None:
+    """Whether a field that may hold structs holds a tuple of them, or one; None where it is neither."""
+    arms = [arm for arm in typing.get_args(hint) if arm is not type(None)]
+    if typing.get_origin(hint) is tuple and isinstance(arms[0], type):
+        return True
+    if isinstance(hint, type):
+        return False
+    return False if len(arms) == 1 and isinstance(arms[0], type) else None
 
 
 @memo.by_identity
@@ -288,10 +334,9 @@ def _collect_unknown(value: Any, path: str, found: list[str]) -> None:
     unknown = values[plan.unknown]
     if unknown and not plan.open:
         found.extend(f"{path}.{name}".lstrip(".") for name in unknown)
-    defaults = plan.layout.defaults
     for place, name in plan.nested:
         inner = values[place]
-        if inner is defaults[place] or inner is None or inner == ():
+        if inner is plan.layout.defaults[place] or inner is None or inner == ():
             continue
         if isinstance(inner, Struct) and inner.SHARED:
             found.extend(f"{path}.{name}.{below}".lstrip(".") for below in _unknown_of(inner))

@@ -67,12 +67,17 @@ def integer(value: Json) -> Any:
     raise Mismatch("an integer", value)
 
 
-def list_of(item: Decoder) -> Decoder:
-    """Decoder of a list of such items."""
+def list_of(item: Decoder, plain: type | None = None) -> Decoder:
+    """Decoder of a list of such items; those of the `plain` type are taken as they are."""
 
     def decode_list(value: Json) -> Any:
         if not isinstance(value, list):
             raise Mismatch("a list", value)
+        for element in value:
+            if type(element) is not plain:
+                break
+        else:
+            return tuple(value)
         out = []
         for index, element in enumerate(value):
             try:
@@ -85,12 +90,17 @@ def list_of(item: Decoder) -> Decoder:
     return decode_list
 
 
-def mapping_of(item: Decoder) -> Decoder:
-    """Decoder of an object of such values."""
+def mapping_of(item: Decoder, plain: type | None = None) -> Decoder:
+    """Decoder of an object of such values; those of the `plain` type are taken as they are."""
 
     def decode_mapping(value: Json) -> Any:
         if not isinstance(value, dict):
             raise Mismatch("an object", value)
+        for element in value.values():
+            if type(element) is not plain:
+                break
+        else:
+            return dict(value)
         out = {}
         for key, element in value.items():
             try:

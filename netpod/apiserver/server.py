@@ -71,7 +71,6 @@ _http_log = logging.getLogger(f"{__name__}.http")
 _http_log.setLevel(logging.CRITICAL)
 """aiohttp's words on requests that are no HTTP: one traceback each, which anybody could fill a disk with."""
 
-
 BACKLOG = 4096
 """Connections that may wait; on a unix socket one more is refused at once, so a storm of clients needs room."""
 
@@ -321,16 +320,13 @@ class ApiServer:
         write = self._posts.get(route.subresource) or WRITES[route.verb]
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
-        return_or_error = await asyncio.shield(
-            self._tasks.create_task(
-                _settled(write(self._access.writer(call.user, self.writer), call))
-            )
-        )
-        if isinstance(return_or_error, Exception):
-            raise return_or_error
+        outcome: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        writer = self._access.writer(call.user, self.writer)
+        self._tasks.create_task(_settle(write(writer, call), outcome))
+        reply = await outcome
         if route.resource.plural == DEFINITIONS:
             await self._custom.refresh()
-        return return_or_error
+        return reply
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         stream = await watch.Stream.open(self._storage, call)
@@ -364,9 +360,16 @@ def _text(header: str) -> str:
     return header if header.isascii() else header.encode(errors="replace").decode()
 
 
-async def _settled(write: Awaitable[Reply]) -> Reply | Exception:
-    """A write's outcome as a value: its failure concerns one client, not the server's task group."""
+async def _settle(write: Awaitable[Reply], outcome: asyncio.Future[Reply]) -> None:
+    """Tell a write's outcome, if its client still waits; a failure concerns nobody else in the task group."""
     try:
-        return await write
+        reply = await write
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise
     except Exception as error:  # noqa: BLE001 - raised again where the client waits
-        return error
+        if not outcome.done():
+            outcome.set_exception(error)
+    else:
+        if not outcome.done():
+            outcome.set_result(reply)

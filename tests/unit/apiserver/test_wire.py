@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -154,6 +155,52 @@ def test_large_answers_are_compressed_over_a_network() -> None:
     assert encoding(large, accepting, near=True) == ""
     assert encoding(large, plain, near=False) == ""
     assert encoding(Reply(body=b"{}"), accepting, near=False) == ""
+
+
+def test_an_answer_is_framed_as_http_says(run: Run, tmp_path: Path) -> None:
+    """Length and end of the connection are told; HEAD and 304 have no body, so the next answer follows their head."""
+    aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+    async def body(_: Api) -> None:
+        async with asyncio.timeout(20):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "sock"))
+
+            async def ask(line: str, *headers: str) -> dict[str, str]:
+                writer.write("\r\n".join([line, "Host: a", *headers, "", ""]).encode())
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+                fields = dict(field.split(": ", 1) for field in head[1:-1])
+                assert fields["Date"].endswith(" GMT")
+                return {"": head[0], **fields}
+
+            async def told(head: dict[str, str]) -> bytes:
+                return await reader.readexactly(int(head["Content-Length"]))
+
+            whole = await ask("GET /version HTTP/1.1")
+            assert whole[""] == "HTTP/1.1 200 OK"
+            assert "Connection" not in whole
+            version = await told(whole)
+            assert json.loads(version)["major"] == "1"
+            alone = await ask("HEAD /version HTTP/1.1")
+            assert alone["Content-Length"] == str(len(version))
+            found = await ask("GET /apis HTTP/1.1", f"Accept: {aggregated}")
+            assert found["Content-Type"] == aggregated
+            await told(found)
+            known = f"If-None-Match: {found['ETag']}"
+            same = await ask("GET /apis HTTP/1.1", f"Accept: {aggregated}", known)
+            assert same[""] == "HTTP/1.1 304 Not Modified"
+            assert "Content-Length" not in same
+            missing = await ask("GET /apis/none/v1/x HTTP/1.1")
+            assert missing[""] == "HTTP/1.1 404 Not Found"
+            await told(missing)
+            old = await ask("GET /version HTTP/1.0", "Connection: keep-alive")
+            assert (old[""], old["Connection"]) == ("HTTP/1.0 200 OK", "keep-alive")
+            assert await told(old) == version
+            last = await ask("GET /version HTTP/1.1", "Connection: close")
+            assert last["Connection"] == "close"
+            assert await reader.read() == version
+            writer.close()
+
+    run(body)
 
 
 def test_watch_over_a_websocket(run: Run) -> None:
