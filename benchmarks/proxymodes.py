@@ -8,14 +8,17 @@ Everything happens in private namespaces, which go with the program.
   connection is the only one that meets the rules of Services, the others are conntrack's;
 - connections/s: opened and reset one after the other, from one thread.
 
+Ways that this kernel cannot go are left out: `vagrant/vm.sh` has one with IPVS and legacy iptables, without nf_tables.
+
 The Service asked is the last of N in iptables' order, which is what most Services of a large cluster are.
-`past Services` asks the pod itself past iptables (nft). `--hand` compares the rules with the same ones laid by the bare
-tool, in turn: connections/s, and bytes/s of one connection.
+`past Services` asks the pod itself past iptables (nft, else legacy). `--hand` compares the rules with the same ones
+laid by the bare tool, in turn: connections/s, and bytes/s of one connection.
 """
 
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -30,9 +33,9 @@ from typing import TypeVar
 
 import proxyplot
 
-from netpod.linux import iptables, netns, nft, process, sysctl
+from netpod.linux import iptables, ipvs, netns, nft, process, sysctl
 from netpod.proxy import compiled, modes, nftables, nftables_table, restore
-from netpod.proxy.config import Mode, ProxyConfig
+from netpod.proxy.config import Mode, ProxyConfig, Variant
 from netpod.proxy.model import Endpoint, Model, ServicePort, ServicePortName
 
 INSIDE = "NETPOD_BENCHMARK_INSIDE"
@@ -45,7 +48,7 @@ CONFIG = ProxyConfig(
     netns=NODE,
 )
 ASKED, POD = ("10.96.255.1", 80), ("10.244.1.5", 8080)
-WAYS = ("past Services", "iptables (nft)", "iptables (legacy)", "nftables")
+WAYS = ("past Services", "iptables (nft)", "iptables (legacy)", "nftables", "ipvs")
 T = TypeVar("T")
 _RESET = struct.pack("ii", 1, 0)
 _CHUNK = bytes(1 << 16)
@@ -78,12 +81,16 @@ def main() -> None:
         for number in numbers:
             _compare_with_hand(number, options.seconds)
         return
-    found: dict[str, dict[int, Found]] = {way: {} for way in WAYS}
+    nf_tables, ip_vs = nft.supported(), ipvs.present("")
+    left_out = set() if nf_tables else {"iptables (nft)", "nftables"}
+    left_out |= set() if ip_vs else {"ipvs"}
+    ways = [way for way in WAYS if way not in left_out]
+    found: dict[str, dict[int, Found]] = {way: {} for way in ways}
     print(f"{'Services':>8}  {'way':18} {'first packet p50':>16} {'p99':>9} {'connections/s':>14}")
     for number in numbers:
-        for way in WAYS:
+        for way in ways:
             with _lab(), _serving():
-                _load(way, _model(number))
+                _load(way, _model(number), nf_tables=nf_tables)
                 target = POD if way == "past Services" else ASKED
                 one = found[way][number] = _connects(target, options.seconds)
             print(f"{number:>8}  {way:18} {one.p50:13.0f} µs {one.p99:6.0f} µs {one.rate:14.0f}")
@@ -97,7 +104,7 @@ def main() -> None:
 
 def _compare_with_hand(number: int, seconds: float) -> None:
     model = _model(number)
-    for mode in Mode:
+    for mode in (Mode.IPTABLES, Mode.NFTABLES):
         rates: dict[str, list[float]] = {"ours": [], "hand": []}
         flows: dict[str, list[float]] = {"ours": [], "hand": []}
         for turn in range(6):
@@ -131,8 +138,13 @@ def _model(number: int) -> Model:
     return Model(services=services, endpoints=endpoints)
 
 
-def _load(way: str, model: Model) -> None:
-    if way == "iptables (legacy)":
+def _load(way: str, model: Model, *, nf_tables: bool) -> None:
+    variant = Variant.NFT if nf_tables else Variant.LEGACY
+    if way == "ipvs":
+        config = dataclasses.replace(CONFIG, mode=Mode.IPVS, iptables_variant=variant)
+        asyncio.run(modes.make(Mode.IPVS, config).full_sync(model))
+        return
+    if way == "iptables (legacy)" or variant is Variant.LEGACY:
         # The same text by the other tool: these are the same rules, and 80,000 calls of libiptc take a minute.
         text = _iptables_text(model)
         process.run(["iptables-legacy-restore", "-w", "5", "-n"], stdin=text.encode(), netns=NODE)

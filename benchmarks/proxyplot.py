@@ -7,7 +7,7 @@ Series = Mapping[str, Mapping[int, float]]
 """Value by number of Services by way."""
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 380, 260, 60, 40
-_COLORS = ("#888888", "#c0392b", "#e08e0b", "#2367b0")
+_COLORS = ("#888888", "#c0392b", "#e08e0b", "#2367b0", "#2e8b57")
 
 
 def svg(panels: Sequence[tuple[str, Series]]) -> str:

@@ -71,6 +71,7 @@ class Compiled:
         self._addresses: Counter[Address] = Counter()
         self._members: Counter[tuple[str, str]] = Counter()
         self._filled: Counter[str] = Counter()
+        self._closed: Counter[Place] = Counter()
         self._dirty_places: set[Place] = set()
         self._dirty_addresses: set[Address] = set()
         self._dirty_members: set[tuple[str, str]] = set()
@@ -206,7 +207,7 @@ class Compiled:
         return server, self._shares[name].servers[server]
 
     def _rules(self) -> dict[str, dict[str, Rules]]:
-        return ipvs_rules.compile(frozenset(self._filled), self._config)
+        return ipvs_rules.compile(frozenset(self._filled), self._config, self._closed)
 
     def _rules_delta(self) -> RulesDelta:
         return difference(self._rules(), self._applied_rules, jumps=(), ours=_never)
@@ -233,6 +234,8 @@ class Compiled:
         for ip in share.addresses:
             _step(self._addresses, ip, step)
             self._dirty_addresses.add(ip)
+        for place in share.closed:
+            _step(self._closed, place, step)
         for which, member in members:
             before = self._members[which, member]
             _step(self._members, (str(which), member), step)

@@ -57,11 +57,13 @@ class Share:
         servers: Real servers by virtual server.
         addresses: What is to be bound to kube-ipvs0.
         members: (set, member as `ipset list` prints it).
+        closed: Load balancer addresses that the node itself may not use: no source range holds its address.
     """
 
     servers: dict[VirtualServer, tuple[RealServer, ...]]
     addresses: frozenset[Address]
     members: frozenset[tuple[Set, str]]
+    closed: frozenset[Place] = frozenset()
 
 
 def compile_port(
@@ -91,6 +93,7 @@ def compile_port(
         servers=compiler.servers,
         addresses=frozenset(compiler.addresses),
         members=frozenset(compiler.members),
+        closed=frozenset(compiler.closed),
     )
 
 
@@ -110,6 +113,7 @@ class _Compiler:
         self.servers: dict[VirtualServer, tuple[RealServer, ...]] = {}
         self.addresses: set[Address] = set()
         self.members: set[tuple[Set, str]] = set()
+        self.closed: set[Place] = set()
         self.port = port
         self.endpoints = endpoints
         self.config = config
@@ -129,7 +133,7 @@ class _Compiler:
         """Compile."""
         port = self.port
         for endpoint in self.endpoints:
-            if endpoint.is_local and endpoint.ready:
+            if endpoint.is_local:
                 self._member(Set.LOOP_BACK, endpoint.ip, endpoint.port, f",{endpoint.ip}")
         self._serve(port.cluster_ip, port.port, self.internal)
         self._bind(Set.CLUSTER_IP, port.cluster_ip)
@@ -158,6 +162,8 @@ class _Compiler:
         # This node's own packets to a VIP carry it as their source: it is a local address here.
         if any(self.config.node_ip in network for network in port.source_ranges):
             self._member(Set.LOAD_BALANCER_SOURCE_IP, ip, port.port, f",{ip}")
+        else:
+            self.closed.add((ip, port.port, self.protocol))
 
     def _node_port(self) -> None:
         number = self.port.node_port

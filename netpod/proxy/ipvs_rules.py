@@ -5,9 +5,10 @@ sets are at most 31 characters. Source: kubernetes pkg/proxy/ipvs/proxier.go wri
 """
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 
-from netpod.ip import Family
+from netpod.ip import Address, Family
 from netpod.proxy.config import ProxyConfig
 from netpod.proxy.restore import Rules
 
@@ -79,6 +80,7 @@ _COMMENTS = {
 }
 _LOOPBACK = {Family.IPV4: "127.0.0.0/8", Family.IPV6: "::1/128"}
 _REFUSAL = {Family.IPV4: "icmp-port-unreachable", Family.IPV6: "icmp6-port-unreachable"}
+_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 _NODE_PORT_RULES = (
     (Set.NODE_PORT_LOCAL_TCP, "tcp", "dst", "RETURN"),
     (Set.NODE_PORT_TCP, "tcp", "dst", "KUBE-MARK-MASQ"),
@@ -172,12 +174,17 @@ def definition(name: Set, family: Family = Family.IPV4) -> str:
     return f"{kind} family {inet} hashsize 1024 maxelem 65536"
 
 
-def compile(filled: frozenset[str], config: ProxyConfig) -> dict[str, dict[str, Rules]]:
+def compile(
+    filled: frozenset[str],
+    config: ProxyConfig,
+    closed: Iterable[tuple[Address, int, str]] = (),
+) -> dict[str, dict[str, Rules]]:
     """Rules by chain by table.
 
     Args:
         filled: Sets that have members.
         config: This node's settings.
+        closed: Address, port and protocol of load balancers that this node may not use.
     """
     mark = f"0x{1 << config.masquerade_bit:x}"
     nat: dict[str, list[str]] = {
@@ -200,7 +207,14 @@ def compile(filled: frozenset[str], config: ProxyConfig) -> dict[str, dict[str, 
         f"-j MARK --set-xmark {mark}/0x0",
         '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
     ]
-    made = {"filter": _filter(mark, _REFUSAL[config.family]), "nat": nat}
+    filters = _filter(mark, _REFUSAL[config.family])
+    # The node's own packet to an address of kube-ipvs0 has that as its source too, until it is masqueraded.
+    filters["KUBE-IPVS-OUT-FILTER"] = [
+        f"-s {ip}/{ip.max_prefixlen} -m ipvs --vproto {_NUMBERS[protocol]} "
+        f"--vaddr {ip} --vport {port} -j DROP"
+        for ip, port, protocol in sorted(closed, key=lambda it: (int(it[0]), it[1], it[2]))
+    ]
+    made = {"filter": filters, "nat": nat}
     return {table: _finished(chains, config.family) for table, chains in made.items()}
 
 
@@ -258,7 +272,6 @@ def _filter(mark: str, refusal: str) -> dict[str, list[str]]:
             f"-m conntrack --ctstate NEW -m set --match-set {Set.IPVS_IPS} dst "
             f"-j REJECT --reject-with {refusal}",
         ],
-        "KUBE-IPVS-OUT-FILTER": [],
     }
 
 

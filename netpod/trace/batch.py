@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from netpod.errors import KernelError
-from netpod.trace import correlate, evaluate, pieces, session
+from netpod.trace import arming, correlate, evaluate, pieces, session
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
@@ -24,7 +24,7 @@ from netpod.trace.probe import Probe
 from netpod.trace.record import Heard, Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import nftrace, skbdrop
+from netpod.trace.sources import ipvsconn, skbdrop
 from netpod.trace.topology import World
 
 LOWEST, PORTS = 10000, 20000
@@ -57,6 +57,9 @@ def follow_all(requests: Sequence[TraceRequest], world: World) -> list[Trace]:
         records = _send_all(requests, world, low, pool)
         topology = observe_links([*records[0].crossed, *{r.netns for r in requests}])
         books = observe_rules(records[0].ruled, pool)
+        virtual_servers = ipvsconn.observe(world.ruled())
+        for record in records:
+            record.virtual = virtual_servers
         shares = _Shares(records[0], correlate.build_walks(records[0].frames, topology, 0))
         examine = Examine(inspect=Inspector(world), name_function=skbdrop.name_function)
         return [
@@ -85,7 +88,7 @@ def _send_all(
             probes.append(probe)
         ears = Ears(requests[0], world, (), pool, everything=True)
         stack.callback(ears.close)
-        table = nftrace.compile_range(low, port - 1)
+        aim = arming.ports(low, port - 1)
 
         def send(probe: Probe) -> tuple[int, Answer, int]:
             began = time.time_ns()
@@ -94,7 +97,7 @@ def _send_all(
             probe.close()
             return began, answer, ended
 
-        with session.armed(world.ruled(), table, pool):
+        with session.armed(world.ruled(), aim, pool, legacy=ears.legacy):
             heard = Heard()
             sending = [pool.submit(send, probe) for probe in probes]
             while not all(item.done() for item in sending):

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 from netpod.ip import family_of
-from netpod.trace import causes
+from netpod.trace import causes, virtual
 from netpod.trace.clues import Clues, Drop, Finding, IcmpError, Stuck
 from netpod.trace.hop import Witness
 from netpod.trace.model import (
@@ -69,6 +69,7 @@ class Doctor:
         place = walk.path()[-1].tap.netns
         found = [
             *self._rules(leg, walk),
+            *self._virtual(walk),
             *self._kernel(walk),
             *self._wire(leg),
             *self._silence(walk),
@@ -166,6 +167,22 @@ class Doctor:
             netns=rule.netns,
             evidence=rule.evidence,
         )
+
+    def _virtual(self, walk: Walk) -> Iterable[Diagnosis]:
+        """A virtual server of IPVS that has nobody to send the packet to."""
+        last = walk.path()[-1]
+        to = last.packet.flow.destination
+        server = virtual.refusal(self.witness.virtual, last.tap.netns, to, walk.packet.protocol)
+        if server is not None:
+            words = f"virtual server {server.name} has no real server that takes connections"
+            evidence = Evidence(source=Source.IPVS, netns=last.tap.netns, reference=words)
+            yield Diagnosis(
+                verdict=Verdict.REFUSED,
+                sentence=f"{self.world.place(last.tap.netns)} refused it: {words}",
+                cause="rule",
+                netns=last.tap.netns,
+                evidence=(evidence,),
+            )
 
     def _kernel(self, walk: Walk) -> Iterable[Diagnosis]:
         """The kernel freed this very packet without sending it on."""

@@ -174,6 +174,10 @@ def _why_hidden(found: Findings, hop: Hop) -> str:
     if cluster_ip is not None:
         return "the client is no pod"
     policy = external_policy(found)
+    by_network = any(r.chain == "FLANNEL-POSTRTG" and "MASQUERADE" in r.text for r in hop.rules)
+    if policy == "Local" and by_network:
+        # IPVS mode goes to other nodes where this one has no endpoint, and marks nothing for it.
+        return "the pod network's, for no endpoint is on this node"
     return f"externalTrafficPolicy {policy}" if policy else ""
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 
 from netpod.errors import KernelError
 from netpod.linux import netns
+from netpod.trace import arming
 from netpod.trace.model import Role
 from netpod.trace.record import Heard
 from netpod.trace.request import TraceRequest
@@ -30,6 +31,8 @@ class Ears:
         pool: Closes them all at once.
         everything: Frames of all ports, for many requests.
         timing: Only frames: what costs a request least.
+
+    `legacy`: this kernel has no nf_tables, so rules are heard, and to be armed, by legacy iptables alone.
     """
 
     def __init__(
@@ -55,14 +58,17 @@ class Ears:
         self.captures: list[afpacket.Capture] = []
         self.rules: list[nftrace.RuleTrace | nflog.LegacyTrace] = []
         self.conntracks: list[Conntrack] = []
+        ruled = () if timing else world.ruled()
+        self.legacy = arming.without_nftables(ruled)
         try:
             for place in world.places.values():
                 # A pod may be deleted between looking at the cluster and listening in it.
                 if place.role is not Role.POD or netns.exists(place.netns):
                     self.captures.append(afpacket.Capture(place.netns, program))
-            for name in () if timing else world.ruled():
-                self.rules.append(nftrace.RuleTrace(name))
-                if nflog.in_use(name):
+            for name in ruled:
+                if not self.legacy:
+                    self.rules.append(nftrace.RuleTrace(name))
+                if self.legacy or nflog.in_use(name):
                     self.rules.append(nflog.LegacyTrace(name))
                 self.conntracks.append(Conntrack(name))
             self.log = ProxyLog(world.logs)

@@ -25,7 +25,7 @@ from netpod.trace.packet import ARP_REPLY, HeaderKey, parse_error, parse_neighbo
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import EMPTY, RuleBook, legacy_verdict, meaning
-from netpod.trace.sources import nflog
+from netpod.trace.sources import legacyarm, nflog
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
 from netpod.trace.topology import Topology, World
@@ -72,6 +72,7 @@ def evaluate(
             for e in record.events
             if e.verdict == "drop" and e.flow is not None
         ),
+        virtual=record.virtual,
     )
     clues = Clues(
         icmp=_errors(record),
@@ -187,8 +188,19 @@ def _hits(
     for event in events:
         if event.packet is None or (not event.handle and event.verdict != "drop"):
             continue
+        if _arming(event, books):
+            continue
         hits.setdefault((event.netns, event.packet), []).append(_hit(event, books))
     return {key: tuple(rules) for key, rules in hits.items()}
+
+
+def _arming(event: RuleEvent, books: Mapping[str, RuleBook]) -> bool:
+    """Whether it is one of the rules that armed the trace: those of legacy iptables are gone when rules are read."""
+    if event.family not in nflog.FAMILIES.values() or event.table != legacyarm.TABLE:
+        return False
+    return not books.get(event.netns, EMPTY).text(
+        event.family, event.table, event.chain, event.handle
+    )
 
 
 def _judged(event: RuleEvent, books: Mapping[str, RuleBook]) -> RuleEvent:
@@ -256,6 +268,11 @@ def _reports(
             note=record.drop_note,
         ),
         report(Source.COUNTERS, len(record.counters)),
+        *(
+            [report(Source.IPVS, sum(len(it.connections) for it in record.virtual.values()))]
+            if record.virtual
+            else []
+        ),
         *(
             [
                 report(

@@ -1,9 +1,10 @@
 """What each namespace did to one packet: interfaces, rules, NAT and conntrack entry, joined (pure)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
+from netpod.trace import virtual
 from netpod.trace.model import (
     CtEntry,
     Direction,
@@ -17,6 +18,7 @@ from netpod.trace.model import (
     Walk,
 )
 from netpod.trace.packet import HeaderKey, header_key
+from netpod.trace.virtual import Ipvs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +28,13 @@ class Witness:
     Attributes:
         stopped: Rules that stopped a packet, with its addresses there: a packet changed on its way is no longer known
             by its headers.
+        virtual: IPVS by namespace.
     """
 
     rules: Mapping[tuple[str, HeaderKey], tuple[RuleHit, ...]]
     entries: tuple[CtEntry, ...]
     stopped: tuple[tuple[Flow, RuleHit], ...] = ()
+    virtual: Mapping[str, Ipvs] = field(default_factory=dict)
 
     def hops(self, walk: Walk) -> tuple[Hop, ...]:
         """Cut a packet's path into one hop per namespace, in order."""
@@ -62,7 +66,14 @@ class Witness:
             after=after,
             start_ns=first.time_ns,
             end_ns=last.time_ns,
-            rules=self.rules.get((netns, header_key(first.packet)), ()),
+            rules=virtual.with_choice(
+                self.rules.get((netns, header_key(first.packet)), ()),
+                self.virtual,
+                netns,
+                before,
+                after,
+                first.packet.protocol,
+            ),
             nat=nat,
             conntrack=entry,
             tunnel=next((s.packet.tunnel for s in sightings if s.packet.tunnel), ""),

@@ -14,7 +14,7 @@ from netpod.api.meta import Key
 from netpod.errors import NotFound, UsageError
 from netpod.ip import by_family, family_of
 from netpod.paths import Paths
-from netpod.trace import correlate, evaluate, pieces, session, where
+from netpod.trace import arming, correlate, evaluate, pieces, session, where
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.families import among, cluster_ips, node_ips, pod_ips
@@ -26,7 +26,7 @@ from netpod.trace.postmortem import Inspector
 from netpod.trace.record import Record
 from netpod.trace.request import Kind, TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import ctnetlink, nftrace, skbdrop
+from netpod.trace.sources import ctnetlink, ipvsconn, skbdrop
 from netpod.trace.topology import World, doors
 from netpod.trace.world import observe_world
 
@@ -99,7 +99,8 @@ def follow(
         )  # fmt: skip
         ears = Ears(request, world, [a.port for a in addresses], pool)
         stack.callback(ears.close)
-        stack.enter_context(session.armed(world.ruled(), nftrace.compile_doors(addresses), pool))
+        aim = arming.connections(addresses)
+        stack.enter_context(session.armed(world.ruled(), aim, pool, legacy=ears.legacy))
         listener = _Listener(request, world, ears, addresses)
         told, deadline = 0, time.monotonic() + limit
         while told < count and time.monotonic() < deadline:
@@ -193,6 +194,7 @@ class _Listener:
             started_at_ns=record.started_at_ns + begin.time_ns,
             ended_at_ns=record.started_at_ns + end,
             counters=self._ears.counters.risen(),
+            virtual=ipvsconn.observe(self._world.ruled()),
         )
         request = replace(
             self._request, id=session.new_id(), connect=flow.destination, netns=begin.tap.netns,

@@ -41,6 +41,7 @@ class Source(StrEnum):
     COUNTERS = "counters"
     STATE = "state"
     NFLOG = "nflog"
+    IPVS = "ipvs"
 
 
 class Verdict(StrEnum):

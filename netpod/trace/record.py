@@ -7,6 +7,7 @@ from netpod.trace.clues import Counter, Drop
 from netpod.trace.model import Answer, CtEntry, Flow
 from netpod.trace.sources.frames import Frame
 from netpod.trace.sources.nftrace import RuleEvent
+from netpod.trace.virtual import Ipvs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Record(Heard):
     """Filled while draining; times since the Unix epoch. `timing` is nanoseconds by act of the session.
 
     `wants_log`: the ingress proxy has a part in it.
+    `virtual` is IPVS just after the request, by namespace.
     `drop_note` says why the kernel's drop reasons could not be read, or "".
     """
 
@@ -44,6 +46,7 @@ class Record(Heard):
     counters: tuple[Counter, ...] = ()
     drop_note: str = ""
     timing: dict[str, int] = field(default_factory=dict)
+    virtual: dict[str, Ipvs] = field(default_factory=dict)
 
     @property
     def ruled(self) -> dict[str, set[tuple[str, str, str]]]:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from netpod.errors import KernelError, NetpodError
 from netpod.linux import netns
-from netpod.trace import evaluate, leftovers, sift
+from netpod.trace import arming, evaluate, leftovers, sift
 from netpod.trace.accessline import AccessLine
+from netpod.trace.arming import Aim
 from netpod.trace.clues import Examine
 from netpod.trace.ears import Ears
 from netpod.trace.links import observe_links
@@ -29,7 +30,7 @@ from netpod.trace.probe import Probe
 from netpod.trace.record import Record
 from netpod.trace.request import TraceRequest
 from netpod.trace.rules import observe_rules
-from netpod.trace.sources import ctnetlink, nflog, nftrace, skbdrop
+from netpod.trace.sources import ctnetlink, ipvsconn, nflog, skbdrop
 from netpod.trace.sources.frames import Frame
 from netpod.trace.topology import World, doors
 
@@ -87,6 +88,7 @@ def follow(request: TraceRequest, world: World, *, timing: bool = False) -> Foll
         started = time.monotonic_ns()
         books = observe_rules(record.ruled, pool)
         topology = observe_links([*record.crossed, request.netns])
+        record.virtual = ipvsconn.observe(world.ruled())
         record.timing["rules"] = time.monotonic_ns() - started
         examine = Examine(inspect=Inspector(world), name_function=skbdrop.name_function)
         trace = evaluate.evaluate(request, world, record, books, topology, examine)
@@ -102,8 +104,9 @@ def disarm_all(namespaces: Iterable[str]) -> None:
     Raises:
         KernelError: a namespace still exists and could not be disarmed; the others are.
     """
+    names = [name for name in namespaces if _left_armed(name)]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        _disarm([name for name in namespaces if _left_armed(name)], pool)
+        _disarm(names, pool, legacy=arming.without_nftables(names))
 
 
 def sweep(lock: Path) -> bool:
@@ -124,8 +127,9 @@ def _put_back(lock: Path) -> bool:
         return False
     for name, before in left.loggers.items():
         nflog.restore(name, before)
+    names = [name for name in left.namespaces if _left_armed(name)]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        _disarm([name for name in left.namespaces if _left_armed(name)], pool)
+        _disarm(names, pool, legacy=arming.without_nftables(names))
     leftovers.forget(lock)
     return True
 
@@ -143,7 +147,7 @@ def recorded(world: World, *, rules: bool = True) -> Iterator[None]:
 
 def _left_armed(name: str) -> bool:
     try:
-        return netns.exists(name) and nftrace.armed(name)
+        return arming.armed(name)
     except KernelError:
         # Gone between the two looks.
         if netns.exists(name):
@@ -167,13 +171,13 @@ def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool
         stack.callback(probe.close)
         ears = Ears(request, world, (probe.source.port,), pool, timing=timing)
         stack.callback(ears.close)
-        table = nftrace.compile_table(
+        aim = arming.flow(
             probe.source.port,
             request.reserved,
             doors(world.objects, request.connect),
             protocol=request.protocol_name,
         )
-        with armed(() if timing else world.ruled(), table, pool):
+        with armed(() if timing else world.ruled(), aim, pool, legacy=ears.legacy):
             lap("arm")
             record = Record(
                 flow=Flow(probe.source, probe.destination),
@@ -196,26 +200,27 @@ def _record(request: TraceRequest, world: World, pool: Executor, *, timing: bool
 
 
 @contextmanager
-def armed(namespaces: Iterable[str], table: str, pool: Executor) -> Iterator[None]:
+def armed(
+    namespaces: Iterable[str], aim: Aim, pool: Executor, *, legacy: bool = False
+) -> Iterator[None]:
     """Trace rules in some namespaces, and disarm them however the block ends."""
     names = list(namespaces)
     try:
         # The barrier: every namespace says it is armed before anything is sent.
-        list(pool.map(lambda name: nftrace.arm(name, table), names))
+        list(pool.map(lambda name: arming.arm(name, aim, legacy=legacy), names))
         yield
     finally:
         # A second Ctrl-C waits until the first has been cleaned up after.
         with _uninterrupted():
-            _disarm(names, pool)
+            _disarm(names, pool, legacy=legacy)
 
 
-def _disarm(names: list[str], pool: Executor) -> None:
+def _disarm(names: list[str], pool: Executor, *, legacy: bool) -> None:
     failures: list[KernelError] = []
 
     def disarm(name: str) -> None:
         try:
-            nftrace.disarm(name)
-            nflog.restore(name)
+            arming.disarm(name, legacy=legacy)
         except KernelError as error:
             if netns.exists(name):
                 failures.append(error)

@@ -1,5 +1,6 @@
 """A whole cluster in IPVS mode, on a kernel that has it; without nf_tables all rules are legacy iptables'."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 
@@ -9,6 +10,9 @@ from netpod.cluster import config as configuration
 from netpod.cluster import proxymode
 from netpod.linux import dummy, ipset, iptables, ipvs, netns, nft
 from netpod.proxy.config import Mode, Variant
+from netpod.trace import Kind, Verdict, explain_request, trace_request
+from netpod.trace.explain import disagreements
+from netpod.trace.model import Confidence
 from tests.support import cluster as clusters
 from tests.support import guest, wait
 from tests.support.cluster import Cluster
@@ -108,6 +112,37 @@ def test_rules_shows_what_ipvs_has(cluster: Cluster) -> None:
     assert [it["rule"] for it in sets["KUBE-NODE-PORT-TCP"]] == ["31080"]
     assert "KUBE-IPVS-FILTER" in {it["name"] for it in node["chains"]}
     assert cluster.ok("rules", "--diff").stdout.count("the kernel has what the API asks for") == 2
+
+
+def test_trace_and_explain_follow_virtual_servers(cluster: Cluster) -> None:
+    """Ingress, cluster IP, node port, no endpoints, no such port: verdicts are right, and the prediction agrees."""
+    pod = "pod/" + cluster.ready_pods()[0]["metadata"]["name"]
+    service = cluster_ip(cluster)
+    cases = (
+        ("http://example.com/", "outside", Kind.HTTP, Verdict.DELIVERED, "TCP 172.18.0.3:* rr"),
+        ("svc/ports", pod, Kind.HTTP, Verdict.DELIVERED, f"TCP {service}:80 rr"),
+        ("svc/ports", "node/control-plane", Kind.TCP, Verdict.DELIVERED, f"TCP {service}:80 rr"),
+        ("172.18.0.2:31080", "outside", Kind.TCP, Verdict.DELIVERED, "TCP 172.18.0.2:31080 rr"),
+        ("10.96.7.7:80", pod, Kind.TCP, Verdict.REFUSED, "has no real server"),
+        ("10.96.7.7:81", pod, Kind.TCP, Verdict.REFUSED, "KUBE-IPVS-FILTER"),
+    )
+    for target, origin, kind, verdict, words in cases:
+        asked = {"source": origin, "kind": kind, "cluster": NAME}
+        traced = asyncio.run(trace_request(target, **asked))  # type: ignore[arg-type]
+        assert traced.verdict is verdict, (target, traced.sentence)
+        predicted = asyncio.run(explain_request(target, **asked))  # type: ignore[arg-type]
+        assert predicted.verdicts == {verdict}, (target, [o.why for o in predicted.outcomes])
+        if verdict is Verdict.REFUSED:
+            assert words in traced.sentence
+            assert words in predicted.outcomes[0].why + str(predicted.outcomes[0].stops)
+            continue
+        assert traced.hop(chain=words) is not None, (target, traced.hops)
+        assert not disagreements(predicted, traced)
+        chosen = [rule for hop in traced.hops for rule in hop.rules if rule.family == "ipvs"]
+        assert {rule.evidence[0].confidence for rule in chosen} == {Confidence.PROVEN}, target
+    for name in NODES:
+        node = cluster.paths.netns_node(name)
+        assert "NETPOD-TRACE" not in iptables.save(node, "raw", legacy=True)
 
 
 def test_policies_are_enforced_or_it_is_said(cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ FILES = (
     "tests/kernel/linux/test_netem.py",
     "tests/kernel/proxy/test_forms.py",
     "tests/kernel/proxy/test_ipvs.py",
+    "tests/kernel/proxy/test_ipvs_access.py",
     "tests/kernel/proxy/test_modes.py",
     "tests/kernel/proxy/test_sctp.py",
     "tests/kernel/proxy/test_traffic.py",

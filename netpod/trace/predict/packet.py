@@ -1,10 +1,14 @@
 """The packet that is followed in thought, and what a rule may do to it (values; pure)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from netpod.ip import Address, Family, family_of
 from netpod.trace import model as endpoint
+
+Virtual = tuple[Address, int, str]
+"""Address, port and protocol ("tcp") of a virtual server."""
 
 
 class Fate(StrEnum):
@@ -42,6 +46,7 @@ class Mock:
         masquerade: A rule said that its source becomes the node's own.
         translated: A rule changed its destination; NAT is decided once.
         met: Chains in which a rule matched, in order.
+        virtual: The virtual server of IPVS that sent it here, in this namespace.
         unsure: Texts of rules that could not be read and might have mattered.
     """
 
@@ -58,6 +63,7 @@ class Mock:
     met: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
     stopped_by: str = ""
+    virtual: Virtual | None = None
 
     @property
     def family(self) -> Family:
@@ -76,10 +82,18 @@ Result = tuple[Fate, Mock]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """The namespace that a packet is in. `local` are its own addresses."""
+    """The namespace that a packet is in.
+
+    Attributes:
+        local: Its own addresses.
+        bridges: Names of its bridges.
+        sets: Type and members of its ipsets, e.g. ("bitmap:port", {"31080"}).
+    """
 
     netns: str
     local: frozenset[Address] = field(default_factory=frozenset)
+    bridges: frozenset[str] = field(default_factory=frozenset)
+    sets: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
 
     def is_local(self, ip: Address) -> bool:
         """Whether an address is the namespace's own."""

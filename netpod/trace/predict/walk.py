@@ -6,15 +6,17 @@ from ipaddress import ip_address
 
 from netpod.errors import CommandFailed
 from netpod.ip import Address, Family, family_of
-from netpod.linux import nft, process, sysctl
+from netpod.linux import ipset, nft, process, sysctl
 from netpod.trace.links import observe_links
+from netpod.trace.model import Address as Endpoint
 from netpod.trace.model import Role, Verdict
 from netpod.trace.postmortem import listening
 from netpod.trace.predict import nftrules, xtables
 from netpod.trace.predict.packet import Fate, Here, Mock, Result
 from netpod.trace.rules import SAVED
-from netpod.trace.sources import nflog
+from netpod.trace.sources import ipvsconn, nflog
 from netpod.trace.topology import Topology, World
+from netpod.trace.virtual import VirtualServer
 
 MAX_HOPS = 16
 _FORWARDING = {
@@ -29,6 +31,10 @@ _XTABLES = {
     "postrouting": (("mangle", -150), ("nat", 100)),
 }
 """Priority of each table's chain at each hook. Source: include/uapi/linux/netfilter_ipv4.h, netfilter_ipv6.h."""
+
+
+_LOCAL_REQUEST = -98
+"""Priority at which IPVS looks at a node's own packets. Source: net/netfilter/ipvs/ip_vs_core.c ip_vs_ops4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +84,8 @@ class Rules:
             self.xtables.append(xtables.parse_save(saved))
         self.native = nftrules.parse_ruleset(listed, family)
 
-    def hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
-        """Pass a packet through all base chains of a hook, in order of priority."""
+    def hook(self, name: str, packet: Mock, here: Here, below: int | None = None) -> list[Result]:
+        """Pass a packet through all base chains of a hook, in order of priority; or only those below one."""
         chains: list[tuple[int, int, _Base, str]] = []
         for table, priority in _XTABLES[name]:
             for tables in self.xtables:
@@ -89,6 +95,7 @@ class Rules:
             for priority, chain, policy in native.hooks.get(name, []):
                 chains.append((priority, len(chains), (native, policy), chain))
         results: list[Result] = [(Fate.CONTINUE, packet)]
+        chains = [it for it in chains if below is None or it[0] < below]
         for _, _, where, chain in sorted(chains, key=lambda c: (c[0], c[1])):
             nxt: list[Result] = []
             for fate, item in results:
@@ -118,6 +125,8 @@ class Walker:
         self.topology: Topology = observe_links(world.places)
         self._rules: dict[tuple[str, Family], Rules] = {}
         self._asked: dict[tuple[str, ...], str] = {}
+        self._virtual = ipvsconn.observe(world.ruled())
+        self._heres: dict[str, Here] = {}
         self._listeners: dict[tuple[str, str, Family], set[int]] = {}
 
     def walk(self, netns: str, packet: Mock) -> list[Outcome]:
@@ -133,16 +142,21 @@ class Walker:
         return ip_address(found) if found else None
 
     def _at(self, netns: str, packet: Mock, stops: tuple[Stop, ...]) -> list[Outcome]:
-        here = Here(netns=netns, local=self.topology.addresses.get(netns, frozenset()))
+        here = self._here(netns)
         if len(stops) >= MAX_HOPS:
             return [_end(Verdict.DROPPED, "it goes in a circle", stops, here, packet)]
         if self._dead_end(netns, packet):
             return [_end(Verdict.DROPPED, f"link {packet.inward} is down", stops, here, packet)]
         first = "prerouting" if packet.inward else "output"
         found: list[Outcome] = []
-        for fate, item in self._hook(first, packet, here):
+        server = None if packet.inward else self._server(packet, here)
+        # A virtual server takes the node's own packets before table filter of OUTPUT.
+        below = None if server is None else _LOCAL_REQUEST
+        for fate, item in self._hook(first, packet, here, below):
             if fate in (Fate.DROP, Fate.REJECT):
                 found.append(self._stopped(fate, item, stops, here))
+            elif server is not None:
+                found += self._served(server, item, stops, here)
             elif here.is_local(item.destination):
                 found += self._input(item, stops, here)
             else:
@@ -152,14 +166,70 @@ class Walker:
     def _input(self, packet: Mock, stops: tuple[Stop, ...], here: Here) -> list[Outcome]:
         found = []
         for fate, item in self._hook("input", packet, here):
+            server = self._server(item, here)
             if fate in (Fate.DROP, Fate.REJECT):
                 found.append(self._stopped(fate, item, stops, here))
+            elif server is not None:
+                found += self._served(server, item, stops, here)
             elif not item.echo and not self._listens(here.netns, item):
                 why = f"nothing listens on port {item.destination_port}"
                 found.append(_end(Verdict.REFUSED, why, stops, here, item))
             else:
                 found.append(_end(Verdict.DELIVERED, "it arrives", stops, here, item))
         return found
+
+    def _server(self, packet: Mock, here: Here) -> VirtualServer | None:
+        """The virtual server of IPVS that takes a packet."""
+        if here.netns not in self._virtual or packet.virtual is not None:
+            return None
+        to = Endpoint(packet.destination, packet.destination_port)
+        return self._virtual[here.netns].server(to, packet.protocol)
+
+    def _served(
+        self, server: VirtualServer, packet: Mock, stops: tuple[Stop, ...], here: Here
+    ) -> list[Outcome]:
+        """What becomes of it behind a virtual server: one way for each real server, through OUTPUT once more."""
+        if not server.open:
+            why = f"virtual server {server.name} has no real server that takes connections"
+            return [_end(Verdict.REFUSED, why, stops, here, packet)]
+        found: list[Outcome] = []
+        for real in server.open:
+            sent = replace(
+                packet,
+                destination=real.ip,
+                destination_port=real.port,
+                translated=True,
+                met=(*packet.met, server.name),
+                virtual=(packet.destination, packet.destination_port, packet.protocol),
+            )
+            for fate, item in self._hook("output", sent, here):
+                if fate in (Fate.DROP, Fate.REJECT):
+                    found.append(self._stopped(fate, item, stops, here))
+                elif not here.is_local(item.destination):
+                    found += self._onward(item, stops, here, forwarding=False)
+                elif self._listens(here.netns, item):
+                    found.append(_end(Verdict.DELIVERED, "it arrives", stops, here, item))
+                else:
+                    why = f"nothing listens on port {item.destination_port}"
+                    found.append(_end(Verdict.REFUSED, why, stops, here, item))
+        return found
+
+    def _here(self, netns: str) -> Here:
+        if netns not in self._heres:
+            known = self.topology
+            masters = {k: it.master for k, it in known.links.items() if k[0] == netns}
+            held = ipset.observe(netns) if netns in self._virtual else {}
+            self._heres[netns] = Here(
+                netns=netns,
+                local=known.addresses.get(netns, frozenset()),
+                bridges=frozenset(
+                    name
+                    for (where, name), it in known.links.items()
+                    if where == netns and it.index in masters.values()
+                ),
+                sets={name: (it.kind, it.members) for name, it in held.items()},
+            )
+        return self._heres[netns]
 
     def _onward(
         self, packet: Mock, stops: tuple[Stop, ...], here: Here, *, forwarding: bool
@@ -208,17 +278,18 @@ class Walker:
                     mark=0,
                     masquerade=False,
                     translated=False,
+                    virtual=None,
                     met=(),
                     unsure=(),
                 )
                 found += self._at(target, fresh, (*stops, stop))
         return found
 
-    def _hook(self, name: str, packet: Mock, here: Here) -> list[Result]:
+    def _hook(self, name: str, packet: Mock, here: Here, below: int | None = None) -> list[Result]:
         key = (here.netns, packet.family)
         if key not in self._rules:
             self._rules[key] = Rules(*key)
-        return self._rules[key].hook(name, packet, here)
+        return self._rules[key].hook(name, packet, here, below)
 
     def _route(
         self, netns: str, packet: Mock, forwarding: bool

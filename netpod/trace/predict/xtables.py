@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
-from netpod.trace.predict.packet import Fate, Here, Mock, Result
+from netpod.trace.predict import sets
+from netpod.trace.predict.packet import Fate, Here, Mock, Result, Virtual
 
 Tables = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Table → chain → rules; a chain's policy is the rule "policy DROP" at its end."""
@@ -231,6 +232,25 @@ def _test(name: str, value: str, packet: Mock, here: Here) -> bool | None:
             return value in ("8", "echo-request", "any")
         case "--icmpv6-type":
             return value in ("128", "echo-request")
+        case "--match-set":
+            held = sets.matches(value, packet, here)
+            if held is None:
+                raise Unreadable(f"{name} {value}")
+            return held
+        case "--physdev-is-in":
+            return packet.inward in here.bridges
+        case "--vaddr" | "--vport" | "--vproto":
+            return packet.virtual is not None and value in _virtual(name, packet.virtual)
         case "--tcp-flags" | "--syn":
             return True if name == "--syn" else None
     raise Unreadable(name)
+
+
+def _virtual(name: str, server: Virtual) -> tuple[str, ...]:
+    """How the match `ipvs` may print a part of a virtual server."""
+    address, port, protocol = server
+    if name == "--vaddr":
+        return str(address), f"{address}/{address.max_prefixlen}"
+    if name == "--vport":
+        return (str(port),)
+    return protocol, {"tcp": "6", "udp": "17", "sctp": "132"}.get(protocol, "")

@@ -11,10 +11,10 @@ import pytest
 
 from netpod.errors import KernelError, NetpodError
 from netpod.ip import Family
-from netpod.linux import netns, process
+from netpod.linux import iptables, netns, process
 from netpod.paths import Paths
-from netpod.trace import leftovers, run, session
-from netpod.trace.sources import nflog, nftrace
+from netpod.trace import arming, leftovers, run, session
+from netpod.trace.sources import legacyarm, nflog, nftrace
 from tests.kernel.trace import lab as world
 from tests.kernel.trace.lab import Lab
 
@@ -140,3 +140,21 @@ def test_second_trace_waits_for_the_first(lab: Lab) -> None:
     for thread in threads:
         thread.join()
     assert verdicts == ["DELIVERED", "DELIVERED"]
+
+
+def test_legacy_arming_comes_and_goes(lab: Lab) -> None:
+    """Where legacy iptables has tables: armed twice is armed once, disarmed twice is disarmed, and nothing stays."""
+    name = lab.namespaces()[0]
+    iptables.restore(name, "*nat\nCOMMIT\n", legacy=True)
+    matches = legacyarm.compile_flow(50000, (61000, 61999))
+    assert not legacyarm.armed(name)
+    for _ in range(2):
+        legacyarm.arm(name, matches)
+        saved = iptables.parse_save(iptables.save(name, "raw", legacy=True))["raw"]
+        assert saved["PREROUTING"] == saved["OUTPUT"] == [f"-j {legacyarm.CHAIN}"]
+        assert len(saved[legacyarm.CHAIN]) == len(matches[Family.IPV4])
+    assert arming.armed(name)
+    for _ in range(2):
+        legacyarm.disarm(name)
+        assert not legacyarm.armed(name)
+    assert iptables.parse_save(iptables.save(name, "raw", legacy=True))["raw"]["PREROUTING"] == []
