@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from netpod.client.blocking import MERGE_PATCH, BlockingClient
 from tests.support import wait
 from tests.support.cluster import Cluster
 
@@ -236,6 +237,51 @@ def test_objects_are_tables_and_edited_by_who_may(open_page: Open, cluster: Clus
         cluster.cli("delete", "svc", "made-here")
         cluster.ok("scale", "deploy/example-app", "--replicas", "3")
         wait.until(lambda: len(cluster.ready_pods()) == 3, "as before")
+
+
+def test_markup_stays_text_and_a_thousand_changes_are_followed(
+    open_page: Open, cluster: Cluster
+) -> None:
+    """What an event says is shown, never made an element; of a flood of changes the last is seen."""
+    evil = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
+    about = cluster.ready_pods()[0]["metadata"]
+    name = about["name"]
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "evil-", "annotations": {"evil": evil}},
+        "involvedObject": {
+            "kind": "Pod",
+            "namespace": "default",
+            "name": name,
+            "uid": about["uid"],
+        },
+        "reason": "Evil",
+        "message": evil,
+        "type": "Warning",
+    }
+    made = cluster.request("POST", "/api/v1/namespaces/default/events", body=event)
+    page = open_page(f"#/topology/pod/default/{name}")
+    path = f"/api/v1/namespaces/default/pods/{name}"
+    client = BlockingClient(cluster.paths.api_socket)
+    try:
+        expect(page.locator(".panel .events")).to_contain_text(evil)
+        for tick in range(1000):
+            body = {"metadata": {"labels": {"tick": str(tick)}, "annotations": {"evil": evil}}}
+            client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+        expect(page.locator(".panel dl")).to_contain_text("tick=999")
+        expect(page.locator(".panel .yaml")).to_contain_text("onerror")
+        page.goto(
+            f"{page.url.partition('#')[0]}#/objects/events/default/{made['metadata']['name']}"
+        )
+        expect(page.locator(".side .yaml")).to_contain_text("onerror")
+        assert page.locator("img[src=x], main script").count() == 0
+        assert page.title() == f"netpod: {cluster.name}"
+    finally:
+        body = {"metadata": {"labels": {"tick": None}, "annotations": {"evil": None}}}
+        client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+        client.request("DELETE", f"/api/v1/namespaces/default/events/{made['metadata']['name']}")
+        client.close()
 
 
 def test_a_narrow_window_has_everything_below_each_other(open_page: Open) -> None:
