@@ -3,7 +3,15 @@
 Source: pkg/apis/core/validation/validation.go ValidatePodSpec.
 """
 
-from netpod.api import memo, validate_addresses, validate_container, validate_meta, validate_names
+from netpod.api import (
+    memo,
+    validate_addresses,
+    validate_affinity,
+    validate_container,
+    validate_meta,
+    validate_names,
+)
+from netpod.api.meta import Json
 from netpod.api.pod import Pod, PodDNSConfig, PodSpec, Toleration
 from netpod.api.validate_errors import Errors, index
 from netpod.errors import FieldError
@@ -62,6 +70,16 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
         at = f"{index(f'{path}.readinessGates', position)}.conditionType"
         errors.each(at, gate.condition_type, validate_names.qualified_name(gate.condition_type))
     _gates(errors, spec, f"{path}.schedulingGates")
+    if spec.affinity is not None:
+        validate_affinity.affinity(errors, spec.affinity, f"{path}.affinity")
+    _users(errors, spec.security_context, f"{path}.securityContext")
+    for name, listed in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+    ):
+        for position, container in enumerate(listed):
+            at = f"{index(f'{path}.{name}', position)}.securityContext"
+            _users(errors, container.security_context, at)
     _spread(errors, spec, f"{path}.topologySpreadConstraints")
     if spec.share_process_namespace and spec.host_pid:
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
@@ -163,6 +181,15 @@ def _toleration(errors: Errors, toleration: Toleration, path: str) -> None:
             errors.supported(f"{path}.operator", operator, ("Equal", "Exists"))
     if effect:
         errors.supported(f"{path}.effect", effect, ("NoSchedule", "PreferNoSchedule", "NoExecute"))
+
+
+def _users(errors: Errors, context: Json, path: str) -> None:
+    """Check the numbers of users and groups. Source: ValidateSecurityContext, validation.IsValidUserID."""
+    for name in ("runAsUser", "runAsGroup", "fsGroup"):
+        number = context.get(name) if isinstance(context, dict) else None
+        if isinstance(number, int) and not 0 <= number <= _MAX_INT32:
+            detail = validate_names.between(0, _MAX_INT32)
+            errors.invalid(f"{path}.{name}", number, detail)
 
 
 def _gates(errors: Errors, spec: PodSpec, path: str) -> None:
