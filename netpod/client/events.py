@@ -91,9 +91,10 @@ class EventRecorder:
                 await self._write(event, moment)
             except ApiError as error:
                 log.debug("cannot write event %s: %s", event.metadata.name, error)
-            # The busier the API server the longer its answers take, and the more it is left alone.
+            # Of many, which only a burst of work leaves: the busier the API server the longer its answers take, and the
+            # more it is left alone.
             pause = (time.monotonic() - began) * GIVE_WAY
-            if self._waiting.qsize() < _WAITING // 2:
+            if BURST < self._waiting.qsize() < _WAITING // 2:
                 await asyncio.sleep(min(pause, LONGEST_PAUSE_SECONDS))
 
     async def _write(self, event: Event, moment: datetime) -> None:

@@ -13,7 +13,7 @@ from netpod.kubelet.images import Images
 from tests.kernel.kubelet import lab as labs
 from tests.kernel.kubelet.lab import Lab
 from tests.kernel.kubelet.test_pods import first
-from tests.kernel.kubelet.test_programs import _waits, reasons, said
+from tests.kernel.kubelet.test_programs import _waits, said, told
 from tests.support import oci
 
 pytestmark = pytest.mark.skipif(
@@ -133,7 +133,7 @@ def test_pulling_without_stand_ins(lab: Lab, layout: Path) -> None:
                 await lab.create("absent", containers=[item])
                 await lab.wait("absent", lambda it: _waits(it, "ErrImagePull"))
                 await lab.wait("absent", lambda it: _waits(it, "ImagePullBackOff"))
-                assert {"Failed", "BackOff"} <= await reasons(lab)
+                await lab.until(lambda: told(lab, "Failed", "BackOff"))
                 Images(lab.folder / "images").pull(f"{address}/demo:v1")
                 await lab.create("here", containers=[item], restartPolicy="Never")
                 await lab.wait("here", lambda it: it.status.phase == "Succeeded")

@@ -42,6 +42,11 @@ def ended(pod: Pod) -> ContainerStateTerminated | None:
     return status.state.terminated or status.last_state.terminated
 
 
+async def told(lab: Lab, *wanted: str) -> bool:
+    """Whether there are Events of these reasons."""
+    return await reasons(lab) >= set(wanted)
+
+
 async def reasons(lab: Lab) -> set[str]:
     """Reasons of all events."""
     return {it.reason for it in (await lab.client.list(Event, "default")).items}
@@ -215,7 +220,7 @@ def test_a_command_that_is_not_there(lab: Lab) -> None:
             assert how is not None
             assert (how.exit_code, how.reason) == (128, "StartError")
             assert "executable file not found in $PATH" in how.message
-            assert "Failed" in await reasons(lab)
+            await lab.until(lambda: told(lab, "Failed"))
 
     asyncio.run(main())
 
@@ -276,7 +281,7 @@ def test_kernel_parameters(lab: Lab) -> None:
             words = 'Pod was rejected: forbidden sysctl: "net.core.somaxconn" not allowlisted'
             assert (pod.status.reason, pod.status.message) == ("SysctlForbidden", words)
             assert pod.status.container_statuses == ()
-            assert "SysctlForbidden" in await reasons(lab)
+            await lab.until(lambda: told(lab, "SysctlForbidden"))
 
     asyncio.run(main())
 
