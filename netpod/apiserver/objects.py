@@ -29,13 +29,20 @@ _FOLDERS = {
 """Where upstream's folder is not the plural. Source: pkg/registry/*/storage, ResourcePrefix."""
 
 
-@functools.cache
 def folder(resource: registry.Resource) -> str:
     """Key prefix of all objects of a resource, e.g. `/registry/pods/`."""
+    return _known_folder(resource) if resource.custom is None else _folder(resource)
+
+
+def _folder(resource: registry.Resource) -> str:
     stored = resource.storage
     if stored.at is CustomResource:
         return f"{ROOT}{stored.group}/{stored.plural}/"
     return f"{ROOT}{_FOLDERS.get(stored.plural, stored.plural)}/"
+
+
+# Custom kinds come and go: what was remembered of them would stay for ever.
+_known_folder = functools.cache(_folder)
 
 
 def prefix(resource: registry.Resource, namespace: str = "") -> str:
@@ -50,13 +57,19 @@ def key(resource: registry.Resource, namespace: str, name: str) -> str:
     return f"{folder(resource)}{name}"
 
 
-@functools.cache
 def _head(resource: registry.Resource) -> bytes:
     """What every value of the resource begins with; see `pack`."""
+    return _known_head(resource) if resource.custom is None else _made_head(resource)
+
+
+def _made_head(resource: registry.Resource) -> bytes:
     return b'{"apiVersion":%s,"kind":%s,"metadata":{' % (
         orjson.dumps(resource.storage.api_version),
         orjson.dumps(resource.kind),
     )
+
+
+_known_head = functools.cache(_made_head)
 
 
 def with_revision(obj: T, revision: str) -> T:

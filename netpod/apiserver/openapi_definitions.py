@@ -72,7 +72,7 @@ def of(resource: registry.Resource) -> Schema:
     return definitions((resource,))[name_of(resource)]
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=8)
 def definitions(resources: tuple[registry.Resource, ...]) -> Mapping[str, Schema]:
     """All definitions that the resources' objects need, by name."""
     return _Builder(resources).build()

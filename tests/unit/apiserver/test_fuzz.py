@@ -1,6 +1,7 @@
 """Whatever is sent, the server answers, blames the sender, and goes on."""
 
 import asyncio
+import gc
 import os
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netpod.api import codec
+from netpod.api import codec, registry
 from netpod.errors import BadRequest
 from tests.unit.apiserver import fuzzing
 from tests.unit.apiserver.support import CONFIGMAPS, Api, configmap, serving
@@ -72,6 +73,39 @@ def test_no_request_makes_the_server_fail(tmp_path: Path) -> None:
             assert await api.get("/api/v1/namespaces/default")
 
     asyncio.run(body())
+
+
+def test_what_was_asked_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The same requests again, and again: once caches are full, no object stays for every request that was made."""
+    rounds, requests = 4, 400
+
+    async def body() -> None:
+        async with serving(tmp_path) as api:
+            there = []
+            for _ in range(rounds):
+                fuzzer = fuzzing.Fuzzer(1)
+                for request in (fuzzer.request() for _ in range(requests)):
+                    if "timeoutSeconds" not in request.query:
+                        await _answer(api, request)
+                await _clean(api)
+                gc.collect()
+                there.append(len(gc.get_objects()))
+            assert there[-1] - there[-2] < requests, there
+
+    asyncio.run(body())
+
+
+async def _clean(api: Api) -> None:
+    """Remove all objects of the default namespace, also those that hold themselves."""
+    for resource in registry.RESOURCES:
+        if not resource.namespaced:
+            continue
+        path = resource.path("default")
+        await api("DELETE", path)
+        for item in (await api.get(path))["items"]:
+            own = f"{path}/{item['metadata']['name']}"
+            await api("PATCH", own, {"metadata": {"finalizers": None}})
+            await api("DELETE", own, gracePeriodSeconds="0")
 
 
 @pytest.mark.parametrize(
