@@ -19,6 +19,7 @@ from netpod.errors import ApiError, NotFound
 log = logging.getLogger(__name__)
 HOLD_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+_SEEN = {"observedGeneration"}
 
 
 class Reporter:
@@ -71,7 +72,8 @@ class Reporter:
         """Write the status now unless the API server has it already; a pod that is gone is fine."""
         pod = self._pod
         change = difference(codec.encode(pod.status), codec.encode(self._compile(pod)))
-        if not change:
+        # That a pod was seen to end is told with how it ended.
+        if not change or (pod.metadata.deletion_timestamp and change.keys() == _SEEN):
             return
         key = pod.metadata
         patch = {"metadata": {"uid": key.uid}, "status": change}
