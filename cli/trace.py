@@ -58,7 +58,9 @@ FORMS = ("tree", "table", "json", "mermaid", "html", "pcapng=FILE")
 @click.option("--all-packets", is_flag=True, help="Every packet, not only the first.")
 @click.option("-v", "--verbose", is_flag=True, help="Every rule of every hop.")
 @click.option("--timing", is_flag=True, help="Capture only: no rules, least delay.")
-@click.option("--repeat", default=1, type=click.IntRange(1, 1000), help="How often.")
+@click.option(
+    "--repeat", default=1, type=click.IntRange(1, 1000), help="How often; ends with a summary."
+)
 @click.option("--live", is_flag=True, help="Follow traffic that is there; send nothing.")
 @click.option(
     "--filter", "only", default="", metavar="svc/NAME", help="With --live: what to follow."
@@ -105,6 +107,10 @@ def trace_command(
         timeout=seconds, size=size, whole=df, ttl=ttl or 0, family=Family(family) if family else None,
         record=_record(record), nth=nth,
     )  # fmt: skip
+    if (size or df) and kind not in (Kind.UDP, Kind.ICMP):
+        raise UsageError(
+            "cannot choose the size of this request: --size and --df are for --udp and --icmp"
+        )
     if nth > 1 and kind not in (Kind.HTTP, Kind.HTTPS):
         raise UsageError(
             "cannot keep a connection alive that carries no HTTP: leave --keep-alive out"
