@@ -32,7 +32,7 @@ class Header(NamedTuple):
             fragments; the label is of the flow, and Linux draws another for what it sends again after a time-out.
         offset: Of a fragment's payload in the whole packet, bytes.
         more: Whether fragments follow that come behind this one in the whole packet.
-        fragment: What all fragments of one packet share.
+        fragment: Number that all fragments of one packet share, as long as nobody puts it together on the way.
         source: Address, packed.
         destination: Address, packed.
     """

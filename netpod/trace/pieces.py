@@ -87,7 +87,10 @@ def flows(frames: Sequence[Frame], *, errors: bool = False) -> list[Flow | None]
 
 
 def _of(header: headers.Header) -> Hashable:
-    return header.source, header.destination, header.protocol, header.fragment
+    # Where conntrack cuts an IPv6 packet again its fragments get a new id, written into bytes that earlier taps share
+    # with it: the flow label stays. Source: Linux net/ipv6/ip6_output.c ip6_fragment.
+    shared = header.fragment if header.version == 4 else header.identity
+    return header.source, header.destination, header.protocol, shared
 
 
 def _header(frame: Frame) -> headers.Header | None:
