@@ -39,7 +39,7 @@ from netpod.cluster.role import Role
 from netpod.linux import process
 from netpod.paths import Paths
 
-SHARE, PICTURE_SECONDS, DEAF_MEGABYTES = 0.01, 1.0, 32.0
+SHARE, PICTURE_SECONDS, DEAF_MEGABYTES = 0.01, 1.0, 64.0
 FRAME_MS = 100.0
 PERIOD, IDLE_SECONDS = 15.0, 20.0
 CHANGES = 3
