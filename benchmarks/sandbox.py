@@ -51,7 +51,7 @@ def main() -> int:
 
 def _compare(state: Path, pods: int) -> int:
     netns.create(NODE)
-    config = network.NetworkConfig(pod_cidr=IPv4Network("10.244.0.0/22"), state=state)
+    config = network.NetworkConfig(pod_cidrs=(IPv4Network("10.244.0.0/22"),), state=state)
     # As the kubelet, this thread is in the node's namespace.
     fd = netns.open_fd(NODE)
     libc.setns(fd, libc.CLONE_NEWNET)
