@@ -13,7 +13,7 @@ What to try next:
   sudo {netpod} trace http://example.com/ -o json
   sudo {netpod} rules svc/example-service --node {node}
   sudo {netpod} scale deploy/example-app --replicas 0; sudo {netpod} trace http://example.com/
-  sudo ip netns exec {netns} iptables -t nat -nvL KUBE-SERVICES
+  sudo ip netns exec {netns} {iptables} -t nat -nvL KUBE-SERVICES
   sudo KUBECONFIG={kubeconfig} kubectl describe ingress example-ingress
   sudo {netpod} down"""
 
@@ -30,6 +30,7 @@ def demo_command() -> int:
     """Show the main job."""
     from netpod.cluster import config as configuration
     from netpod.cluster import up
+    from netpod.proxy.config import Variant
     from netpod_cli import main
 
     cluster = ["--cluster", context.paths().cluster]
@@ -50,8 +51,15 @@ def demo_command() -> int:
         if code := main.run([*cluster, *step]):
             return code
     paths = context.paths()
-    node = configuration.load(paths.cluster).nodes[-1].name
+    config = configuration.load(paths.cluster)
+    node = config.nodes[-1].name
     netpod = "netpod" if paths.cluster == "netpod" else f"netpod --cluster {paths.cluster}"
-    names = {"netpod": netpod, "node": node, "netns": paths.netns_node(node)}
+    iptables = "iptables-legacy" if config.variant is Variant.LEGACY else "iptables"
+    names = {
+        "netpod": netpod,
+        "node": node,
+        "netns": paths.netns_node(node),
+        "iptables": iptables,
+    }
     click.echo(NEXT.format(kubeconfig=paths.kubeconfig, **names))
     return 0

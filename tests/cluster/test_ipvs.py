@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from netpod.cluster import config as configuration
-from netpod.cluster import proxymode
+from netpod.cluster import proxymode, status
 from netpod.linux import dummy, ipset, iptables, ipvs, netns, nft
 from netpod.proxy.config import Mode, Variant
 from netpod.trace import Kind, Verdict, explain_request, trace_request
@@ -147,11 +147,29 @@ def test_trace_and_explain_follow_virtual_servers(cluster: Cluster) -> None:
 
 def test_policies_are_enforced_or_it_is_said(cluster: Cluster) -> None:
     """Without nf_tables the policy has an Event of each node, and status says so."""
-    status = cluster.ok("status", "-o", "json").json
-    assert status["policiesEnforced"] is nft.supported()
+    report = status.report(NAME)
+    assert report.policies_enforced is nft.supported()
     if not nft.supported():
         wait.until(lambda: told(cluster) == set(NODES), "every node says so in an Event", WAIT)
-        assert "NetworkPolicies are not enforced" in cluster.ok("status").stdout
+        assert "NetworkPolicies are not enforced" in dict(report.facts())["network policies"]
+
+
+def test_the_same_request_in_two_modes(cluster: Cluster) -> None:
+    """`--compare` goes to iptables mode and back, and both deliver, each by its own rules."""
+    options = ("--compare", "iptables,ipvs", "-o", "json")
+    found = cluster.ok("trace", "http://example.com/", *options, timeout=120).json["modes"]
+    assert {mode: it["verdict"] for mode, it in found.items()} == {
+        "iptables": "DELIVERED",
+        "ipvs": "DELIVERED",
+    }
+    chains = {
+        mode: {r["chain"] for s in it["steps"] for h in s["hops"] for r in h["rules"]}
+        for mode, it in found.items()
+    }
+    assert any(chain.startswith("KUBE-SEP-") for chain in chains["iptables"])
+    assert not any(chain.startswith("KUBE-SEP-") for chain in chains["ipvs"])
+    assert any(chain.startswith("TCP ") for chain in chains["ipvs"])
+    wait.until(lambda: modes(cluster, "worker") == {Mode.IPVS}, "the mode is back", WAIT)
 
 
 def test_the_mode_changes_under_connections(cluster: Cluster) -> None:
