@@ -82,8 +82,8 @@ def resolve(
             for query in asked:
                 found: list[Address] = []
                 for kind in kinds:
-                    sock.send(dnsquery.question(query, kind))
-                    found += map(ip_address, dnsquery.addresses(sock.recv(65535)))
+                    answer = _answer(sock, dnsquery.question(query, kind))
+                    found += map(ip_address, dnsquery.addresses(answer))
                 if found:
                     found.sort(key=lambda it: (not reached(netns_name, it), -it.version))
                     return tuple(found)
@@ -91,6 +91,25 @@ def resolve(
             # Traced next, by who asked: then it is seen why.
             raise NoSuchName(name, asked[0], at) from None
     raise NoSuchName(name, asked[0], at)
+
+
+def _answer(sock: socket.socket, question: bytes) -> bytes:
+    """Ask, once more after a silence as resolvers do, and wait for the answer to this very question.
+
+    Raises:
+        OSError: there was none.
+    """
+    for last in (False, True):
+        sock.send(question)
+        try:
+            while (answer := sock.recv(65535))[:2] != question[:2]:
+                continue
+        except TimeoutError:
+            if last:
+                raise
+        else:
+            return answer
+    raise AssertionError("the second try returns or raises")
 
 
 def reached(netns_name: str, ip: Address) -> bool:
