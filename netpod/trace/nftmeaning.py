@@ -8,12 +8,15 @@ Source: kubernetes pkg/proxy/nftables/README.md and proxier.go.
 
 import re
 
+from netpod.ip import host_port
+
 _SERVICE = re.compile(r"^(service|external|local|firewall|endpoint)-[A-Z0-9]{8}-(.+)$")
 _POLICY = re.compile(r"^(ingress|egress)-[0-9a-f]{12}-")
 _ISOLATED, _ALLOWED = (
     re.compile(r'comment "isolated by ([^"]+)"'),
     re.compile(r'return comment "([^"]+)"'),
 )
+_FOUR = re.compile(r"\d+(\.\d+){3}")
 _NUMBERED = re.compile(r"numgen random mod (\d+)")
 _MAPS = (
     ("@service-ips", "the address belongs to {to}"),
@@ -40,10 +43,13 @@ def service_of(chain: str) -> tuple[str, str, str] | None:
     base, _, endpoint = match[2].partition("__")
     namespace, name, _, port = (*base.split("/"), "", "", "")[:4]
     ip, _, number = endpoint.partition("/")
+    if not _FOUR.fullmatch(ip):
+        # A colon would end the name.
+        ip = ip.replace(".", ":")
     return (
         match[1],
         f"{namespace}/{name}" + (f":{port}" if port else ""),
-        f"{ip}:{number}" if ip else "",
+        host_port(ip, number) if ip else "",
     )
 
 

@@ -90,6 +90,8 @@ def test_vxlan_is_looked_through() -> None:
          "numgen random mod 3 vmap { 0 : goto x }", "1 of 3 endpoints of shop/web, each as likely: 10.244.1.5:8080"),
         ("endpoint-HGFEDCBA-shop/web/tcp/__10.244.1.5/8080", "", "meta l4proto tcp dnat to 10.244.1.5:8080",
          "send to endpoint 10.244.1.5:8080 of shop/web"),
+        ("endpoint-HGFEDCBA-shop/web/tcp/__fd00.10..5/8080", "", "meta l4proto tcp dnat to [fd00:10::5]:8080",
+         "send to endpoint [fd00:10::5]:8080 of shop/web"),
         ("services", "reject-chain", "vmap @no-endpoint-services", "has no endpoints"),
         ("services", "", "vmap @no-endpoint-nodeports", "has no local endpoints"),
         ("mine", "", "drop", ""),
