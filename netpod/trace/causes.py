@@ -76,6 +76,10 @@ _FUNCTIONS = (
     ("ip_error", "blackhole"),
     ("tcp_conn_request", "backlog"),
     ("tcp_v4_syn_recv_sock", "backlog"),
+    ("tcp_v6_syn_recv_sock", "backlog"),
+    ("ndisc_error_report", "neighbour"),
+    ("neigh_invalidate", "neighbour"),
+    ("ip6_pkt_discard", "no-route"),
     ("ip_forward", "mtu"),
 )
 """What a function that gives no reason drops for."""

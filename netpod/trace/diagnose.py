@@ -84,10 +84,15 @@ class Doctor:
         if down is not None and first.cause in ("neighbour", "host-unreachable"):
             # Why the neighbour does not answer.
             return replace(down, evidence=first.evidence + down.evidence)
+        nobody = next((d for d in found if d.cause == "neighbour"), None)
+        if nobody is not None and first.cause == "host-unreachable":
+            # Why it is unreachable. Of several packets in the queue for one neighbour not each has a reason of its own.
+            first = replace(nobody, evidence=first.evidence + nobody.evidence)
         detail = next((d for d in found[1:] if _details(first, d)), None)
         sentence = first.sentence if detail is None else detail.sentence
         same = tuple(e for d in found if d.cause == first.cause for e in d.evidence)
-        return replace(first, sentence=sentence, evidence=tuple(dict.fromkeys(same)))
+        evidence = tuple(dict.fromkeys((*first.evidence, *same)))
+        return replace(first, sentence=sentence, evidence=evidence)
 
     def arrived(self, walk: Walk, home: str) -> bool:
         """Whether a packet got to the namespace that has its destination address, or back to its opener."""

@@ -132,7 +132,7 @@ def _proxied(found: Findings, hop: Hop) -> bool:
     """Whether this is where kube-proxy's rules decided: a node that rewrote the destination or stopped the packet."""
     if found.role(hop) is not Role.NODE:
         return False
-    rewritten = hop.nat is not None and hop.before.destination != hop.after.destination
+    rewritten = hop.nat is not None and "DNAT" in hop.nat.kind
     return rewritten or any(_kubes(r.chain, r.table) and r.verdict == "drop" for r in hop.rules)
 
 

@@ -14,7 +14,7 @@ from netpod.errors import UsageError
 from netpod.ip import Family
 from netpod.paths import Paths
 from netpod.trace import causes, diagnose, families
-from netpod.trace.model import Address, Flow
+from netpod.trace.model import Address, Flow, NatRewrite
 from netpod.trace.objects import ClusterObjects
 from netpod.trace.packet import (
     flow_of,
@@ -306,3 +306,18 @@ def test_doors_are_of_the_family_that_is_asked() -> None:
     vip = families.choose(families.cluster_ips(DUAL), "web", Family.IPV6)
     assert doors(objects, Address(vip, 80)) == (Address(B6, 8080),)
     assert [p.metadata.name for p in objects.endpoint_pods(Key("default", "web"))] == ["web-0"]
+
+
+def test_id_that_nat_chose_for_an_echo_is_no_other_destination() -> None:
+    """It stands for both ports, as in conntrack; the destination's address stays, so it is masquerading alone."""
+    echo = Flow(Address(A6, 7), Address(B6, 7))
+    hidden = Flow(Address(C6, 9), Address(B6, 9))
+    kinds = [
+        NatRewrite(netns="n", before=before, after=after, conntrack=None, evidence=()).kind
+        for before, after in (
+            (echo, hidden),
+            (Flow(CLIENT6, SERVER6), Flow(CLIENT6, Address(C6, 8080))),
+            (Flow(CLIENT6, SERVER6), Flow(Address(C6, 1), Address(C6, 8080))),
+        )
+    ]
+    assert kinds == ["SNAT", "DNAT", "DNAT + SNAT"]
