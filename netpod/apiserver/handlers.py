@@ -44,14 +44,7 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
     given = data.get("metadata")
     if resource.namespaced and isinstance(given, dict) and given.get("namespace") in ("", None):
         given["namespace"] = route.namespace
-    try:
-        obj = codec.decode(resource.cls, views.stored(resource, data))
-    except errors.BadRequest as error:
-        what = str(error).removeprefix(f"cannot decode {resource.cls.__name__}: ")
-        kind, version = resource.kind, resource.version
-        raise errors.BadRequest(
-            f'{kind} in version "{version}" cannot be handled as a {kind}: {what}'
-        ) from error
+    obj = codec.decode(resource.cls, views.stored(resource, data))
     metadata = obj.metadata
     if resource.namespaced and metadata.namespace not in ("", route.namespace):
         raise errors.BadRequest(

@@ -67,7 +67,7 @@ def _object_line(resource: registry.Resource, told: Change) -> bytes:
     return _line(told.type, objects.wire(resource, told.kv, told.revision))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _all_lines(resource: registry.Resource, events: tuple[Event, ...]) -> bytes:
     """What a watcher of everything is told."""
     told = (change(event, selection.EVERYTHING) for event in events)

@@ -37,7 +37,7 @@ def _send(request: web.BaseRequest, lines: bytes) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _chunk(data: bytes) -> bytes:
     """As a chunk. Source: RFC 9112 section 7.1."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -221,6 +221,33 @@ def test_a_request_over_ipv6_is_traced(
         ]
 
 
+def test_a_trace_counts_the_endpoints_of_its_own_family(world: Cluster) -> None:
+    """Where a name has addresses of both, one is taken and said; of the slices of the other family none counts."""
+    if not world.name.endswith("dual"):
+        result = world.cli("trace", "-4", "svc/example-service", "--from", "node/worker")
+        assert result.code == 2
+        assert "cannot trace svc/example-service over IPv4: it has fd" in result.stderr
+        return
+    origin = f"pod/{world.pods()[0]['metadata']['name']}"
+    addresses = world.get(SERVICE)["spec"]["clusterIPs"]
+    for flag, taken, other in (("-4", *addresses), ("-6", *reversed(addresses))):
+        found = world.ok("trace", flag, "svc/example-service", "--from", origin, "-o", "json").json
+        client, service = found["steps"][:2]
+        assert f"{'-6' if flag == '-4' else '-4'} takes {other}" in client["sentence"]
+        assert taken in service["sentence"]
+        assert "3 ready endpoints" in service["sentence"]
+        assert {":" in it for it in service["facts"]["endpoints"].split(", ")} == {flag == "-6"}
+    named = world.ok("trace", "http://example-service/", "--from", origin, "-o", "json").json
+    assert f"[{addresses[1]}]:80" in named["steps"][0]["sentence"]
+
+
+def test_prediction_and_trace_agree_over_ipv6(world: Cluster) -> None:
+    """Through the ingress and inside."""
+    origin = f"pod/{world.pods()[0]['metadata']['name']}"
+    for argv in (["http://example.com/"], ["svc/example-service", "--from", origin]):
+        assert "the trace agrees" in world.ok("explain", "--check", "-6", *argv).stdout
+
+
 def test_ipv4_goes_on_beside_ipv6(world: Cluster) -> None:
     """In a cluster of both the old way is as it was; where IPv4 is not, nobody has an address of it."""
     if world.name.endswith("dual"):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from netpod.trace.sources import nftrace
+from tests.kernel.trace import modes
 from tests.kernel.trace.lab import Lab
-from tests.kernel.trace.modes import MODES
+from tests.kernel.trace.plan import FOUR
 
 
 @pytest.fixture(scope="session")
@@ -19,17 +20,24 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     assert lab.namespaces() == []
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=modes.ONCE)
 def mode(built: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The lab's nodes under each proxy mode, and back again."""
-    built.use(request.param)
-    yield request.param
+    """The lab's nodes under each proxy mode, and back again; `lab.plan` says the family."""
+    name, plan = request.param
+    built.use(name, plan)
+    yield name
     built.use("iptables")
 
 
 @pytest.fixture
-def lab(built: Lab) -> Iterator[Lab]:
+def lab(built: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The lab, with all endpoints; afterwards no namespace may be armed."""
+    before = built.mode, built.plan
+    if "mode" not in request.fixturenames and built.plan is not FOUR:
+        # The mode of the test before still stands.
+        built.use("iptables")
     yield built
+    if (built.mode, built.plan) != before:
+        built.use(*before)
     built.program(built.objects)
     assert [name for name in built.namespaces() if nftrace.armed(name)] == []

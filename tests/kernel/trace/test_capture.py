@@ -16,7 +16,7 @@ COUNT = 20_000
 def test_ring_loses_nothing_and_tshark_reads_it(lab: Lab, tmp_path: Path) -> None:
     """Datagrams as fast as one socket sends them are all in the file, once per link, in both directions of a router."""
     places = listen.places(world.PATHS, lab.objects, "edge", "default")
-    program = listen.compile_expression(["udp", "and", "dst", "port", "40009"])
+    program = listen.compile_expression(["udp", "and", "dst", "port", "9"])
     turns: list[int] = []
 
     def stop() -> bool:
@@ -26,7 +26,7 @@ def test_ring_loses_nothing_and_tshark_reads_it(lab: Lab, tmp_path: Path) -> Non
                 world.PATHS.netns_outside, socket.AF_INET, socket.SOCK_DGRAM, 0
             ) as sock:
                 for number in range(COUNT):
-                    sock.sendto(number.to_bytes(4, "big") * 16, ("172.18.0.3", 40009))
+                    sock.sendto(number.to_bytes(4, "big") * 16, ("172.18.0.3", 9))
         return len(turns) > 8
 
     file = tmp_path / "fast.pcapng"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from netpod.api import codec
 from netpod.api.pod import Pod
 from netpod.errors import NotFound, UsageError
+from netpod.ip import Family, host_port
 from netpod.linux import netns, process
 from netpod.trace import explain, listen, live, render, run
 from netpod.trace.formats import html, mermaid, record, table
@@ -24,6 +25,7 @@ from netpod.trace.request import Kind
 from netpod.trace.run import Question
 from netpod.trace.world import observe_world
 from tests.kernel.trace import lab as world
+from tests.kernel.trace import modes
 from tests.kernel.trace.lab import Lab
 
 POD1 = world.PATHS.netns_pod("worker2", "default", "web-1")
@@ -36,11 +38,11 @@ def ask(lab: Lab, target: str, source: str = "pod/web-0", **more: object) -> Tra
 
 
 @contextmanager
-def udp_echo(port: int) -> Iterator[None]:
+def udp_echo(port: int, family: Family = Family.IPV4) -> Iterator[None]:
     """A datagram server in web-1 that answers once."""
-    server = netns.socket_in(POD1, socket.AF_INET, socket.SOCK_DGRAM, 0)
+    server = world.listener(POD1, family, socket.SOCK_DGRAM)
     server.settimeout(2)
-    server.bind(("0.0.0.0", port))
+    server.bind(("", port))
 
     def serve() -> None:
         data, peer = server.recvfrom(65535)
@@ -55,17 +57,21 @@ def udp_echo(port: int) -> Iterator[None]:
         server.close()
 
 
+both = pytest.mark.parametrize("mode", modes.BOTH, indirect=True)
+
+
+@both
 @pytest.mark.parametrize(
     ("source", "target", "names"),
     [
         ("pod/web-0", "pod/web-1:8080", ["client", "container", "the way back"]),
-        ("node/worker", "10.244.2.6:8080", ["client", "container", "the way back"]),
+        ("node/worker", "pod/web-0:8080", ["client", "container", "the way back"]),
         ("node/worker2", "svc/example-service", ["client", "Service", "kube-proxy", "container", "the way back"]),
         ("outside", "node/worker:30080", ["client", "Service", "kube-proxy", "container", "the way back"]),
     ],
 )  # fmt: skip
 def test_only_the_steps_that_apply_are_shown(
-    lab: Lab, source: str, target: str, names: list[str]
+    lab: Lab, mode: str, source: str, target: str, names: list[str]
 ) -> None:
     """Without a Service there is no kube-proxy step; without an ingress no rule of it."""
     found = ask(lab, target, source, kind=Kind.TCP)
@@ -74,13 +80,14 @@ def test_only_the_steps_that_apply_are_shown(
     assert [s.number for s in found.steps] == list(range(1, len(names) + 1))
 
 
-def test_nodes_own_packets_begin_at_their_socket(lab: Lab) -> None:
+@both
+def test_nodes_own_packets_begin_at_their_socket(lab: Lab, mode: str) -> None:
     """A node rewrites its own packets before any tap sees them: conntrack and OUTPUT's rules tell the beginning."""
     found = ask(lab, "svc/example-service", "node/worker")
     assert found.verdict is Verdict.DELIVERED, render.to_text(found)
     hop = found.hop(chain="KUBE-SVC-*")
     assert hop is not None
-    assert str(hop.before.destination) == "10.96.0.20:80"
+    assert str(hop.before.destination) == host_port(lab.plan.web_ip, 80)
     assert hop.nat is not None
     assert hop.nat.conntrack is not None
     assert "OUTPUT" in {r.chain for r in hop.rules}
@@ -88,15 +95,17 @@ def test_nodes_own_packets_begin_at_their_socket(lab: Lab) -> None:
     assert answered in found.sentence
 
 
-def test_datagram_and_its_answer(lab: Lab) -> None:
+@both
+def test_datagram_and_its_answer(lab: Lab, mode: str) -> None:
     """UDP has no handshake: the datagram opens, the answer closes."""
-    with udp_echo(5000):
-        found = ask(lab, "10.244.2.6:5000", kind=Kind.UDP)
+    with udp_echo(5000, lab.plan.family):
+        found = ask(lab, lab.plan.far(5000), kind=Kind.UDP)
     assert found.verdict is Verdict.DELIVERED, render.to_text(found)
     assert found.answer.body.startswith(b"you said netpod trace")
 
 
-def test_echo_request_across_nodes(lab: Lab) -> None:
+@both
+def test_echo_request_across_nodes(lab: Lab, mode: str) -> None:
     """ICMP has an id in place of ports; each node's rules see it."""
     found = ask(lab, "pod/web-1", kind=Kind.ICMP)
     assert found.verdict is Verdict.DELIVERED, render.to_text(found)
@@ -157,7 +166,8 @@ def test_prediction_and_trace_agree(lab: Lab, source: str) -> None:
     assert checked >= 8
 
 
-def test_capture_file_opens_in_tshark(lab: Lab, tmp_path: Path) -> None:
+@both
+def test_capture_file_opens_in_tshark(lab: Lab, mode: str, tmp_path: Path) -> None:
     """Interfaces are named, packets numbered and commented, names resolved; tshark has nothing to complain of."""
     question = Question(target="http://example.com/", timeout=1.5)
     followed = run.follow(world.PATHS, question, lab.objects)
@@ -217,21 +227,25 @@ def test_text_fits_a_terminal(lab: Lab) -> None:
 @contextmanager
 def tunnel(lab: Lab) -> Iterator[None]:
     """Pod networks of the two nodes joined by VXLAN in place of routes."""
-    nodes = [(world.PATHS.netns_node(n), ip, world.POD_CIDRS[n]) for n, ip in world.NODES.items()]
-    for (here, own, prefix), (_, other, far) in zip(nodes, reversed(nodes), strict=True):
+    plan = lab.plan
+    nodes = [(world.PATHS.netns_node(n), ip, plan.pods[n]) for n, ip in plan.nodes.items()]
+    pairs = list(zip(nodes, reversed(nodes), strict=True))
+    for (here, own, prefix), (_, other, far) in pairs:
+        first, end = (ip_network(net)[0] for net in (prefix, far))
         lab.ip(
             here, f"link add flannel.1 type vxlan id 1 local {own} remote {other} dstport 8472 dev eth0",
-            f"addr add {prefix}.0/32 dev flannel.1", "link set flannel.1 up",
-            f"route replace {far}.0/24 via {far}.0 dev flannel.1 onlink",
+            f"addr add {first}/{plan.family.bits} dev flannel.1", "link set flannel.1 up",
+            f"route del {far}", f"route add {far} via {end} dev flannel.1 onlink",
         )  # fmt: skip
     try:
         yield
     finally:
-        for (here, _, _), (_, other, far) in zip(nodes, reversed(nodes), strict=True):
-            lab.ip(here, "link del flannel.1", f"route add {far}.0/24 via {other}")
+        for (here, _, _), (_, other, far) in pairs:
+            lab.ip(here, "link del flannel.1", f"route add {far} via {other}")
 
 
-def test_packet_in_a_tunnel_is_the_same_packet(lab: Lab) -> None:
+@both
+def test_packet_in_a_tunnel_is_the_same_packet(lab: Lab, mode: str) -> None:
     """VXLAN carries it over the underlay; prediction and trace both go through, and the tunnel's ends are named."""
     question = Question(target="pod/web-1:8080", source="pod/web-0", timeout=1.0)
     with tunnel(lab):
@@ -241,25 +255,26 @@ def test_packet_in_a_tunnel_is_the_same_packet(lab: Lab) -> None:
     assert found.verdict is Verdict.DELIVERED, text
     assert not explain.disagreements(prediction, found)
     carried = {h.netns: h.tunnel for h in found.steps[1].hops}
-    ends = "VXLAN 1: 172.18.0.3 → 172.18.0.4"
+    ends = f"VXLAN 1: {' → '.join(lab.plan.nodes.values())}"
     assert carried[world.PATHS.netns_underlay] == ends, text
     hop = found.hop(netns=world.PATHS.netns_node("worker2"))
     assert hop is not None
     assert hop.inward == ("eth0", "flannel.1")
 
 
-def test_live_traffic_is_followed_and_nothing_sent(lab: Lab) -> None:
+@both
+def test_live_traffic_is_followed_and_nothing_sent(lab: Lab, mode: str) -> None:
     """Somebody else's connection to the Service is told when it has ended."""
-    objects = world.objects(endpoints=world.WEB[1:])
+    objects = lab.make(lab.plan.web[1:])
     lab.program(objects)
     stop = threading.Event()
     pod0 = world.PATHS.netns_pod("worker", "default", "web-0")
 
     def send() -> None:
         while not stop.wait(0.1):
-            with netns.socket_in(pod0, socket.AF_INET, socket.SOCK_STREAM, 0) as sock:
+            with netns.socket_in(pod0, lab.plan.family.af, socket.SOCK_STREAM, 0) as sock:
                 sock.settimeout(2)
-                sock.connect((world.WEB_IP, 80))
+                sock.connect((lab.plan.web_ip, 80))
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 while sock.recv(65536):
                     pass

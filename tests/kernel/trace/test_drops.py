@@ -10,6 +10,7 @@ import dns.message
 import dns.rcode
 import pytest
 
+from netpod.ip import host_port
 from netpod.linux import netns, nft, sysctl
 from netpod.trace import render, run
 from netpod.trace.model import Source, Trace, Verdict
@@ -19,12 +20,13 @@ from netpod.trace.run import Question
 from tests.kernel.trace import lab as world
 from tests.kernel.trace import modes
 from tests.kernel.trace.lab import Lab
+from tests.kernel.trace.plan import FOUR
 
 WORKER, WORKER2 = (world.PATHS.netns_node(n) for n in ("worker", "worker2"))
 EDGE, OUTSIDE = world.PATHS.netns_edge, world.PATHS.netns_outside
 POD0 = world.PATHS.netns_pod("worker", "default", "web-0")
 POD1 = world.PATHS.netns_pod("worker2", "default", "web-1")
-SVC, FAR = "svc/example-service", "10.244.2.6:8080"
+SVC = "svc/example-service"
 
 
 def ask(
@@ -53,13 +55,22 @@ def sources(found: Trace) -> set[Source]:
 
 
 @contextmanager
-def table(name: str, text: str) -> Iterator[None]:
+def table(name: str, text: str, family: str = "inet") -> Iterator[None]:
     """An nft table of somebody else's."""
-    nft.apply(name, f"table ip wall {{\n{text}\n}}\n")
+    nft.apply(name, f"table {family} wall {{\n{text}\n}}\n")
     try:
         yield
     finally:
-        nft.apply(name, "delete table ip wall")
+        nft.apply(name, f"delete table {family} wall")
+
+
+every = pytest.mark.parametrize("mode", modes.EVERY, indirect=True)
+four = pytest.mark.parametrize("mode", modes.OLD, indirect=True)
+
+
+def asking(lab: Lab) -> str:
+    """How a neighbour is asked for, in the words of a trace."""
+    return "ARP" if lab.plan is FOUR else "neighbour solicitation"
 
 
 @contextmanager
@@ -83,6 +94,7 @@ def changed(lab: Lab, name: str, do: str, undo: str) -> Iterator[None]:
         lab.ip(name, undo)
 
 
+@every
 @pytest.mark.parametrize(
     ("target", "verdict", "word"),
     [("REJECT", Verdict.REFUSED, "refused it in chain FORWARD"),
@@ -92,31 +104,32 @@ def test_rule_of_somebody_is_quoted(
     lab: Lab, mode: str, target: str, verdict: Verdict, word: str
 ) -> None:
     """A REJECT or DROP rule on the way is named with its text."""
-    with modes.wall(mode, WORKER, port=8080, verdict=target):
-        found = ask(lab, FAR)
+    with modes.wall(mode, WORKER, port=8080, verdict=target, family=lab.plan.family):
+        found = ask(lab, lab.plan.far())
     text = target.lower() if mode == "nftables" else f"-j {target}"
     dropped(found, "node worker", word, text, verdict=verdict)
     assert (Source.NFLOG if mode == "legacy" else Source.NFTRACE) in sources(found)
 
 
+@every
 def test_chain_policy_is_named(lab: Lab, mode: str) -> None:
     """A chain whose policy is DROP has no rule to quote."""
-    with modes.closed(mode, WORKER2):
-        found = ask(lab, FAR)
+    with modes.closed(mode, WORKER2, lab.plan.family):
+        found = ask(lab, lab.plan.far())
     dropped(found, "node worker2 dropped it in chain FORWARD (policy of chain FORWARD)")
 
 
 def test_packet_that_conntrack_calls_invalid(lab: Lab, mode: str) -> None:
     """A middlebox that makes nonsense of the flags makes packets of no connection: KUBE-FORWARD drops them."""
     wall = (
-        "chain c { type filter hook prerouting priority -290; ip daddr 10.244.2.6 "
+        f"chain c {{ type filter hook prerouting priority -290; {lab.plan.family.nft} daddr {lab.plan.web[1][3]} "
         "tcp flags & (syn | ack) == ack tcp flags set (fin | syn); }\n"
     )
     if mode == "nftables":
         # kube-proxy has no rule about it in this mode: somebody else's drops them.
         wall += "chain FORWARD { type filter hook forward priority 0; ct state invalid drop\n }"
     with table(WORKER2, wall):
-        found = ask(lab, FAR)
+        found = ask(lab, lab.plan.far())
     words = (
         ("FORWARD", "ct state invalid drop")
         if mode == "nftables"
@@ -127,81 +140,87 @@ def test_packet_that_conntrack_calls_invalid(lab: Lab, mode: str) -> None:
 
 def test_no_route(lab: Lab, mode: str) -> None:
     """The last router has no route to the destination."""
-    found = ask(lab, "192.0.2.9:80", source="outside")
-    dropped(found, "edge dropped it", "no route to 192.0.2.9")
+    found = ask(lab, host_port(lab.plan.nowhere, 80), source="outside")
+    dropped(found, "edge dropped it", f"no route to {lab.plan.nowhere}")
 
 
 def test_blackhole(lab: Lab, mode: str) -> None:
     """A blackhole route says nothing to the sender."""
-    with changed(
-        lab, WORKER, "route add blackhole 10.77.0.0/16", "route del blackhole 10.77.0.0/16"
-    ):
-        found = ask(lab, "10.77.0.1:80")
-    dropped(found, "node worker dropped it", "blackhole route covers 10.77.0.1")
+    net, to = ("10.77.0.0/16", "10.77.0.1") if lab.plan is FOUR else ("fd77::/16", "fd77::1")
+    with changed(lab, WORKER, f"route add blackhole {net}", f"route del blackhole {net}"):
+        found = ask(lab, host_port(to, 80))
+    dropped(found, "node worker dropped it", f"blackhole route covers {to}")
 
 
+@four
 def test_reverse_path_filter(lab: Lab, mode: str) -> None:
     """A strict filter drops a source that is reached by another interface."""
     with (
         setting(WORKER2, "net.ipv4.conf.all.rp_filter", 1),
         changed(lab, WORKER2, "route add 10.244.1.0/28 dev cni0", "route del 10.244.1.0/28"),
     ):
-        found = ask(lab, FAR)
+        found = ask(lab, lab.plan.far())
     dropped(found, "node worker2 dropped it", "rp_filter")
 
 
 def test_forwarding_switched_off(lab: Lab, mode: str) -> None:
     """A node with ip_forward 0 is no router."""
-    with setting(WORKER, "net.ipv4.ip_forward", 0):
-        found = ask(lab, FAR)
-    dropped(found, "node worker dropped it", "ip_forward is 0")
+    key = "net.ipv4.ip_forward" if lab.plan is FOUR else "net.ipv6.conf.all.forwarding"
+    with setting(WORKER, key, 0):
+        found = ask(lab, lab.plan.far())
+    dropped(found, "node worker dropped it", f"{key.rpartition('.')[2]} is 0")
 
 
 def test_time_to_live_runs_out(lab: Lab, mode: str) -> None:
     """The second router is one too many."""
-    found = ask(lab, FAR, ttl=2)
-    dropped(found, "node worker2", "time to live ran out")
+    found = ask(lab, lab.plan.far(), ttl=2)
+    dropped(
+        found, "node worker2", "time to live ran out" if lab.plan is FOUR else "hop limit ran out"
+    )
 
 
 def test_packet_too_big_for_the_next_link(lab: Lab, mode: str) -> None:
     """Forbidden to fragment, a big datagram ends at the link with the small MTU."""
-    with changed(lab, WORKER2, "link set cni0 mtu 900", "link set cni0 mtu 1500"):
-        found = ask(lab, "10.244.2.6:9999", kind=Kind.UDP, size=1200)
+    # Below 1280 a link loses its IPv6 addresses.
+    with changed(lab, WORKER2, "link set cni0 mtu 1300", "link set cni0 mtu 1500"):
+        found = ask(lab, lab.plan.far(9999), kind=Kind.UDP, size=1400)
     dropped(found, "node worker2", "too big")
 
 
 def test_dead_neighbour(lab: Lab, mode: str) -> None:
-    """Nobody has the address: ARP is asked in vain."""
-    with setting(WORKER2, "net.ipv4.neigh.cni0.retrans_time_ms", 50):
-        found = ask(lab, "10.244.2.99:80")
-    dropped(found, "node worker2", "ARP")
+    """Nobody has the address: ARP, or a neighbour solicitation, is asked in vain."""
+    with setting(WORKER2, f"net.ipv{lab.plan.family.version}.neigh.cni0.retrans_time_ms", 50):
+        found = ask(lab, lab.plan.far(80, 99))
+    dropped(found, "node worker2", asking(lab))
     ended = next(s for s in found.steps if s.verdict is Verdict.DROPPED)
-    assert any("ARP for 10.244.2.99 asked" in e.reference for e in ended.evidence)
+    words = f"{asking(lab)} for {lab.plan.pod('worker2', 99)} asked"
+    assert any(words in e.reference for e in ended.evidence)
 
 
 def test_no_tcp_listener(lab: Lab, mode: str) -> None:
     """A pod refuses a port that nothing listens on, and the trace says what it does listen on."""
-    found = ask(lab, "10.244.2.6:9999")
+    found = ask(lab, lab.plan.far(9999))
     dropped(found, "pod default/web-1", "nothing listens", "8080", verdict=Verdict.REFUSED)
 
 
 def test_no_udp_listener(lab: Lab, mode: str) -> None:
     """For a datagram it is an ICMP error that says so."""
-    found = ask(lab, "10.244.2.6:9999", kind=Kind.UDP)
+    found = ask(lab, lab.plan.far(9999), kind=Kind.UDP)
     dropped(found, "pod default/web-1", "nothing listens", verdict=Verdict.REFUSED)
 
 
 def test_full_backlog(lab: Lab, mode: str) -> None:
     """A server that does not accept: further SYNs get no answer, a counter tells."""
-    server = netns.socket_in(POD1, socket.AF_INET, socket.SOCK_STREAM, 0)
-    waiting = [netns.socket_in(POD1, socket.AF_INET, socket.SOCK_STREAM, 0) for _ in range(2)]
+    family, at = lab.plan.family, (lab.plan.web[1][3], 7777)
+    server = netns.socket_in(POD1, family.af, socket.SOCK_STREAM, 0)
+    waiting = [netns.socket_in(POD1, family.af, socket.SOCK_STREAM, 0) for _ in range(2)]
     try:
-        server.bind(("10.244.2.6", 7777))
+        server.bind(at)
         server.listen(0)
         for client in waiting:
             client.setblocking(False)
-            client.connect_ex(("10.244.2.6", 7777))
-        found = ask(lab, "10.244.2.6:7777", kind=Kind.TCP)
+            client.connect_ex(at)
+        found = ask(lab, lab.plan.far(7777), kind=Kind.TCP)
     finally:
         for item in (server, *waiting):
             item.close()
@@ -211,16 +230,16 @@ def test_full_backlog(lab: Lab, mode: str) -> None:
 def test_pod_link_down(lab: Lab, mode: str) -> None:
     """The node's end of the pod's veth pair is down."""
     with (
-        setting(WORKER2, "net.ipv4.neigh.cni0.retrans_time_ms", 50),
+        setting(WORKER2, f"net.ipv{lab.plan.family.version}.neigh.cni0.retrans_time_ms", 50),
         changed(lab, WORKER2, "link set veth2 down", "link set veth2 up"),
     ):
-        found = ask(lab, FAR)
+        found = ask(lab, lab.plan.far())
     dropped(found, "node worker2", "link veth2 of node worker2 is down")
 
 
 def test_hairpin_off(lab: Lab, mode: str) -> None:
     """A pod that reaches itself through its Service must come back in where it went out."""
-    objects = world.objects(endpoints=world.WEB[:1])
+    objects = lab.make(lab.plan.web[:1])
     lab.program(objects)
     found = ask(lab, SVC, objects)
     dropped(found, "node worker", "hairpin mode is off")
@@ -228,7 +247,7 @@ def test_hairpin_off(lab: Lab, mode: str) -> None:
 
 def test_wrong_target_port(lab: Lab, mode: str) -> None:
     """The Service sends to a port on which the pod does not listen."""
-    objects = world.objects()
+    objects = lab.make()
     wrong = replace(objects.endpoint_slices[1].ports[0], port=9999)
     slices = (objects.endpoint_slices[0], replace(objects.endpoint_slices[1], ports=(wrong,)))
     objects = replace(objects, endpoint_slices=slices)
@@ -237,18 +256,20 @@ def test_wrong_target_port(lab: Lab, mode: str) -> None:
     dropped(found, "nothing listens on tcp port 9999", "8080", verdict=Verdict.REFUSED)
 
 
+@every
 @pytest.mark.parametrize("source", ["pod/web-0", "node/worker"])
 def test_no_endpoints(lab: Lab, mode: str, source: str) -> None:
     """A Service without endpoints is refused at once, from a pod and from the node itself."""
-    objects = world.objects(endpoints=())
+    objects = lab.make(())
     lab.program(objects)
     found = ask(lab, SVC, objects, source=source)
     dropped(found, "node worker refused it", "has no endpoints", verdict=Verdict.REFUSED)
 
 
+@every
 def test_no_local_endpoints(lab: Lab, mode: str) -> None:
     """With externalTrafficPolicy Local a node without endpoints drops what comes from outside."""
-    objects = world.objects()
+    objects = lab.make()
     spec = replace(objects.services[0].spec, external_traffic_policy="Local")
     services = (replace(objects.services[0], spec=spec), *objects.services[1:])
     objects = replace(objects, services=services)
@@ -258,18 +279,19 @@ def test_no_local_endpoints(lab: Lab, mode: str) -> None:
     dropped(found, "node worker2 dropped it", "has no local endpoints")
 
 
+@every
 def test_ingress_backend_unreachable(lab: Lab, mode: str) -> None:
     """The SYN of the second connection is dropped: it never carried anything that could mark it as ours."""
-    objects = world.objects(endpoints=world.WEB[1:])
+    objects = lab.make(lab.plan.web[1:])
     lab.program(objects)
-    with modes.wall(mode, WORKER2, port=8080, verdict="DROP"):
+    with modes.wall(mode, WORKER2, port=8080, verdict="DROP", family=lab.plan.family):
         found = ask(lab, "http://example.com/", objects, source="outside", timeout=1.0)
     dropped(found, "step 7", "node worker2 dropped it in chain FORWARD", "dport 8080")
 
 
 def test_readiness_fails(lab: Lab, mode: str) -> None:
     """Endpoints that are not ready get no traffic: refused, and the Service step says how many wait."""
-    objects = world.objects()
+    objects = lab.make()
     piece = objects.endpoint_slices[1]
     waiting = tuple(
         replace(e, conditions=replace(e.conditions, ready=False)) for e in piece.endpoints
@@ -286,9 +308,9 @@ def test_readiness_fails(lab: Lab, mode: str) -> None:
 
 def test_name_that_does_not_exist(lab: Lab, mode: str) -> None:
     """The network did its work: the query and its answer arrived, and the answer is that there is no such name."""
-    server = netns.socket_in(POD1, socket.AF_INET, socket.SOCK_DGRAM, 0)
+    server = world.listener(POD1, lab.plan.family, socket.SOCK_DGRAM)
     server.settimeout(3)
-    server.bind(("0.0.0.0", 53))
+    server.bind(("", 53))
 
     def serve() -> None:
         data, peer = server.recvfrom(4096)
@@ -299,7 +321,7 @@ def test_name_that_does_not_exist(lab: Lab, mode: str) -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        found = ask(lab, "10.244.2.6:53", kind=Kind.DNS, query="nobody.default.svc.cluster.local")
+        found = ask(lab, lab.plan.far(53), kind=Kind.DNS, query="nobody.default.svc.cluster.local")
     finally:
         thread.join()
         server.close()
@@ -313,11 +335,11 @@ def test_name_that_does_not_exist(lab: Lab, mode: str) -> None:
 
 def test_drop_nobody_explains_is_inconclusive(lab: Lab, mode: str) -> None:
     """A hook that no rule trace sees drops it: the kernel's reason says that much, and who is not guessed."""
-    hook = "type filter hook ingress device veth2 priority 0; meta protocol ip drop;"
+    hook = f"type filter hook ingress device veth2 priority 0; meta protocol {lab.plan.family.nft} drop;"
     wall = f"table netdev wall {{ chain c {{ {hook} }}\n}}\n"
     nft.apply(WORKER2, wall)
     try:
-        found = ask(lab, FAR)
+        found = ask(lab, lab.plan.far())
     finally:
         nft.apply(WORKER2, "delete table netdev wall")
     dropped(found, "a netfilter hook said so, which rule is not known")

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from netpod.linux import nft
+from netpod.linux import nft, process
 from netpod.trace import render, run
 from netpod.trace.model import Trace, Verdict
 from netpod.trace.request import Kind
 from netpod.trace.run import Question
 from tests.kernel.trace import lab as world
+from tests.kernel.trace import modes
 from tests.kernel.trace.lab import Lab
+from tests.kernel.trace.plan import FOUR
 from tests.kernel.trace.test_directions import udp_echo
 
 WORKER2 = world.PATHS.netns_node("worker2")
@@ -22,7 +24,9 @@ UNDERLAY = world.PATHS.netns_underlay
 def fresh(lab: Lab) -> None:
     """No pod remembers a small MTU on the way that another test made."""
     for node, name in (("worker", "web-0"), ("worker2", "web-1")):
-        lab.ip(world.PATHS.netns_pod(node, "default", name), "route flush cache")
+        for family in ("-4", "-6"):
+            pod = world.PATHS.netns_pod(node, "default", name)
+            process.run(["ip", family, "route", "flush", "cache"], netns=pod)
 
 
 def ask(lab: Lab, target: str, kind: Kind, size: int, *, whole: bool = False) -> Trace:
@@ -40,7 +44,8 @@ def test_an_echo_in_fragments_is_one_packet_all_the_way(lab: Lab, mode: str, siz
     text = render.to_text(trace, verbose=True)
     assert trace.verdict is Verdict.DELIVERED, text
     assert trace.answer.reason == f"echo reply, {size} bytes"
-    count = -(-(size + 8) // 1480)
+    # An IPv6 fragment has 40 + 8 bytes of headers, and its length is a multiple of 8.
+    count = -(-(size + 8) // (1480 if lab.plan is FOUR else 1448))
     assert f"in {count} fragments" in trace.steps[0].sentence
     (leg,) = trace.legs
     assert len(leg.walks) == 2, text
@@ -53,8 +58,8 @@ def test_an_echo_in_fragments_is_one_packet_all_the_way(lab: Lab, mode: str, siz
 
 def test_a_datagram_in_fragments_meets_the_rules_once(lab: Lab, mode: str) -> None:
     """Where conntrack put it together its rules were met, by the packet whose first fragment was seen."""
-    with udp_echo(9999):
-        trace = ask(lab, "10.244.2.6:9999", Kind.UDP, 20_000)
+    with udp_echo(9999, lab.plan.family):
+        trace = ask(lab, lab.plan.far(9999), Kind.UDP, 20_000)
     text = render.to_text(trace, verbose=True)
     assert trace.verdict is Verdict.DELIVERED, text
     (leg,) = trace.legs
@@ -88,6 +93,7 @@ def losing() -> Iterator[None]:
         nft.apply(UNDERLAY, "delete table bridge thief")
 
 
+@pytest.mark.parametrize("mode", modes.OLD, indirect=True)
 def test_a_lost_fragment_is_missed_where_it_was_lost(lab: Lab, mode: str) -> None:
     """Of three fragments two come out of the switch; the node behind cannot put them together."""
     with losing():

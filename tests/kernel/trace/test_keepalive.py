@@ -3,6 +3,7 @@
 import socket
 import threading
 
+from netpod.ip import host_port
 from netpod.linux import netns
 from netpod.trace import live, render, run
 from netpod.trace.model import Trace, Verdict
@@ -55,8 +56,12 @@ def test_a_later_request_to_a_service_stays_with_the_endpoint_of_the_first(
     lab: Lab, mode: str
 ) -> None:
     """kube-proxy chose once, by rules that are shown; the answer told is the last one's."""
-    question = Question(target=f"{world.WEB_IP}:80", source="pod/web-0", nth=2, timeout=5.0)
-    trace = run.trace(world.PATHS, question, lab.objects)
+    objects = lab.make(lab.plan.web[1:])  # the lab's bridges send nothing back where it came from
+    lab.program(objects)
+    question = Question(
+        target=host_port(lab.plan.web_ip, 80), source="pod/web-0", nth=2, timeout=5.0
+    )
+    trace = run.trace(world.PATHS, question, objects)
     text = render.to_text(trace, verbose=True)
     assert trace.verdict is Verdict.DELIVERED, text
     container = next(s for s in trace.steps if s.name == "container")
@@ -71,9 +76,11 @@ def test_a_later_request_to_a_service_stays_with_the_endpoint_of_the_first(
 
 def test_a_connection_that_was_open_before_is_followed_live(lab: Lab, mode: str) -> None:
     """No SYN, no rule of NAT any more: the entry that was there proves the rewrite."""
-    with netns.socket_in(WEB0, socket.AF_INET, socket.SOCK_STREAM, 0) as sock:
+    objects = lab.make(lab.plan.web[1:])
+    lab.program(objects)
+    with netns.socket_in(WEB0, lab.plan.family.af, socket.SOCK_STREAM, 0) as sock:
         sock.settimeout(5)
-        sock.connect((world.WEB_IP, 80))
+        sock.connect((lab.plan.web_ip, 80))
         pod = ask(sock)
         own, stop = sock.getsockname()[1], threading.Event()
 
@@ -85,7 +92,7 @@ def test_a_connection_that_was_open_before_is_followed_live(lab: Lab, mode: str)
         thread.start()
         try:
             (trace,) = live.follow(
-                world.PATHS, lab.objects, "svc/example-service", "default", count=1, limit=10.0
+                world.PATHS, objects, "svc/example-service", "default", count=1, limit=10.0
             )
         finally:
             stop.set()

@@ -1,6 +1,6 @@
 """Who reaches whom: every source, every kind of Service, under policies; prediction and trace must say the same.
 
-A seeded third of the questions is asked; NETPOD_WHOLE=1 asks all, 648 in each mode.
+A seeded third of the questions is asked, of IPv6 an eighth; NETPOD_WHOLE=1 asks all, 648 in each mode and family.
 """
 
 import os
@@ -12,20 +12,26 @@ from netpod.trace import batch, explain, render, run, where
 from netpod.trace.model import Verdict
 from netpod.trace.predict.walk import Walker
 from netpod.trace.world import observe_world
-from tests.kernel.trace import kinds
+from tests.kernel.trace import kinds, modes
 from tests.kernel.trace import lab as world
 from tests.kernel.trace.lab import Lab
+from tests.kernel.trace.plan import FOUR
+
+every = pytest.mark.parametrize("mode", modes.EVERY, indirect=True)
 
 
+@every
 @pytest.mark.parametrize("policy", list(kinds.POLICIES))
 def test_prediction_and_trace_agree(lab: Lab, mode: str, policy: str) -> None:
     """One of the predicted outcomes is what happens, and what the trace says is what the client saw."""
-    objects, asked = kinds.objects(), kinds.questions()
+    plan = lab.plan
+    objects, asked = kinds.objects(plan), kinds.questions(plan)
     assert len(asked) * len(kinds.POLICIES) >= 300
     if not os.environ.get("NETPOD_WHOLE"):
-        asked = random.Random(f"{mode} {policy}").sample(asked, len(asked) // 3)
+        share = 3 if plan is FOUR else 8
+        asked = random.Random(f"{mode} {policy}").sample(asked, len(asked) // share)
     lab.program(objects)
-    with kinds.enforced(kinds.POLICIES[policy]), kinds.udp_servers():
+    with kinds.enforced(kinds.POLICIES[policy], plan), kinds.udp_servers(plan):
         whole = observe_world(world.PATHS, objects, targets=objects.pods)
         walker, requests, predictions = Walker(whole), [], []
         for question in asked:
@@ -50,12 +56,13 @@ def test_prediction_and_trace_agree(lab: Lab, mode: str, policy: str) -> None:
     assert not wrong, f"{len(wrong)} of {len(traces)}\n" + "\n\n".join(wrong[:6])
 
 
+@every
 def test_policy_that_forbids_is_named(lab: Lab, mode: str) -> None:
     """The rule that drops carries the names of the policies that isolate the pod; the prediction quotes them too."""
     question = run.Question(
         target="pod/default/web-1:8080", source="pod/kube-system/ingress-0", timeout=0.4
     )
-    with kinds.enforced(kinds.POLICIES["web-1 isolated"]):
+    with kinds.enforced(kinds.POLICIES["web-1 isolated"], lab.plan):
         prediction = explain.explain(world.PATHS, question, lab.objects)
         found = run.trace(world.PATHS, question, lab.objects)
     assert found.verdict is Verdict.DROPPED, render.to_text(found)
@@ -80,4 +87,4 @@ def test_prediction_goes_on_behind_the_ingress(lab: Lab, mode: str) -> None:
         world.PATHS, run.Question(target="http://example.com/"), lab.objects
     ).onward.values()
     assert "rule example.com Prefix / → Service default/example-service:80" in then.rule
-    assert {str(o.end.destination) for o in then.outcomes} == {kinds.WEB0, kinds.WEB1}
+    assert {str(o.end.destination) for o in then.outcomes} == {w[3] for w in lab.plan.web}

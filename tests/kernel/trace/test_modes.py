@@ -2,7 +2,7 @@
 
 import pytest
 
-from netpod.ip import Family
+from netpod.ip import Family, host_port
 from netpod.trace import explain, render, run
 from netpod.trace.model import Source, Verdict
 from netpod.trace.request import Kind
@@ -12,12 +12,12 @@ from tests.kernel.trace import lab as world
 from tests.kernel.trace import modes
 from tests.kernel.trace.lab import Lab
 
+pytestmark = pytest.mark.parametrize("mode", modes.EVERY, indirect=True)
 NODES = {name: world.PATHS.netns_node(name) for name in world.NODES}
 
 
 def test_rules_are_named_in_every_mode(lab: Lab, mode: str) -> None:
     """Each mode has its own words for the choice of an endpoint; the trace knows them all."""
-    lab.program(lab.objects)
     before = {n: nflog.observe(n, Family) for n in NODES.values()}
     found = run.trace(world.PATHS, Question(target="http://example.com/", timeout=1.5), lab.objects)
     text = render.to_text(found, verbose=True)
@@ -34,7 +34,7 @@ def test_rules_are_named_in_every_mode(lab: Lab, mode: str) -> None:
 
 def test_refusal_is_named_in_every_mode(lab: Lab, mode: str) -> None:
     """No endpoints: refused on the client's node, and said so."""
-    objects = world.objects(endpoints=())
+    objects = lab.make(())
     lab.program(objects)
     question = Question(target="svc/example-service", source="pod/web-0", timeout=0.5)
     prediction = explain.explain(world.PATHS, question, objects)
@@ -48,9 +48,8 @@ def test_refusal_is_named_in_every_mode(lab: Lab, mode: str) -> None:
 
 def test_drop_is_named_in_every_mode(lab: Lab, mode: str) -> None:
     """A DROP rule of somebody else, quoted."""
-    lab.program(lab.objects)
     question = Question(target="pod/web-1:8080", source="pod/web-0", timeout=0.5)
-    with modes.wall(mode, NODES["worker2"], port=8080, verdict="DROP"):
+    with modes.wall(mode, NODES["worker2"], port=8080, verdict="DROP", family=lab.plan.family):
         found = run.trace(world.PATHS, question, lab.objects)
     assert found.verdict is Verdict.DROPPED, render.to_text(found, verbose=True)
     assert "node worker2 dropped it in chain FORWARD" in found.sentence
@@ -60,9 +59,10 @@ def test_drop_is_named_in_every_mode(lab: Lab, mode: str) -> None:
 @pytest.mark.parametrize("source", ["outside", "node/worker2", "pod/web-0"])
 def test_prediction_and_trace_agree_in_every_mode(lab: Lab, mode: str, source: str) -> None:
     """Other rules, other words, the same journey: what is predicted happens."""
-    lab.program(lab.objects)
     targets = ["node/worker:30080", "node/worker2:30080", "pod/web-1:8080"]
-    targets += [] if source == "outside" else ["svc/example-service", "10.96.0.20:81"]
+    targets += (
+        [] if source == "outside" else ["svc/example-service", host_port(lab.plan.web_ip, 81)]
+    )
     for target in targets:
         question = Question(target=target, source=source, timeout=0.3, kind=Kind.TCP)
         prediction = explain.explain(world.PATHS, question, lab.objects)

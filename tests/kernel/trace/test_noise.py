@@ -32,7 +32,7 @@ while True:
 
 
 @contextmanager
-def noise(folder: Path) -> Iterator[Callable[[], int]]:
+def noise(folder: Path, vip: str) -> Iterator[Callable[[], int]]:
     """Clients outside that ask for the same URL, each as fast as it gets answers: processes of their own.
 
     Yields a function that says how many answers they have had.
@@ -42,7 +42,7 @@ def noise(folder: Path) -> Iterator[Callable[[], int]]:
     try:
         for path in files:
             with path.open("wb") as file:
-                argv = [sys.executable, "-c", _CLIENT, world.VIP]
+                argv = [sys.executable, "-c", _CLIENT, vip]
                 pids.append(
                     process.spawn(argv, netns=world.PATHS.netns_outside, stdout=file.fileno())
                 )
@@ -56,7 +56,7 @@ def noise(folder: Path) -> Iterator[Callable[[], int]]:
 def test_traces_under_noise_are_whole_and_right(lab: Lab, mode: str, tmp_path: Path) -> None:
     """Every step, both choices of an endpoint with their rules, no event lost, and the pod that really answered."""
     question = run.Question(target="http://example.com/", timeout=5.0)
-    with noise(tmp_path) as sent:
+    with noise(tmp_path, lab.plan.vip) as sent:
         found = [run.trace(world.PATHS, question, lab.objects) for _ in range(TRACES)]
         assert sent() > 10 * TRACES, "it was noisy"
     for trace in found:

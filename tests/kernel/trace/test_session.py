@@ -16,7 +16,9 @@ from netpod.paths import Paths
 from netpod.trace import arming, leftovers, run, session
 from netpod.trace.sources import legacyarm, nflog, nftrace
 from tests.kernel.trace import lab as world
+from tests.kernel.trace import modes
 from tests.kernel.trace.lab import Lab
+from tests.kernel.trace.plan import PLANS
 
 SLOW = "http://example.com/slow"
 
@@ -29,8 +31,9 @@ def armed(lab: Lab) -> list[str]:
 def slow_trace(lab: Lab) -> int:
     """Start a program that traces a slow request, and wait until it is armed."""
     code = (
-        "from netpod.trace import run; from tests.kernel.trace import lab;"
-        f"run.trace_url(lab.PATHS, {SLOW!r}, lab.objects())"
+        "from netpod.trace import run; from tests.kernel.trace import lab, plan;"
+        f"objects = plan.objects(plan=plan.PLANS[{PLANS.index(lab.plan)}]);"
+        f"run.trace_url(lab.PATHS, {SLOW!r}, objects)"
     )
     root = str(Path(__file__).parents[3])
     pid = process.spawn([sys.executable, "-c", code], env=dict(os.environ, PYTHONPATH=root))
@@ -71,6 +74,7 @@ def test_leftovers_of_a_killed_trace_are_removed(lab: Lab) -> None:
     session.disarm_all(lab.namespaces())
 
 
+@pytest.mark.parametrize("mode", [modes.EVERY[0], modes.EVERY[4]], indirect=True)
 def test_next_command_puts_back_what_a_killed_trace_left(lab: Lab, mode: str) -> None:
     """The record says which namespaces were armed and which logger each had; while a trace runs it is left alone."""
     before = {n: nflog.observe(n, Family) for n in lab.namespaces()}

@@ -172,7 +172,7 @@ def test_a_pod_gets_what_its_runtime_class_asks_for(run: Run) -> None:
 
 
 def test_what_is_no_quantity_is_no_pod(run: Run) -> None:
-    """400 as for a value of the wrong type, in a decoder's words, and where it is."""
+    """400 as from a decoder, in its words, and where it is."""
 
     async def body(api: Api) -> None:
         wrong = pod("wrong")
@@ -183,13 +183,6 @@ def test_what_is_no_quantity_is_no_pod(run: Run) -> None:
             'Pod in version "v1" cannot be handled as a Pod: '
             'spec.containers[0].resources.limits[memory]: Invalid value: "1GB": '
             "quantities must match the regular expression"
-        )
-        wrong["spec"]["containers"][0] |= {"image": 5}
-        code, answer = await api("POST", PODS, wrong)
-        assert (code, answer["message"]) == (
-            400,
-            'Pod in version "v1" cannot be handled as a Pod: '
-            "spec.containers[0].image: expected a string, found a number (5)",
         )
 
     run(body)
