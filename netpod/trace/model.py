@@ -77,11 +77,6 @@ class Flow(NamedTuple):
     source: Address
     destination: Address
 
-    @property
-    def echo(self) -> bool:
-        """Whether both ports are the same, as they are of an ICMP echo."""
-        return self.source.port == self.destination.port
-
     def reversed(self) -> "Flow":
         """Return the other direction."""
         return Flow(self.destination, self.source)
@@ -260,7 +255,8 @@ class NatRewrite:
     def kind(self) -> str:
         """Which side changed: DNAT, SNAT, or both."""
         before, after = self.before, self.after
-        if before.echo and after.echo and before.destination.ip == after.destination.ip:
+        echo = all(flow.source.port == flow.destination.port for flow in (before, after))
+        if echo and before.destination.ip == after.destination.ip:
             return "SNAT"  # the id of an echo, which NAT chooses as it does a port, stands for both
         changed = zip(("SNAT", "DNAT"), before, after, strict=True)
         return " + ".join(sorted(name for name, old, new in changed if old != new))
