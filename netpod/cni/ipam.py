@@ -1,13 +1,15 @@
 """Addresses of one node's pod CIDRs, one of each family, reserved on disk: host-local.
 
 A reservation is a symbolic link named for the address and pointing at its owner, so `ls -l` shows who has what. Making
-one is a single step that fails when the address is taken: a crash leaves a reservation whole or not at all.
+one is a single step that fails when the address is taken: a crash leaves a reservation whole or not at all. A note of
+the owner's, written before, says which may be his, so that no call reads those of all the others.
 
 Source: CNI host-local, plugins/ipam/host-local/backend/allocator/allocator.go and backend/disk.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from netpod.ip import Address, Interface, Network, interface_of
 LAST = "last_reserved_ip."
 """And the number of the pod CIDR."""
 LOCK = "lock"
+NOTE = "of."
+"""And the SHA-1 of an owner."""
 _FIRST = frozenset("0123456789abcdef:")
 
 
@@ -56,22 +60,23 @@ def allocate(directory: Path, pod_cidrs: Sequence[Network], owner: str) -> Reser
     found: list[Interface] = []
     made: list[str] = []
     with _locked(directory):
-        taken = _names(directory)
-        held = [ip_address(name) for name in _held(directory, taken, owner)]
+        had = _held(directory, owner)
+        held = [ip_address(name) for name in had]
         for number, pod_cidr in enumerate(pod_cidrs):
             address = next((it for it in held if it in pod_cidr), None)
             if address is None:
                 last = directory / f"{LAST}{number}"
                 free = (str(it) for it in _candidates(pod_cidr, _last(last)))
-                name = next((it for it in free if it not in taken), None)
+                name = next((it for it in free if not os.path.lexists(f"{directory}/{it}")), None)
                 if name is None:
                     for other in made:
                         os.unlink(f"{directory}/{other}")
                     raise Exhausted(
                         f"cannot allocate address for {owner}: no free address in {pod_cidr}"
                     )
-                os.symlink(owner, f"{directory}/{name}")
                 made.append(name)
+                _note(directory, owner, [*had, *made])
+                os.symlink(owner, f"{directory}/{name}")
                 last.write_text(name)
                 address = ip_address(name)
             found.append(interface_of(address, pod_cidr.prefixlen))
@@ -84,10 +89,10 @@ def reserve(directory: Path, owner: str, addresses: Iterable[str]) -> bool:
     One that somebody else has stays his.
     """
     with _locked(directory):
-        taken = _names(directory)
-        if _held(directory, taken, owner):
+        if _held(directory, owner):
             return False
-        fresh = [name for name in addresses if name not in taken]
+        fresh = [name for name in addresses if not os.path.lexists(f"{directory}/{name}")]
+        _note(directory, owner, fresh)
         for name in fresh:
             os.symlink(owner, f"{directory}/{name}")
     return bool(fresh)
@@ -98,8 +103,10 @@ def release(directory: Path, owner: str) -> None:
     if not directory.is_dir():
         return
     with _locked(directory):
-        for name in _held(directory, _names(directory), owner):
+        for name in _held(directory, owner):
             os.unlink(f"{directory}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_note_of(directory, owner))
 
 
 def observe(directory: Path) -> dict[Address, str]:
@@ -127,14 +134,38 @@ def _candidates(pod_cidr: Network, last: Address | None) -> Iterator[Address]:
 
 
 def _names(directory: Path) -> set[str]:
-    """Reserved addresses as text: a node's add looks at all of them, so nothing is parsed that need not be."""
+    """Reserved addresses as text."""
     return {name for name in os.listdir(directory) if name[0] in _FIRST}
 
 
-def _held(directory: Path, names: set[str], owner: str) -> list[str]:
-    """Those of the reserved addresses that an owner has."""
-    prefix = f"{directory}/"
-    return [name for name in names if os.readlink(prefix + name) == owner]
+def _held(directory: Path, owner: str) -> list[str]:
+    """The addresses an owner has: of those in his note, which may name one he did not get, those that are his."""
+    try:
+        noted = os.readlink(_note_of(directory, owner)).split()
+    except FileNotFoundError:
+        return []
+    return [name for name in noted if _owner(f"{directory}/{name}") == owner]
+
+
+def _owner(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
+
+
+def _note(directory: Path, owner: str, names: Sequence[str]) -> None:
+    """Write an owner's note, before the reservations it names are made."""
+    if names:
+        beside = f"{directory}/{NOTE}new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+        os.symlink(" ".join(names), beside)
+        os.rename(beside, _note_of(directory, owner))
+
+
+def _note_of(directory: Path, owner: str) -> str:
+    return f"{directory}/{NOTE}{hashlib.sha1(owner.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def _last(file: Path) -> Address | None:
