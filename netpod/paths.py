@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETNS_DIR = Path("/run/netns")
-MARK = "NETPOD_CLUSTER"
-"""Environment variable that every process of a cluster carries, so that cleanup can find it."""
+MARK = "NETPOD_PROCESS_OF"
+"""Environment variable that every process of a cluster carries, so that cleanup can find it, and end it.
+
+It is not NETPOD_CLUSTER: that one users set to choose a cluster, and their shells and scripts carry it.
+"""
 _CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 

@@ -20,6 +20,9 @@ from netpod.paths import MARK, NETNS_DIR, Paths, is_cluster_name
 from netpod.shim import cgroups
 
 _KILL_SECONDS = 10.0
+_EARLIER_MARK = "NETPOD_CLUSTER"
+"""Mark of clusters that an earlier netpod started. Users' processes carry it too: it means ours on `_OURS` only."""
+_OURS = {b"netpod.cluster.supervisor", b"netpod.shim.zygote"}
 
 
 def clusters() -> list[str]:
@@ -95,7 +98,7 @@ def halt(name: str) -> None:
 
 def processes(name: str, names: Iterable[str]) -> Iterator[int]:
     """Yield the pids that carry the cluster's mark or stand in one of its namespaces, but our own."""
-    mark = f"{MARK}={name}".encode()
+    mark, earlier = f"{MARK}={name}".encode(), f"{_EARLIER_MARK}={name}".encode()
     inodes = set()
     for item in names:
         with contextlib.suppress(NetpodError):
@@ -105,11 +108,16 @@ def processes(name: str, names: Iterable[str]) -> Iterator[int]:
         if not entry.name.isdigit() or int(entry.name) in ours:
             continue
         try:
-            marked = mark in Path(entry.path, "environ").read_bytes().split(b"\0")
+            environ = Path(entry.path, "environ").read_bytes().split(b"\0")
+            marked = mark in environ or (earlier in environ and _is_ours(Path(entry.path)))
             if marked or Path(entry.path, "ns/net").stat().st_ino in inodes:
                 yield int(entry.name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
+
+
+def _is_ours(entry: Path) -> bool:
+    return not _OURS.isdisjoint((entry / "cmdline").read_bytes().split(b"\0"))
 
 
 def _kill_all(name: str) -> None:
