@@ -23,7 +23,7 @@ LAST = "last_reserved_ip."
 """And the number of the pod CIDR."""
 LOCK = "lock"
 NOTE = "of."
-"""And the SHA-1 of an owner."""
+"""And the SHA-1 of an owner: his note, a link to `ADDRESS ... OWNER`."""
 _FIRST = frozenset("0123456789abcdef:")
 
 
@@ -141,7 +141,7 @@ def _names(directory: Path) -> set[str]:
 def _held(directory: Path, owner: str) -> list[str]:
     """The addresses an owner has: of those in his note, which may name one he did not get, those that are his."""
     try:
-        noted = os.readlink(_note_of(directory, owner)).split()
+        *noted, _ = os.readlink(_note_of(directory, owner)).split()
     except FileNotFoundError:
         return []
     return [name for name in noted if _owner(f"{directory}/{name}") == owner]
@@ -160,7 +160,7 @@ def _note(directory: Path, owner: str, names: Sequence[str]) -> None:
         beside = f"{directory}/{NOTE}new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
-        os.symlink(" ".join(names), beside)
+        os.symlink(" ".join((*names, owner)), beside)
         os.rename(beside, _note_of(directory, owner))
 
 
