@@ -44,6 +44,9 @@ class Probe:
 
     def __init__(self, request: TraceRequest, port: int = 0) -> None:
         self._request = request
+        # Made before the clock runs: loading what makes them takes longer than the whole way of a request.
+        self._question = _question(request) if request.kind is Kind.DNS else b""
+        self._tls = _tls() if request.kind is Kind.HTTPS else None
         family = request.family
         kinds = {6: socket.SOCK_STREAM, 17: socket.SOCK_DGRAM}
         self._socket: socket.socket = netns.socket_in(
@@ -118,13 +121,11 @@ class Probe:
         request = self._request
         connection = http.client.HTTPConnection(str(request.connect.ip), request.connect.port)
         connection.sock = self._socket
-        if request.kind is Kind.HTTPS:
-            # A trace asks where packets go, not whom to trust.
-            context = ssl.create_default_context()
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+        if self._tls is not None:
             name = urlsplit(f"//{request.host}").hostname or request.host
-            connection.sock = self._socket = context.wrap_socket(self._socket, server_hostname=name)
+            connection.sock = self._socket = self._tls.wrap_socket(
+                self._socket, server_hostname=name
+            )
         # Never another connection: it would be opened where this thread stands.
         connection.auto_open = 0
         for number in range(1, request.nth):
@@ -177,9 +178,8 @@ class Probe:
             return Answer(reason=f"{len(body)} bytes came back", body=body)
         from netpod.trace import dnsquery
 
-        question = dnsquery.question(request.query, request.record)
-        self._socket.send(question)
-        return dnsquery.answer(question, self._socket.recv(65535))
+        self._socket.send(self._question)
+        return dnsquery.answer(self._question, self._socket.recv(65535))
 
     def _echo(self) -> Answer:
         payload = self._request.id.encode().ljust(self._request.size or _SHORT, b".")
@@ -198,6 +198,20 @@ class Probe:
             kind, identity = data[start], int.from_bytes(data[start + 4 : start + 6], "big")
             if kind == answering and identity == self.source.port:
                 return Answer(reason=f"echo reply, {len(data) - start - 8} bytes")
+
+
+def _question(request: TraceRequest) -> bytes:
+    from netpod.trace import dnsquery
+
+    return dnsquery.question(request.query, request.record)
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    # A trace asks where packets go, not whom to trust.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _checksum(data: bytes) -> int:
