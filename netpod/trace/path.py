@@ -115,7 +115,7 @@ def _journey(found: Findings, walked: tuple[Step, ...]) -> str:
         )
     if ingress is not None and ingress.hops and found.access is not None and found.access.rule:
         parts.append(
-            f"the ingress matched rule {found.access.rule} of Ingress {found.access.ingress}"
+            f"the ingress matched rule {found.access.rule} of {found.access.kind} {found.access.ingress}"
         )
     proxy = by_name.get("kube-proxy")
     service = by_name["Service"].facts if "Service" in by_name else {}

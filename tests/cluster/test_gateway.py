@@ -33,6 +33,7 @@ def test_a_gateway_comes_serves_and_goes(cluster: Cluster) -> None:
         trace = cluster.ok("trace", "http://shop.example/", "-o", "json").json
         assert trace["verdict"] == "DELIVERED"
         assert "HTTPRoute default/shop" in trace["steps"][3]["sentence"]
+        assert "PathPrefix / of HTTPRoute default/shop" in trace["sentence"]
         assert address in trace["steps"][0]["sentence"]
         told = " ".join(cluster.ok("explain", "http://shop.example/", "--check").stdout.split())
         assert "HTTPRoute default/shop, rule shop.example" in told
