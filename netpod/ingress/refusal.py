@@ -81,13 +81,7 @@ class Sources:
             for each in self.frontends
             if wanted(Part(Kind.GATEWAY, each.gateway))
         ]
-        named = {
-            outcome.target
-            for each in frontends
-            for site in each.sites
-            for match in site.matches
-            for outcome in match.outcomes
-        }
+        named = {target for each in frontends for target in each.targets}
         backends = {t: backend for t, backend in self.backends.items() if t in named}
         routing = self.routing if len(kept) == len(self.ingresses) else self.merge(kept)
         return compiler.compile(routing, frontends, backends)

@@ -115,3 +115,14 @@ class Frontend:
     def name(self) -> str:
         """Name of its section and of its files, without characters HAProxy refuses."""
         return f"gateway-{self.gateway.namespace}:{self.gateway.name}:{self.port}"
+
+    @property
+    def targets(self) -> frozenset[Target]:
+        """What its requests may be sent to."""
+        return frozenset(
+            outcome.target
+            for site in self.sites
+            for match in site.matches
+            for outcome in match.outcomes
+            if outcome.target is not None
+        )

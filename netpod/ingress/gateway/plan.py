@@ -231,13 +231,6 @@ def _backends(
     by_key: Mapping[Key, Service],
     slices: Sequence[EndpointSlice],
 ) -> Mapping[Target, Backend]:
-    targets = {
-        outcome.target
-        for frontend in frontends
-        for site in frontend.sites
-        for match in site.matches
-        for outcome in match.outcomes
-        if outcome.target is not None
-    }
+    targets = {target for frontend in frontends for target in frontend.targets}
     by_service = upstream.by_service(slices)
     return {target: upstream.resolve(target, by_key, by_service) for target in sorted(targets)}
