@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prometheus_client.core import Metric
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Labels = tuple[str, ...]
@@ -73,10 +73,7 @@ def counter(
     """A family of numbers that only grow, in the order of their labels; a number alone has no labels."""
     from prometheus_client.core import CounterMetricFamily
 
-    family = CounterMetricFamily(name, help_, labels=labels)
-    for found, value in _sorted(values):
-        family.add_metric(found, value)
-    return family
+    return _filled(CounterMetricFamily(name, help_, labels=labels), values)
 
 
 def gauge(
@@ -85,10 +82,7 @@ def gauge(
     """A family of numbers that grow and shrink, in the order of their labels."""
     from prometheus_client.core import GaugeMetricFamily
 
-    family = GaugeMetricFamily(name, help_, labels=labels)
-    for found, value in _sorted(values):
-        family.add_metric(found, value)
-    return family
+    return _filled(GaugeMetricFamily(name, help_, labels=labels), values)
 
 
 def histogram(
@@ -159,5 +153,10 @@ class _Given:
         return self._families
 
 
-def _sorted(values: Mapping[Labels, float] | float) -> list[tuple[Labels, float]]:
-    return sorted(values.items()) if isinstance(values, Mapping) else [((), values)]
+def _filled(
+    family: "CounterMetricFamily | GaugeMetricFamily", values: Mapping[Labels, float] | float
+) -> "Metric":
+    pairs = sorted(values.items()) if isinstance(values, Mapping) else [((), values)]
+    for labels, value in pairs:
+        family.add_metric(labels, value)
+    return family

@@ -8,21 +8,18 @@ Source: kubernetes pkg/proxy/metrics/metrics.go.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from typing import TYPE_CHECKING
 
 from netpod import metrics
 from netpod.proxy.metrics import Metrics
 from netpod.proxy.model import Model
 
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
 _PREFIX = "kubeproxy_"
 _SYNC = f"{_PREFIX}sync_proxy_rules_"
-_FAMILY = "ip_family"
+_FAMILY = ("ip_family",)
 _HISTOGRAMS = (
     (f"{_SYNC}duration_seconds", "sync", "SyncProxyRules latency in seconds"),
     (
@@ -81,77 +78,75 @@ def text(shares: Sequence[Share]) -> bytes:
     return metrics.text([*_of_syncs(shares), *_of_changes(shares), *_of_rules(shares), *own])
 
 
-def _of_syncs(shares: Sequence[Share]) -> Iterator[Metric]:
+def _of_syncs(shares: Sequence[Share]) -> "Iterator[Metric]":
+    counted: dict[metrics.Labels, Metrics] = {
+        (share.counted.family,): share.counted for share in shares
+    }
     for name, attribute, said in _HISTOGRAMS:
-        histogram = HistogramMetricFamily(name, said, labels=[_FAMILY])
-        for counted in (share.counted for share in shares):
-            found = getattr(counted, attribute)
-            histogram.add_metric([counted.family], found.buckets(), found.sum)
-        yield histogram
+        histograms = {labels: getattr(it, attribute) for labels, it in counted.items()}
+        yield metrics.histogram(name, said, histograms, _FAMILY)
     for name, attribute, said in _TIMES:
-        gauge = GaugeMetricFamily(name, said, labels=[_FAMILY])
-        for counted in (share.counted for share in shares):
-            gauge.add_metric([counted.family], getattr(counted, attribute))
-        yield gauge
+        times = {labels: getattr(it, attribute) for labels, it in counted.items()}
+        yield metrics.gauge(name, said, times, _FAMILY)
     for what in _FAILURES:
-        counter = CounterMetricFamily(
+        yield metrics.counter(
             f"{_SYNC}{what}_failures_total",
             f"Cumulative proxy {what.replace('_', ' ')} failures",
-            labels=[_FAMILY],
+            {labels: it.failures[what] for labels, it in counted.items()},
+            _FAMILY,
         )
-        for counted in (share.counted for share in shares):
-            counter.add_metric([counted.family], counted.failures[what])
-        yield counter
 
 
-def _of_changes(shares: Sequence[Share]) -> Iterator[Metric]:
+def _of_changes(shares: Sequence[Share]) -> "Iterator[Metric]":
     """What upstream counts for the whole process."""
     for kind in ("endpoint", "service"):
-        yield GaugeMetricFamily(
+        yield metrics.gauge(
             f"{_SYNC}{kind}_changes_pending",
             f"Pending proxy rules {kind.title()} changes",
-            value=sum(share.counted.pending[kind] for share in shares),
+            sum(share.counted.pending[kind] for share in shares),
         )
-        yield CounterMetricFamily(
+        yield metrics.counter(
             f"{_SYNC}{kind}_changes_total",
             f"Cumulative proxy rules {kind.title()} changes",
-            value=sum(share.counted.total[kind] for share in shares),
+            sum(share.counted.total[kind] for share in shares),
         )
     answers = sum((share.counted.answers for share in shares), Counter[tuple[str, int]]())
     for path in ("healthz", "livez"):
-        family = CounterMetricFamily(
+        yield metrics.counter(
             f"{_PREFIX}proxy_{path}_total",
             f"Cumulative proxy {path} HTTP status",
-            labels=["code"],
+            {(str(code),): count for (asked, code), count in answers.items() if asked == path},
+            ("code",),
         )
-        for (asked, code), count in sorted(answers.items()):
-            if asked == path:
-                family.add_metric([str(code)], count)
-        yield family
 
 
-def _of_rules(shares: Sequence[Share]) -> Iterator[Metric]:
-    policies = GaugeMetricFamily(
+def _of_rules(shares: Sequence[Share]) -> "Iterator[Metric]":
+    yield metrics.gauge(
         f"{_SYNC}no_local_endpoints_total",
         "Number of services with a Local traffic policy and no endpoints",
-        labels=["traffic_policy", _FAMILY],
+        {
+            (policy, share.counted.family): count
+            for share in shares
+            for policy, count in _without_local_endpoints(share.model).items()
+        },
+        ("traffic_policy", *_FAMILY),
     )
-    for share in shares:
-        lacking = _without_local_endpoints(share.model)
-        for policy in ("internal", "external"):
-            policies.add_metric([policy, share.counted.family], lacking[policy])
-    yield policies
     for name, said in _RULES:
-        rules = GaugeMetricFamily(f"{_SYNC}iptables_{name}", said, labels=["table", _FAMILY])
-        for share in shares:
-            for table, count in sorted(share.written.get(name, {}).items()):
-                rules.add_metric([table, share.counted.family], count)
-        yield rules
+        yield metrics.gauge(
+            f"{_SYNC}iptables_{name}",
+            said,
+            {
+                (table, share.counted.family): count
+                for share in shares
+                for table, count in share.written.get(name, {}).items()
+            },
+            ("table", *_FAMILY),
+        )
 
 
 def _without_local_endpoints(model: Model) -> Counter[str]:
     """Service ports with usable endpoints on other nodes alone, by the policy that keeps to this one."""
-    lacking = Counter[str]()
+    lacking = Counter({"internal": 0, "external": 0})
     for name, port in model.services.items():
         endpoints = model.endpoints.get(name, ())
         usable = [e for e in endpoints if e.ready or (e.serving and e.terminating)]

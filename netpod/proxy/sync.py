@@ -22,7 +22,7 @@ from netpod.client.informer import Informers
 from netpod.client.rest import Client
 from netpod.errors import BadRequest, KernelError, Unsupported
 from netpod.linux import sysctl
-from netpod.proxy import configmap, conntrack, healthcheck
+from netpod.proxy import configmap, conntrack, exposition, healthcheck
 from netpod.proxy.changes import ChangeTracker
 from netpod.proxy.config import Mode, ProxyConfig
 from netpod.proxy.healthcheck import HealthServers
@@ -263,9 +263,6 @@ class Sync:
             self._events.event(self._node, "Warning", "ProxyModeRefused", message)
 
     def _text(self) -> bytes:
-        # The library that knows the format is imported by the first who asks: an idle proxy is smaller without it.
-        from netpod.proxy import exposition
-
         shares = []
         for sync in (self, *self.beside):
             proxier = sync._switch.proxier
