@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Build upstream's own Kubernetes 1.20 from Debian's source package, with Debian's Go: what tests/upstream points at netpod.
+# Idempotent: what is there stays. The first run takes a quarter of an hour, 3 GB below $TMPDIR (or /var/tmp) and as
+# much memory as a link of Kubernetes does, 2 GB.
+#
+#   sudo vagrant/upstream.sh [PROGRAM...]     default: all of them, into /opt/netpod/upstream
+#
+# Nothing is installed: source and compiler are unpacked aside, by an apt configuration of its own that has the site and
+# the keys of this machine's. It needs a Debian machine; its release does not matter.
+set -euo pipefail
+umask 022
+
+readonly prefix=/opt/netpod/upstream
+readonly suite=bookworm go=golang-1.19
+# What 1.20.5+really1.20.2 is.
+readonly version=v1.20.2
+readonly -a programs=(kube-proxy kube-scheduler kube-controller-manager kube-apiserver e2e.test)
+
+say() { printf 'upstream: %s\n' "$*"; }
+die() { printf 'upstream: %s\n' "$*" >&2; exit "${2:-1}"; }
+run() { "$@" >"$log" 2>&1 || { tail -20 "$log" >&2; die "failed: $*"; }; }
+
+# An apt that knows one release of Debian and keeps everything in a folder of ours.
+configure_apt() {
+  local site keys=/usr/share/keyrings/debian-archive-keyring.gpg kind
+  site=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' | head -1)
+  { [ -n "$site" ] && [ -e "$keys" ]; } || die "this is no Debian: it has no source of Kubernetes $version" 4
+  mkdir -p "$work"/{lists/partial,cache/archives/partial}
+  touch "$work/status"
+  for kind in deb deb-src; do
+    printf '%s [signed-by=%s] %s %s main\n' "$kind" "$keys" "$site" "$suite"
+  done >"$work/sources.list"
+  apart=(-q -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State=$work" -o "Dir::State::lists=$work/lists" -o "Dir::State::status=$work/status"
+    -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
+  run apt-get "${apart[@]}" update
+}
+
+fetch() {
+  say "fetching Kubernetes $version and $go of $suite"
+  (
+    cd "$work"
+    run apt-get "${apart[@]}" --download-only source kubernetes
+    run apt-get "${apart[@]}" download "$go-go" "$go-src"
+  )
+  local package
+  for package in "$work"/"$go"-*.deb; do run dpkg -x "$package" "$work/root"; done
+  tree=$work/path/src/k8s.io/kubernetes
+  mkdir -p "$tree"
+  run tar -x --strip-components=1 -C "$tree" -f "$work"/kubernetes_*.orig.tar.gz
+}
+
+# Upstream's makefiles do this with network or a git checkout at hand; what they generate and run is the same.
+generate() {
+  local -a folders
+  say "generating"
+  cd "$tree"
+  run go build -o "$work/bin/openapi-gen" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen
+  mapfile -t folders < <(
+    find -L pkg vendor/k8s.io plugin cmd -name '*.go' ! -path '*/code-generator/*' ! -path '*/sample-apiserver/*' \
+      -exec grep -l '+k8s:openapi-gen=' {} + | xargs -n1 dirname | sort -u | sed 's|^|k8s.io/kubernetes/|'
+  )
+  run "$work/bin/openapi-gen" --logtostderr -i "$(IFS=,; printf '%s' "${folders[*]}")" \
+    -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi \
+    -h vendor/k8s.io/code-generator/hack/boilerplate.go.txt -r "$work/violations"
+  run go build -o "$work/bin/go-bindata" ./vendor/github.com/go-bindata/go-bindata/go-bindata
+  run "$work/bin/go-bindata" -nometadata -o test/e2e/generated/bindata.go -pkg generated \
+    -ignore .jpg -ignore .png -ignore .md -ignore 'BUILD(\.bazel)?' \
+    test/conformance/testdata/... test/e2e/testing-manifests/... test/e2e_node/testing-manifests/... \
+    test/images/... test/fixtures/...
+}
+
+build() {
+  local name=$1 package
+  local -a command=(go build) flags=(-s -w)
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=(-X "k8s.io/kubernetes/vendor/$package.gitVersion=$version"
+      -X "k8s.io/kubernetes/vendor/$package.gitMajor=1" -X "k8s.io/kubernetes/vendor/$package.gitMinor=20")
+  done
+  package=./cmd/$name
+  if [ "$name" = e2e.test ]; then
+    command=(go test -c)
+    package=./test/e2e
+  fi
+  say "building $name"
+  cd "$tree"
+  run "${command[@]}" -ldflags "${flags[*]}" -o "$work/bin/$name" "$package"
+  # Whole or absent.
+  mv "$work/bin/$name" "$prefix/bin/.$name"
+  mv "$prefix/bin/.$name" "$prefix/bin/$name"
+}
+
+main() {
+  local -a wanted=("$@") missing=()
+  local name
+  [ "$(id -u)" = 0 ] || die "run as root: sudo vagrant/upstream.sh" 2
+  [ ${#wanted[@]} -gt 0 ] || wanted=("${programs[@]}")
+  for name in "${wanted[@]}"; do
+    [[ " ${programs[*]} " == *" $name "* ]] || die "cannot build $name: there are ${programs[*]}" 2
+    [ -x "$prefix/bin/$name" ] || missing+=("$name")
+  done
+  if [ ${#missing[@]} -eq 0 ]; then say "all there, in $prefix/bin"; return; fi
+  command -v apt-get >/dev/null || die "this is no Debian: it has no source of Kubernetes $version" 4
+  work=$(mktemp -d "${TMPDIR:-/var/tmp}/netpod-upstream.XXXXXX")
+  trap 'rm -rf --one-file-system "$work"' EXIT
+  log=$work/log
+  mkdir -p "$prefix/bin" "$work/bin"
+  configure_apt
+  fetch
+  # As its makefiles call Go: in GOPATH mode, with the libraries that are in the tree, static.
+  export PATH="$work/root/usr/lib/${go/lang/}/bin:$PATH" GOROOT="$work/root/usr/lib/${go/lang/}" GOPATH="$work/path" \
+    GOCACHE="$work/gocache" GO111MODULE=off GOFLAGS= CGO_ENABLED=0
+  generate
+  for name in "${missing[@]}"; do build "$name"; done
+  say "done: ${missing[*]} in $prefix/bin"
+}
+
+main "$@"
