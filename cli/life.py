@@ -140,6 +140,13 @@ def _cluster() -> str:
     help="Find nodes dead and replace their pods in a tenth of upstream's time.  [default: no]",
 )
 @click.option(
+    "--without",
+    default=None,
+    metavar="COMPONENT[,COMPONENT...]",
+    help="Leave out kube-scheduler, kube-controller-manager or kube-proxy, to run another in its place; see "
+    "docs/components.md.  [default: none]",
+)
+@click.option(
     "--store",
     default=None,
     metavar="etcd://HOST:2379[,HOST:2379...]",
@@ -184,12 +191,17 @@ def up_command(
 
 
 def _say_started(config: "ClusterConfig", started: "Started", wait: bool) -> None:
+    from netpod.cluster import without
+
     nodes = ", ".join(node.name for node in config.running)
     click.echo(f"cluster/{config.name} started in {started.seconds:.2f} s: {nodes}")
     if wait:
         click.echo(f"kubectl: export KUBECONFIG={started.kubeconfig}")
         for each in started.published:
             click.echo(f"published: {each.said}")
+    for component in without.parse(config.without):
+        kubeconfig = without.kubeconfig(config.paths, component)
+        click.echo(f"left out: {component}; kubeconfig for another: {kubeconfig}")
 
 
 def _cluster_chosen() -> bool:

@@ -17,13 +17,14 @@ from netpod_cli import context
 def proxy_mode_command(mode: str, node: str, timeout: str) -> None:
     """Change the proxy mode."""
     from netpod.cluster import config as configuration
-    from netpod.cluster import doctor, proxymode
+    from netpod.cluster import doctor, proxymode, without
     from netpod.proxy.ipvs_config import scheduler_of
     from netpod_cli import waiting
 
     wanted = configuration.check_proxy_mode(mode)
     api = context.api()
     config = configuration.load(context.paths().cluster)
+    without.require_own(config.without, without.KUBE_PROXY, "change the proxy mode")
     known = [item.name for item in config.nodes]
     if node and node not in known:
         raise NotFound(f'nodes "{node}" not found; there are {", ".join(known)}')

@@ -22,13 +22,20 @@ from netpod.api.discovery import Endpoint, EndpointConditions, EndpointPort, End
 from netpod.api.meta import Object, ObjectMeta
 from netpod.api.policy import PriorityClass
 from netpod.api.service import Service, ServicePort, ServiceSpec
-from netpod.apiserver import objects, rbac_components, rbac_policy
+from netpod.apiserver import objects, rbac_components, rbac_controllers, rbac_policy
 from netpod.apiserver.writes import Writer
 from netpod.ip import Address, Network, family_of
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 NAME = "kubernetes"
 PORT_NAME = "https"
+_REQUEST_HEADERS = {
+    "requestheader-allowed-names": '["front-proxy-client"]',
+    "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+    "requestheader-group-headers": '["X-Remote-Group"]',
+    "requestheader-username-headers": '["X-Remote-User"]',
+}
+_ROLES = (rbac_policy, rbac_components, rbac_controllers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,7 @@ async def ensure(
     services: Sequence[Network],
     control_plane: ControlPlane,
     client_ca: str = "",
+    front_proxy_ca: str = "",
 ) -> None:
     """Make what is missing and correct where `default/kubernetes` leads; repeating it changes nothing.
 
@@ -54,6 +62,7 @@ async def ensure(
         control_plane: Where the API server is.
         client_ca: Certificate of who signs client certificates, PEM; published for components that are asked
             by such clients themselves.
+        front_proxy_ca: Of who signs the certificates of proxies that say for whom they ask, PEM.
     """
     # Together, so that the store writes each group with one fsync.
     async with asyncio.TaskGroup() as tasks:
@@ -67,9 +76,10 @@ async def ensure(
         tasks.create_task(_put(writer, endpoints(control_plane)))
         tasks.create_task(_put(writer, endpoint_slice(control_plane)))
         if client_ca:
-            tasks.create_task(_put(writer, authentication(client_ca)))
-        for role in (*rbac_policy.objects(), *rbac_components.objects()):
-            tasks.create_task(_reconcile(writer, role))
+            tasks.create_task(_put(writer, authentication(client_ca, front_proxy_ca)))
+        for each in _ROLES:
+            for role in each.objects():
+                tasks.create_task(_reconcile(writer, role))
         for priority in priority_classes():
             tasks.create_task(_create(writer, priority))
 
@@ -109,13 +119,16 @@ def service(services: Network, control_plane: ControlPlane) -> Service:
     )
 
 
-def authentication(client_ca: str) -> ConfigMap:
+def authentication(client_ca: str, front_proxy_ca: str) -> ConfigMap:
     """How a scheduler or controller manager verifies who asks it.
 
-    Source: pkg/controlplane/controller/clusterauthenticationtrust.
+    Source: pkg/controlplane/controller/clusterauthenticationtrust; kubeadm's flags of the API server.
     """
     about = ObjectMeta(name="extension-apiserver-authentication", namespace="kube-system")
-    return ConfigMap(metadata=about, data={"client-ca-file": client_ca})
+    data = {"client-ca-file": client_ca}
+    if front_proxy_ca:
+        data |= {"requestheader-client-ca-file": front_proxy_ca, **_REQUEST_HEADERS}
+    return ConfigMap(metadata=about, data=data)
 
 
 def endpoints(control_plane: ControlPlane) -> Endpoints:

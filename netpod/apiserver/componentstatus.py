@@ -3,7 +3,7 @@
 Source: pkg/registry/core/componentstatus/rest.go, validator.go.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 
@@ -23,11 +23,11 @@ class ComponentStatuses:
 
     Args:
         stored: Whether the store answers.
-        running: Names of the components that run beside this server.
+        running: Which components belong beside this server, and whether each runs.
     """
 
     def __init__(
-        self, stored: Callable[[], Awaitable[bool]], running: Callable[[], Collection[str]]
+        self, stored: Callable[[], Awaitable[bool]], running: Callable[[], Mapping[str, bool]]
     ) -> None:
         self._stored = stored
         self._running = running
@@ -42,7 +42,11 @@ class ComponentStatuses:
         """
         chosen = selection.of_call(call)
         running = self._running()
-        found = [_status(name, name in running, "ok", "does not run") for name in COMPONENTS]
+        found = [
+            _status(name, running[name], "ok", "does not run")
+            for name in COMPONENTS
+            if name in running
+        ]
         found.append(_status(STORE, await self._stored(), "ok", "does not answer"))
         found = [item for item in found if chosen.matches(_as_stored(item))]
         if call.route.verb == "get" and not found:

@@ -7,6 +7,8 @@ Source: kubeadm's certificates: names, lifetimes, CN and O of users; RFC 5280.
 """
 
 import base64
+import contextlib
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,17 +74,18 @@ class Authority:
     Args:
         folder: Where keys and certificates lie; created with mode 0700.
         now: The present moment, timezone-aware.
+        role: What its own files are called: ROLE.crt and ROLE.key.
     """
 
-    def __init__(self, folder: Path, now: datetime) -> None:
+    def __init__(self, folder: Path, now: datetime, role: str = "ca") -> None:
         self.folder = folder
         self._now = now
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        self.pair = self._pair("ca")
+        self.pair = self._pair(role)
         if not self._usable(self.pair):
             key = ec.generate_private_key(ec.SECP256R1())
-            name = _name("netpod-ca")
+            name = _name(f"netpod-{role}")
             builder = self._builder(name, name, key.public_key(), CA_LIFE)
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
             builder = builder.add_extension(_usage(ca=True), True)
@@ -178,6 +181,28 @@ class Authority:
         return pair
 
 
+def signing_key(folder: Path | None) -> ec.EllipticCurvePrivateKey:
+    """The key that signs ServiceAccounts' tokens, made on first use; None keeps it in memory only.
+
+    Two processes that make it at once get the same one: the first that is there.
+    """
+    if folder is None:
+        return ec.generate_private_key(ec.SECP256R1())
+    file = folder / "sa.key"
+    if not file.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = file.with_name(f".sa.key.{os.getpid()}")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as stream:
+            stream.write(_pem(ec.generate_private_key(ec.SECP256R1())))
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileExistsError):
+            file.hardlink_to(fresh)
+        fresh.unlink()
+    return _read_key(file)
+
+
 def kubeconfig(*, cluster: str, server: str, ca_pem: bytes, user: str, client: Pair) -> str:
     """A kubeconfig with everything inside; write it with mode 0600.
 
@@ -256,18 +281,26 @@ def _certificate(pair: Pair) -> x509.Certificate:
 
 
 def _key(pair: Pair) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+    return _read_key(pair.key)
+
+
+def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(file.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("not an EC key")
     return key
 
 
-def _write(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    text = key.private_bytes(
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+
+
+def _write(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    text = _pem(key)
     # Each file is whole or absent: written aside with its final mode, then renamed.
     for path, data in (
         (pair.key, text),

@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -106,7 +106,7 @@ class ApiServerConfig:
     `pki` is the folder of keys; without it the key of ServiceAccount tokens is lost at the end.
     `audit_log` gets a line per request. At most `max_reading` and `max_writing` requests are answered at once, and
     one user has at most `max_watches` watches. A pod that says nothing else stays `toleration_seconds` on a node that
-    stopped answering. `running` names the components that run beside the server.
+    stopped answering. `running` says of each component beside the server whether it runs.
     """
 
     service_cidrs: tuple[Network, ...] = (IPv4Network("10.96.0.0/16"),)
@@ -124,7 +124,7 @@ class ApiServerConfig:
     compaction_seconds: float = 300.0
     toleration_seconds: int = admission.TOLERATION_SECONDS
     event_seconds: float = 3600.0
-    running: Callable[[], Collection[str]] = tuple
+    running: Callable[[], Mapping[str, bool]] = dict
 
 
 class ApiServer:
@@ -175,9 +175,13 @@ class ApiServer:
         stored = await self._storage.list(resource)
         self._allocators.adopt(cast(Service, objects.unpack(resource, kv)) for kv in stored.items)
         config = self._config
-        authority = config.pki / "ca.crt" if config.pki is not None else None
-        client_ca = authority.read_text() if authority is not None and authority.exists() else ""
-        await bootstrap.ensure(self.writer, config.service_cidrs, config.control_plane, client_ca)
+        await bootstrap.ensure(
+            self.writer,
+            config.service_cidrs,
+            config.control_plane,
+            client_ca=_certificate(config.pki, "ca"),
+            front_proxy_ca=_certificate(config.pki, "front-proxy-ca"),
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -373,3 +377,9 @@ async def _settle(write: Awaitable[Reply], outcome: asyncio.Future[Reply]) -> No
     else:
         if not outcome.done():
             outcome.set_result(reply)
+
+
+def _certificate(folder: Path | None, role: str) -> str:
+    """An authority's certificate, PEM; "" where there is none."""
+    file = folder / f"{role}.crt" if folder is not None else None
+    return file.read_text() if file is not None and file.exists() else ""

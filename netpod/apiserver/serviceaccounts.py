@@ -9,11 +9,11 @@ Source: pkg/serviceaccount/{jwt,claims,legacy}.go; RFC 7519, RFC 7518 (ES256); O
 import base64
 import functools
 import hashlib
-import os
 import secrets
 import typing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -32,6 +32,7 @@ if typing.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 ISSUER = "https" + "://kubernetes.default.svc.cluster.local"
+LEGACY_ISSUER = "kubernetes/serviceaccount"
 CONFIGURATION, KEYS = "/.well-known/openid-configuration", "/openid/v1/jwks"
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 3600, 600, 1 << 32
 LEEWAY = 10
@@ -39,6 +40,8 @@ MAX_VERIFIED = 1024
 ACCOUNTS = registry.of(ServiceAccount)
 _BOUND = {"Pod": registry.of(Pod), "Secret": registry.of(Secret)}
 _EXTRA = "authentication.kubernetes.io/"
+_LEGACY = "kubernetes.io/serviceaccount/"
+_LEGACY_NAMES = ("namespace", "secret.name", "service-account.name", "service-account.uid")
 
 
 def _encoded(data: bytes) -> str:
@@ -64,29 +67,9 @@ class Tokens:
 
     @functools.cached_property
     def _key(self) -> "ec.EllipticCurvePrivateKey":
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
+        from netpod.apiserver import pki
 
-        file = self._folder / "sa.key" if self._folder is not None else None
-        if file is not None and file.exists():
-            found = serialization.load_pem_private_key(file.read_bytes(), password=None)
-            return cast(ec.EllipticCurvePrivateKey, found)
-        key = ec.generate_private_key(ec.SECP256R1())
-        if file is not None:
-            pem = key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = file.with_name(".sa.key.new")
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as stream:
-                stream.write(pem)
-                stream.flush()
-                os.fsync(stream.fileno())
-            fresh.replace(file)
-        return key
+        return pki.signing_key(self._folder)
 
     @functools.cached_property
     def _jwk(self) -> dict[str, str]:
@@ -157,6 +140,9 @@ class Tokens:
     async def verify(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
         """The user of a token; None when it is not ours, is over, or what it is bound to is gone."""
         claims = self._claims(token)
+        if claims is not None and claims.get("iss") == LEGACY_ISSUER:
+            ours = not audiences or ISSUER in audiences
+            return await self._of_secret(token, claims) if ours else None
         if claims is None or claims.get("iss") != ISSUER:
             return None
         now = meta.now().timestamp()
@@ -177,12 +163,21 @@ class Tokens:
                 return None
             if kind == "Pod":
                 extra += [("pod-name", (bound["name"],)), ("pod-uid", (bound["uid"],))]
-        return User(
-            name=claims["sub"],
-            groups=frozenset(("system:serviceaccounts", f"system:serviceaccounts:{namespace}")),
-            uid=account["uid"],
-            extra=tuple((_EXTRA + key, values) for key, values in extra),
-        )
+        return _user(namespace, account, extra)
+
+    async def _of_secret(self, token: str, claims: dict[str, Json]) -> User | None:
+        """The user of a token without end, which a controller manager wrote into a Secret; it lives as long."""
+        named = {name: claims.get(f"{_LEGACY}{name}", "") for name in _LEGACY_NAMES}
+        namespace = str(named["namespace"])
+        account = {key: named[f"service-account.{key}"] for key in ("name", "uid")}
+        secret = await self._storage.find(_BOUND["Secret"], namespace, str(named["secret.name"]))
+        if secret is None or not await self._alive(ACCOUNTS, namespace, account):
+            return None
+        found = objects.parsed(secret)
+        held = base64.b64decode(found.get("data", {}).get("token", ""))
+        if found["metadata"].get("deletionTimestamp") or held != token.encode():
+            return None
+        return _user(namespace, account)
 
     async def _alive(
         self, resource: registry.Resource, namespace: str, named: dict[str, Any]
@@ -261,6 +256,17 @@ class Tokens:
                 "object might have been deleted and then recreated"
             )
         return {kind.lower(): {"name": name, "uid": uid}}
+
+
+def _user(
+    namespace: str, account: dict[str, Json], extra: Sequence[tuple[str, tuple[str, ...]]] = ()
+) -> User:
+    return User(
+        name=f"system:serviceaccount:{namespace}:{account['name']}",
+        groups=frozenset(("system:serviceaccounts", f"system:serviceaccounts:{namespace}")),
+        uid=account["uid"],
+        extra=tuple((_EXTRA + key, values) for key, values in extra),
+    )
 
 
 def _seconds(spec: dict[str, Json], name: str) -> int:

@@ -208,6 +208,8 @@ class Stream:
             "apiVersion": resource.api_version,
             "metadata": metadata,
         }
+        if self._wanted.kind.startswith("PartialObjectMetadata"):
+            data = negotiation.partial(data)
         return _line("BOOKMARK", orjson.dumps(data))
 
     def _expired(self, message: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from netpod.client.blocking import BlockingClient
 from netpod.cluster import config as configuration
-from netpod.cluster import proxymode
+from netpod.cluster import proxymode, without
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import NetpodError, UsageError
 from netpod.paths import Paths
@@ -56,9 +56,11 @@ def compare(
     """Trace one request under each mode; whatever happens, the cluster has its own mode again afterwards.
 
     Raises:
+        UsageError: kube-proxy is not ours.
         NetpodError: another comparison runs, or a node does not change its mode; and all of trace.run.trace.
     """
     config = configuration.load(paths.cluster)
+    without.require_own(config.without, without.KUBE_PROXY, "compare proxy modes")
     with _kept(paths, client, config):
         for mode in chosen:
             proxymode.choose(client, mode)

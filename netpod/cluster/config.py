@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from netpod.apiserver.storeconfig import StoreConfig
-from netpod.cluster import machine, networks, publish
+from netpod.cluster import machine, networks, publish, without
 from netpod.cluster.machine import Machine, Power
 from netpod.cni import flannel
 from netpod.cni.flannel import Backend
@@ -64,6 +64,7 @@ class ClusterConfig:
         attach: Whether this machine gets a link and routes into the cluster, see attach.py.
         dns_forward: Whether cluster DNS asks this machine's name servers for names outside the cluster.
         audit_log: Whether the API server writes a line about each request into audit.log beside the other logs.
+        without: Components that somebody else runs in place of ours, see without.py; "" for none.
         store: Where objects are kept, with its TLS files; see StoreConfig.
         node_monitor_grace_seconds: After this silence a node is NotReady.
         fast_failure: Whether that, and what follows from it, comes in a tenth of the time.
@@ -92,6 +93,7 @@ class ClusterConfig:
     dns_forward: bool = False
     audit_log: bool = False
     allow_host_path: str = ""
+    without: str = ""
     store: str = ""
     store_ca: str = ""
     store_cert: str = ""
@@ -264,6 +266,7 @@ class ClusterConfig:
         scheduler_of(self.ipvs_scheduler)
         self.store_config.endpoints()
         publish.parse(self.publish)
+        without.parse(self.without)
         if self.iptables_variant not in ("", *Variant):
             known = ", ".join(Variant)
             raise UsageError(

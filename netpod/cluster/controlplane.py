@@ -31,6 +31,7 @@ from netpod.cluster import (
     monitoring,
     renewal,
     underlay,
+    without,
 )
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.monitoring import Component
@@ -64,7 +65,7 @@ async def _control_plane(config: ClusterConfig) -> None:
     ready = asyncio.Event()
     store = await open_store(paths.database, config.store_config)
     client = Client.unix(paths.api_socket)
-    names = identities.CONTROLLERS, identities.SCHEDULER, identities.CLOUD
+    names = without.CONTROLLERS, without.SCHEDULER, identities.CLOUD
     clients = [Client.unix(paths.socket_of(name)) for name in names]
     controlling, scheduling, providing = clients
     try:
@@ -80,27 +81,35 @@ async def _control_plane(config: ClusterConfig) -> None:
             informers = Informers(controlling)
             tasks.create_task(informers.run(), name="informers")
             controls, schedules = controlled.Metrics(), scheduled.Metrics(scheduler.NAME)
-            running["controller-manager"] = tasks.create_task(
-                controllers.run(controlling, _controllers_config(config), informers, controls),
-                name="controllers",
-            )
-            running["scheduler"] = tasks.create_task(
-                scheduler.run(scheduling, informers, schedules), name="scheduler"
-            )
-            told = (
-                Component(
-                    port=monitoring.CONTROLLER_MANAGER_PORT,
-                    client=controlling,
-                    families=controls.families,
-                    running=lambda: not running["controller-manager"].done(),
-                ),
-                Component(
-                    port=monitoring.SCHEDULER_PORT,
-                    client=scheduling,
-                    families=schedules.families,
-                    running=lambda: not running["scheduler"].done(),
-                ),
-            )
+            left_out = without.parse(config.without)
+            told: list[Component] = []
+            if without.CONTROLLERS not in left_out:
+                controlled_by = tasks.create_task(
+                    controllers.run(controlling, _controllers_config(config), informers, controls),
+                    name="controllers",
+                )
+                running["controller-manager"] = controlled_by
+                told.append(
+                    Component(
+                        port=monitoring.CONTROLLER_MANAGER_PORT,
+                        client=controlling,
+                        families=controls.families,
+                        running=lambda: not controlled_by.done(),
+                    )
+                )
+            if without.SCHEDULER not in left_out:
+                scheduled_by = tasks.create_task(
+                    scheduler.run(scheduling, informers, schedules), name="scheduler"
+                )
+                running["scheduler"] = scheduled_by
+                told.append(
+                    Component(
+                        port=monitoring.SCHEDULER_PORT,
+                        client=scheduling,
+                        families=schedules.families,
+                        running=lambda: not scheduled_by.done(),
+                    )
+                )
             tasks.create_task(
                 monitoring.run(
                     told,
@@ -151,7 +160,7 @@ def _api_config(
         pki=config.paths.pki,
         audit_log=config.paths.logs / "audit.log" if config.audit_log else None,
         toleration_seconds=round(admission.TOLERATION_SECONDS * config.patience),
-        running=lambda: [name for name, task in running.items() if not task.done()],
+        running=lambda: {name: not task.done() for name, task in running.items()},
         dialer=Dialer(
             open_socket=lambda family: netns.socket_in(node, family.af, socket.SOCK_STREAM),
             kubelet_tls=lambda: contexts.keep(

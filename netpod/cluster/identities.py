@@ -18,12 +18,11 @@ from netpod.apiserver.authentication import AUTHENTICATED, TRUSTED, User
 from netpod.apiserver.server import ApiServer, Listener
 from netpod.cluster import config as configuration
 from netpod.cluster.config import ClusterConfig
+from netpod.cluster.without import CONTROLLERS, KUBE_PROXY, SCHEDULER
 from netpod.errors import UsageError
 from netpod.linux import libc
 
-KUBE_PROXY, NETWORK_POLICY = "kube-proxy", "network-policy"
-CONTROLLERS, SCHEDULER = "kube-controller-manager", "kube-scheduler"
-CLOUD = "cloud-controller-manager"
+NETWORK_POLICY, CLOUD = "network-policy", "cloud-controller-manager"
 
 
 def _system(name: str) -> User:

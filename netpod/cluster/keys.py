@@ -9,6 +9,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netpod.cluster import without
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.ip import host_port
 
@@ -30,6 +31,7 @@ def ensure(config: ClusterConfig) -> None:
     from netpod.cluster import selfsigned
 
     authority = pki.Authority(config.paths.pki, meta.now())
+    pki.Authority(config.paths.pki, meta.now(), "front-proxy-ca")
     services = [network[1] for network in config.service_networks]
     authority.server(pki.server_names([*config.nodes[0].node_ips, *services]))
     authority.client(KUBELET_CLIENT, KUBELET_CLIENT, ["system:masters"])
@@ -41,13 +43,19 @@ def ensure(config: ClusterConfig) -> None:
     for name in ADDONS:
         user = f"system:serviceaccount:kube-system:{name}"
         wanted.append((kubeconfig(config, name), inside, name, user, ADDONS_GROUP))
+    at_node = f"https://{host_port(config.control_plane_ip, 6443)}"
+    for name in without.parse(config.without):
+        server = at_node if name == without.KUBE_PROXY else local
+        wanted.append((without.kubeconfig(config.paths, name), server, name, f"system:{name}", ""))
+        if name == without.CONTROLLERS:
+            pki.signing_key(config.paths.pki)
     for file, server, role, user, group in wanted:
         text = pki.kubeconfig(
             cluster=config.name,
             server=server,
             ca_pem=authority.ca_pem,
             user=user,
-            client=authority.client(role, user, [group]),
+            client=authority.client(role, user, [group] if group else []),
         )
         _write_private(file, text)
     # Beside the kubeconfigs, made anew with them: it vouches for nothing, so none has to outlive the other.

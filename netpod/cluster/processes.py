@@ -24,6 +24,7 @@ from netpod.cluster import (
     proxymode,
     renewal,
     underlay,
+    without,
 )
 from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.cluster.role import Role
@@ -109,7 +110,7 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
     `home` is the machine's, for what guards the supervisor.
     """
     paths = config.paths
-    names = identities.kubelet(node.name), identities.KUBE_PROXY, identities.NETWORK_POLICY
+    names = identities.kubelet(node.name), without.KUBE_PROXY, identities.NETWORK_POLICY
     clients = [Client.unix(paths.socket_of(name)) for name in names]
     client, proxying, isolating = clients
     contexts = renewal.Contexts(paths.pki)
@@ -153,8 +154,9 @@ async def _node(config: ClusterConfig, node: NodeConfig, home: int) -> None:
             await rest.wait_ready(client, _READY_SECONDS)
             await _wait_turn(client, config, node)
             tasks.create_task(agent.run(client, kubelet), name="kubelet")
-            settings = proxymode.proxy_config(config, node)
-            tasks.create_task(proxy.run(proxying, settings), name="proxy")
+            if without.KUBE_PROXY not in without.parse(config.without):
+                settings = proxymode.proxy_config(config, node)
+                tasks.create_task(proxy.run(proxying, settings), name="proxy")
             if not enforced:
                 tasks.create_task(unenforced.run(isolating, node.name), name="policy")
             for each in policies:

@@ -1,4 +1,7 @@
-"""Wait until a new cluster is of use: DNS, ingress and load balancer answer real packets."""
+"""Wait until a new cluster is of use: DNS, ingress and load balancer answer real packets.
+
+Of one without some component only the API server is waited for.
+"""
 
 import select
 import socket
@@ -7,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from netpod.client.blocking import BlockingClient
-from netpod.cluster import role
+from netpod.cluster import role, without
 from netpod.cluster.config import ClusterConfig
 from netpod.errors import ApiError, KernelError, NetpodError
 from netpod.ip import Address, Family, family_of
@@ -37,6 +40,9 @@ def wait(
         ("cluster DNS", lambda: _dns_answers(config)),
         ("ingress through the load balancer", lambda: _ingress_answers(config, client)),
     )
+    if without.parse(config.without):
+        # Nothing else can be there before somebody runs what is left out, which needs the API server first.
+        parts = parts[:1]
     for what, answers in parts:
         progress(f"waiting for {what}")
         while not answers():

@@ -157,6 +157,10 @@ def test_reflectors_list_and_watch(
             if path == paths[0]:
                 events = await lines(api, question(path, watched), headers)
                 assert events[-1]["type"] == "BOOKMARK"
+                if accept in (PARTIAL, ANY_METADATA):
+                    # A metadata client knows no other kind, and ends its watch at one.
+                    kinds = {event["object"]["kind"] for event in events}
+                    assert kinds == {"PartialObjectMetadata"}
                 both = (
                     "allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&sendInitialEvents=true"
                     "&timeout=7m1s&timeoutSeconds=1&watch=true"
@@ -335,6 +339,7 @@ def test_components_ask_who_asks_them(run: Run) -> None:
 async def _published(folder: Path) -> Any:
     (folder / "pki").mkdir()
     (folder / "pki" / "ca.crt").write_text("the authority")
+    (folder / "pki" / "front-proxy-ca.crt").write_text("the front proxy's")
     config = dataclasses.replace(CONFIG, pki=folder / "pki")
     async with serving(folder, config) as api:
         path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
@@ -344,4 +349,7 @@ async def _published(folder: Path) -> Any:
 def test_who_signs_clients_is_published(tmp_path: Path) -> None:
     """A component that is asked by clients with certificates knows whom to believe."""
     found = asyncio.run(_published(tmp_path))
-    assert found["data"] == {"client-ca-file": "the authority"}
+    assert found["data"]["client-ca-file"] == "the authority"
+    # Without it a controller manager says in its log, for ever, that it is missing.
+    assert found["data"]["requestheader-client-ca-file"] == "the front proxy's"
+    assert found["data"]["requestheader-allowed-names"] == '["front-proxy-client"]'
