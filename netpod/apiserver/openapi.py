@@ -82,7 +82,7 @@ def _v2_json(resources: Resources) -> Mapping[str, Json]:
         "swagger": "2.0",
         "info": INFO,
         "paths": {path: item for r in resources for path, item in openapi_paths.paths(r)},
-        "definitions": openapi_definitions.definitions(resources),
+        "definitions": openapi_definitions.definitions(resources, v2=True),
     }
 
 

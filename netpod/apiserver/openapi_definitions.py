@@ -18,7 +18,7 @@ from dataclasses import fields
 from netpod.api import codec, meta, registry
 from netpod.api.core import Unstructured
 from netpod.api.meta import IntOrString, Json, Object, Struct
-from netpod.apiserver import openapi_fields, openapi_texts, patch_schema
+from netpod.apiserver import openapi_custom, openapi_fields, openapi_texts, patch_schema
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 TIME, MICRO_TIME = f"{META}.Time", f"{META}.MicroTime"
@@ -73,16 +73,19 @@ def of(resource: registry.Resource) -> Schema:
 
 
 @functools.lru_cache(maxsize=8)
-def definitions(resources: tuple[registry.Resource, ...]) -> Mapping[str, Schema]:
-    """All definitions that the resources' objects need, by name."""
-    return _Builder(resources).build()
+def definitions(
+    resources: tuple[registry.Resource, ...], *, v2: bool = False
+) -> Mapping[str, Schema]:
+    """All definitions that the resources' objects need, by name; `v2`: for /openapi/v2."""
+    return _Builder(resources, v2=v2).build()
 
 
 class _Builder:
     """Collects definitions; a struct is named after the package of the kinds beside it."""
 
-    def __init__(self, resources: tuple[registry.Resource, ...]) -> None:
+    def __init__(self, resources: tuple[registry.Resource, ...], *, v2: bool) -> None:
         self._resources = resources
+        self._v2 = v2
         self._packages: dict[str, str] = {meta.__name__: META}
         for resource in (*registry.RESOURCES, *resources):
             self._packages.setdefault(resource.cls.__module__, package(resource))
@@ -119,8 +122,7 @@ class _Builder:
         made = dict(self._struct(resource.cls))
         if resource.custom is not None:
             common = {name: made["properties"][name] for name in ("apiVersion", "kind", "metadata")}
-            schema = resource.custom.schema
-            made = {**schema, "properties": {**schema.get("properties", {}), **common}}
+            made = openapi_custom.published(resource.custom.schema, common, v2=self._v2)
         elif (
             resource.cls is Unstructured
             or (resource.api_version, resource.kind) in openapi_fields.OWN_FORM

@@ -37,7 +37,7 @@ STRUCTS: Mapping[str, str] = {
 }
 
 _OWN: Mapping[str, str] = {
-    "*.apiVersion": "Group and version of this object's schema, e.g. v1 or apps/v1.",
+    "*.apiVersion": "APIVersion defines group and version of the object's schema, e.g. v1 or apps/v1.",
     "*.kind": "Which kind of object this is, in CamelCase.",
     "*.metadata": "Name, labels and bookkeeping that every object has.",
     "*.spec": "What is wanted.",

@@ -37,7 +37,12 @@ async def answer(access: Access, call: Call) -> Reply:
 
     Raises:
         BadRequest: the body is another kind, or asks nothing.
+        NotAcceptable: only a table is wanted; a question has no columns.
     """
+    if negotiation.wanted(call.accept).kind == "Table":
+        raise errors.NotAcceptable(
+            "the server was unable to respond with a content type that the client supports"
+        )
     resource = call.route.resource
     data = negotiation.body(call.body, call.content_type)
     if data.get("kind", resource.kind) != resource.kind:

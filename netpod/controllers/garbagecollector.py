@@ -87,6 +87,9 @@ class GarbageCollector:
             return
         if ownership.is_foreground(new) or ownership.is_orphaning(new):
             self._loop.enqueue(new.metadata.uid)
+        if old is not None:
+            for uid in ownership.unblocked(old, new):
+                self._loop.enqueue(uid)
         if new.metadata.owner_references and not new.metadata.deletion_timestamp:
             known = old is not None and (
                 old.metadata.owner_references == new.metadata.owner_references
@@ -134,6 +137,15 @@ class GarbageCollector:
             await self._patch(obj, {"ownerReferences": kept})
         elif verdict.action is Action.DELETE:
             log.debug("deleting %s %s: its owners are gone", obj.kind, meta.key_of(obj))
+            dependents = self._dependents(about.uid)
+            if OwnerState.WAITING in states.values() and any(
+                map(ownership.is_foreground, dependents)
+            ):
+                # Owners and dependents may wait in a circle, which nobody else would open.
+                unblocking = [
+                    {**codec.encode(r), "blockOwnerDeletion": False} for r in about.owner_references
+                ]
+                await self._patch(obj, {"ownerReferences": unblocking})
             try:
                 await self._context.client.delete(
                     type(obj),

@@ -87,3 +87,12 @@ def blocks(dependent: Object, owner_uid: str) -> bool:
         r.uid == owner_uid and bool(r.block_owner_deletion)
         for r in dependent.metadata.owner_references
     )
+
+
+def unblocked(old: Object, new: Object) -> list[str]:
+    """Return the uids of owners whose foreground deletion waited for a dependent and no longer does."""
+    return [
+        r.uid
+        for r in old.metadata.owner_references
+        if r.block_owner_deletion and not blocks(new, r.uid)
+    ]

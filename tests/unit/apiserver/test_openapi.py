@@ -9,6 +9,7 @@ import pytest
 from netpod.api import registry
 from netpod.apiserver import (
     openapi,
+    openapi_custom,
     openapi_definitions,
     openapi_fieldtexts,
     openapi_kindtexts,
@@ -235,3 +236,44 @@ def test_custom_kinds_are_published_and_applied(run: Run) -> None:
         assert [part["id"] for part in found["spec"]["parts"]] == ["a", "b"]
 
     run(body)
+
+
+def test_custom_kinds_with_unknown_fields_name_no_properties_in_v2() -> None:
+    """kubectl takes a list of properties to be complete, so what holds unknown fields is published without any."""
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    common = {"kind": {"type": "string"}}
+    text = {"type": "string"}
+    at_root = {**free, "properties": {"a": text}}
+    assert openapi_custom.published(at_root, common, v2=True) == {"type": "object"}
+    assert openapi_custom.published(at_root, common, v2=False)["properties"] == {
+        "a": text,
+        **common,
+    }
+    inner = {**free, "properties": {"a": text}, "description": "d"}
+    made = openapi_custom.published(
+        {
+            "type": "object",
+            "required": ["a", "b"],
+            "properties": {
+                "a": inner,
+                "b": {"type": "array", "items": text, "nullable": True},
+                "c": {"type": "object", "x-kubernetes-embedded-resource": True},
+                "d": {"type": "string", "anyOf": [{"maxLength": 3}, {"minLength": 9}]},
+            },
+        },
+        common,
+        v2=True,
+    )
+    assert made["required"] == ["a"]
+    assert made["properties"] == {
+        "a": {"x-kubernetes-preserve-unknown-fields": True, "description": "d"},
+        "b": {},
+        "c": {
+            "type": "object",
+            "x-kubernetes-embedded-resource": True,
+            "properties": common,
+            "required": ["kind", "apiVersion"],
+        },
+        "d": text,
+        **common,
+    }

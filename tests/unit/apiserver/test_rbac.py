@@ -134,6 +134,20 @@ def test_default_roles_cover_the_gateway_api(run: Run) -> None:
     run(body)
 
 
+def test_an_answer_about_access_is_no_table(run: Run) -> None:
+    """Who takes nothing but a table gets 406, as from any backend that has no columns."""
+
+    async def body(api: Api) -> None:
+        question = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+        path = f"{REVIEWS}/selfsubjectaccessreviews"
+        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        code, refused = await api("POST", path, question, headers={"Accept": table})
+        assert (code, refused["reason"]) == (406, "NotAcceptable")
+        assert (await api("POST", path, question))[0] == 201
+
+    run(body)
+
+
 def test_an_aggregated_role_gathers_new_rules(run: Run) -> None:
     """A ClusterRole with the label of `view` widens everybody who has view, edit or admin."""
 

@@ -116,6 +116,31 @@ def test_foreground_deletion_waits_for_dependents(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_objects_that_own_each_other_in_a_circle_can_go(tmp_path: Path) -> None:
+    """Each waits for the next one to go first, until the collector opens the circle at one place."""
+
+    async def story() -> None:
+        async with plane.api(tmp_path) as client:
+            await plane.make_namespace(client)
+            first = await make(client, "first")
+            second = await make(client, "second", first, block=True)
+            third = await make(client, "third", second, block=True)
+            about = (await make(client, "spare", third, block=True)).metadata
+            owned = [codec.encode(r) for r in about.owner_references]
+            patch = {"metadata": {"ownerReferences": owned}}
+            await client.patch(ConfigMap, "first", "shop", patch)
+            async with plane.running(plane.all_controllers(client)):
+                await client.delete(ConfigMap, "first", "shop", propagation_policy="Foreground")
+
+                async def all_gone() -> bool:
+                    left = {m.metadata.name for m in (await client.list(ConfigMap, "shop")).items}
+                    return not left & {"first", "second", "third", "spare"}
+
+                await plane.until(all_gone, "all four gone")
+
+    asyncio.run(story())
+
+
 def test_orphaned_dependents_stay_without_owner(tmp_path: Path) -> None:
     """propagationPolicy Orphan leaves the child, free of its reference."""
 
