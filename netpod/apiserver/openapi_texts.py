@@ -39,7 +39,7 @@ STRUCTS: Mapping[str, str] = {
 _OWN: Mapping[str, str] = {
     "*.apiVersion": "APIVersion defines group and version of the object's schema, e.g. v1 or apps/v1.",
     "*.kind": "Which kind of object this is, in CamelCase.",
-    "*.metadata": "Name, labels and bookkeeping that every object has.",
+    "*.metadata": "Standard object's metadata: name, labels and bookkeeping that every object has.",
     "*.spec": "What is wanted.",
     "*.status": "What was last observed; written by the system.",
     "*.name": "Name, unique where it is used.",
@@ -68,7 +68,7 @@ _OWN: Mapping[str, str] = {
     "ObjectMeta.annotations": "Values for tools; nothing is selected by them.",
     "ObjectMeta.resourceVersion": "Version of the object for change detection and optimistic locking; opaque.",
     "ObjectMeta.generation": "Counts changes of what is wanted.",
-    "ObjectMeta.creationTimestamp": "When the server made the object.",
+    "ObjectMeta.creationTimestamp": "CreationTimestamp is a timestamp of when the server made the object.",
     "ObjectMeta.deletionTimestamp": "When the object will be gone; set by the server on deletion.",
     "ObjectMeta.deletionGracePeriodSeconds": "Seconds the object may take to end itself.",
     "ObjectMeta.finalizers": "Must be empty before the object is removed; whoever put a name in removes it.",

@@ -60,6 +60,7 @@ from netpod.apiserver.limits import Limits
 from netpod.apiserver.measures import Measures
 from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
+from netpod.apiserver.signing import Signer
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
 from netpod.ip import Network, host_port
@@ -136,7 +137,9 @@ class ApiServer:
         self._storage = Storage(store, toleration_seconds=config.toleration_seconds)
         self._allocators = Allocators(config.service_cidrs, config.node_ports)
         self.writer = Writer(self._storage, self._allocators)
-        self._access = Access(self._storage, config.tokens, Tokens(self._storage, config.pki))
+        self._access = Access(
+            self._storage, config.tokens, Tokens(self._storage, Signer(config.pki))
+        )
         self._audit = Audit(config.audit_log) if config.audit_log is not None else None
         self._limits = Limits(
             reading=config.max_reading, writing=config.max_writing, watches=config.max_watches

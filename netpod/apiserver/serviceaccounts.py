@@ -1,18 +1,11 @@
 """Tokens of ServiceAccounts: signed JWTs that live as long as what they are bound to.
 
-The key is made when the first token is asked for and kept beside the certificates; signing needs a library whose import
-costs more than a whole request, so that waits until then too.
-
-Source: pkg/serviceaccount/{jwt,claims,legacy}.go; RFC 7519, RFC 7518 (ES256); OpenID Connect Discovery 1.0.
+Source: pkg/serviceaccount/{claims,legacy}.go; OpenID Connect Discovery 1.0.
 """
 
 import base64
-import functools
-import hashlib
 import secrets
-import typing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -25,18 +18,15 @@ from netpod.api.pod import Pod
 from netpod.apiserver import negotiation, objects, status
 from netpod.apiserver.authentication import User
 from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.signing import Signer
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
-
-if typing.TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec
 
 ISSUER = "https" + "://kubernetes.default.svc.cluster.local"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 CONFIGURATION, KEYS = "/.well-known/openid-configuration", "/openid/v1/jwks"
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 3600, 600, 1 << 32
 LEEWAY = 10
-MAX_VERIFIED = 1024
 ACCOUNTS = registry.of(ServiceAccount)
 _BOUND = {"Pod": registry.of(Pod), "Secret": registry.of(Secret)}
 _EXTRA = "authentication.kubernetes.io/"
@@ -44,52 +34,22 @@ _LEGACY = "kubernetes.io/serviceaccount/"
 _LEGACY_NAMES = ("namespace", "secret.name", "service-account.name", "service-account.uid")
 
 
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
 class Tokens:
     """Issues and verifies.
 
     Args:
         storage: Where accounts and pods are.
-        folder: Where the key is kept; None keeps it in memory only.
+        signer: Has the key.
     """
 
-    def __init__(self, storage: Storage, folder: Path | None) -> None:
+    def __init__(self, storage: Storage, signer: Signer) -> None:
         self._storage = storage
-        self._folder = folder
-        self._verified: dict[str, dict[str, Json]] = {}
-
-    @functools.cached_property
-    def _key(self) -> "ec.EllipticCurvePrivateKey":
-        from netpod.apiserver import pki
-
-        return pki.signing_key(self._folder)
-
-    @functools.cached_property
-    def _jwk(self) -> dict[str, str]:
-        numbers = self._key.public_key().public_numbers()
-        x, y = (_encoded(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
-        kid = _encoded(hashlib.sha256(f"{x}.{y}".encode()).digest())
-        return {
-            "use": "sig",
-            "kty": "EC",
-            "kid": kid,
-            "alg": "ES256",
-            "crv": "P-256",
-            "x": x,
-            "y": y,
-        }
+        self.signer = signer
 
     def document(self, path: str, base: str) -> bytes:
         """What relying parties read to verify tokens themselves: KEYS, or CONFIGURATION that names them."""
         if path == KEYS:
-            return orjson.dumps({"keys": [self._jwk]})
+            return orjson.dumps({"keys": [self.signer.jwk]})
         return orjson.dumps(
             {
                 "issuer": ISSUER,
@@ -100,46 +60,9 @@ class Tokens:
             }
         )
 
-    def sign(self, claims: dict[str, Json]) -> str:
-        """A JWT of the claims."""
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, utils
-
-        header = orjson.dumps({"alg": "ES256", "kid": self._jwk["kid"]})
-        text = f"{_encoded(header)}.{_encoded(orjson.dumps(claims))}"
-        r, s = utils.decode_dss_signature(self._key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{text}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
-
-    def _claims(self, token: str) -> dict[str, Json] | None:
-        """The claims of a token with our signature."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, utils
-
-        known = self._verified.get(token)
-        if known is not None:
-            return known
-        try:
-            head, body, signature = token.split(".")
-            raw = _decoded(signature)
-            if orjson.loads(_decoded(head)).get("alg") != "ES256" or len(raw) != 64:
-                return None
-            der = utils.encode_dss_signature(
-                int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
-            )
-            public = self._key.public_key()
-            public.verify(der, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
-            claims: dict[str, Json] = orjson.loads(_decoded(body))
-        except (ValueError, InvalidSignature, AttributeError):
-            return None
-        if len(self._verified) >= MAX_VERIFIED:
-            self._verified.clear()
-        self._verified[token] = claims
-        return claims
-
     async def verify(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
         """The user of a token; None when it is not ours, is over, or what it is bound to is gone."""
-        claims = self._claims(token)
+        claims = self.signer.claims(token)
         if claims is not None and claims.get("iss") == LEGACY_ISSUER:
             ours = not audiences or ISSUER in audiences
             return await self._of_secret(token, claims) if ours else None
@@ -234,7 +157,7 @@ class Tokens:
                 "expirationSeconds": seconds,
                 "boundObjectRef": bound,
             },
-            "status": {"token": self.sign(claims), "expirationTimestamp": expires},
+            "status": {"token": self.signer.sign(claims), "expirationTimestamp": expires},
         }
         return Reply(status=201, body=negotiation.dump(answer))
 

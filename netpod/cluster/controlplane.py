@@ -13,6 +13,7 @@ from netpod.apiserver import admission
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.dialer import Dialer
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
+from netpod.apiserver.signing import Signer
 from netpod.apiserver.stores import open_store
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
@@ -182,6 +183,7 @@ def _controllers_config(config: ClusterConfig) -> ControllersConfig:
         pod_gc_quarantine=40.0 * config.patience,
         root_ca=(config.paths.pki / "ca.crt").read_text(),
         volumes=config.paths.volumes,
+        sign=Signer(config.paths.pki).sign,
     )
 
 

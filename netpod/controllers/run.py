@@ -36,6 +36,7 @@ from netpod.controllers.resourcequota import ResourceQuotaController
 from netpod.controllers.rootca import RootCaPublisher
 from netpod.controllers.serviceaccount import ServiceAccountController
 from netpod.controllers.statefulset import StatefulSetController
+from netpod.controllers.tokens import TokensController
 from netpod.controllers.ttlafterfinished import TtlAfterFinishedController
 from netpod.ip import Network
 
@@ -52,6 +53,7 @@ class ControllersConfig:
         root_ca: Certificate of the cluster's authority, PEM, for ConfigMap kube-root-ca.crt; "" for none.
         autoscaling_period: Seconds between two looks at what the pods of an autoscaler use.
         volumes: Directory below which volumes are made for claims; None makes none.
+        sign: Signs the claims of tokens that are kept in Secrets; None issues none.
     """
 
     pod_cidrs: tuple[tuple[Network, int], ...] = ((ipaddress.IPv4Network("10.244.0.0/16"), 24),)
@@ -61,6 +63,7 @@ class ControllersConfig:
     root_ca: str = ""
     autoscaling_period: float = horizontal.PERIOD
     volumes: Path | None = None
+    sign: Callable[[dict[str, Any]], str] | None = None
 
 
 async def run(
@@ -115,6 +118,7 @@ def loops(
         EndpointsController(context),
         EndpointSliceMirroringController(context),
         RootCaPublisher(context, config.root_ca),
+        TokensController(context, config.sign, config.root_ca),
         ResourceQuotaController(context),
         GarbageCollector(context),
         NamespaceController(context),

@@ -85,7 +85,7 @@ async def _secret(api: Api, tokens: Tokens) -> tuple[str, Any]:
         f"{prefix}service-account.uid": uid,
         "sub": "system:serviceaccount:default:default",
     }
-    token = tokens.sign(claims)
+    token = tokens.signer.sign(claims)
     about = {"kubernetes.io/service-account.name": "default"}
     about["kubernetes.io/service-account.uid"] = uid
     body = {
@@ -113,10 +113,12 @@ def test_a_token_in_a_secret_is_good_while_it_is_there(run: Run) -> None:
         assert "system:serviceaccounts:default" in told["user"]["groups"]
         assert not (await review(token, "elsewhere"))["authenticated"]
         prefix = "kubernetes.io/serviceaccount/"
-        other = tokens.sign({**tokens._verified[token], f"{prefix}secret.name": "none"})
+        other = tokens.signer.sign(
+            {**tokens.signer._verified[token], f"{prefix}secret.name": "none"}
+        )
         assert not (await review(other))["authenticated"]
         # ECDSA signs the same claims otherwise each time; only what the Secret holds counts.
-        again = tokens.sign(tokens._verified[token])
+        again = tokens.signer.sign(tokens.signer._verified[token])
         assert again != token
         assert not (await review(again))["authenticated"]
         await api("DELETE", f"{SECRETS}/default-token-abcde")

@@ -1,6 +1,7 @@
 """How things end: namespaces, and what the garbage collector does, against the real API server."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import orjson
 import pytest
 
 from netpod.api import codec
-from netpod.api.core import ConfigMap, Namespace, ServiceAccount
+from netpod.api.core import ConfigMap, Namespace, Secret, ServiceAccount
 from netpod.api.meta import ObjectMeta, OwnerReference
 from netpod.api.policy import ResourceQuota, ResourceQuotaSpec
+from netpod.apiserver.signing import Signer
 from netpod.client.rest import Client
+from netpod.controllers import tokens
+from netpod.controllers.run import ControllersConfig
 from tests.unit.controllers import plane
 
 
@@ -322,5 +326,43 @@ def test_quota_status_follows_what_is_used(tmp_path: Path) -> None:
             await plane.until(uses("2"), "two are used")
             await client.delete(ConfigMap, "a", "shop")
             await plane.until(uses("1"), "one is used")
+
+    asyncio.run(story())
+
+
+def test_a_secret_for_a_token_is_filled_and_goes_with_its_account(tmp_path: Path) -> None:
+    """Token, authority and namespace appear in it; the account's end, or another account of the name, ends it."""
+
+    async def story() -> None:
+        config = ControllersConfig(sign=Signer(None).sign, root_ca="authority")
+        async with plane.api(tmp_path) as client:
+            await plane.make_namespace(client)
+            account = await client.create(
+                ServiceAccount(metadata=ObjectMeta(name="robot", namespace="shop"))
+            )
+            for name, whose in (("good", "robot"), ("stray", "nobody")):
+                await client.create(
+                    Secret(
+                        metadata=ObjectMeta(
+                            name=name, namespace="shop", annotations={tokens.NAME: whose}
+                        ),
+                        type=tokens.TYPE,
+                    )
+                )
+            async with plane.running(plane.all_controllers(client, config)):
+                await plane.until(lambda: plane.is_gone(client, Secret, "stray"), "stray gone")
+
+                async def filled() -> bool:
+                    return bool((await client.get(Secret, "good", "shop")).data)
+
+                await plane.until(filled, "a token")
+                found = await client.get(Secret, "good", "shop")
+                data = {name: base64.b64decode(text) for name, text in found.data.items()}
+                assert data["ca.crt"] == b"authority"
+                assert data["namespace"] == b"shop"
+                assert len(data["token"].split(b".")) == 3
+                assert found.metadata.annotations[tokens.UID] == account.metadata.uid
+                await client.delete(ServiceAccount, "robot", "shop")
+                await plane.until(lambda: plane.is_gone(client, Secret, "good"), "good gone")
 
     asyncio.run(story())
