@@ -16,7 +16,7 @@ import pytest
 from tests.support import guest
 
 INSIDE = "NETPOD_TEST_INSIDE"
-TIERS = ("unit", "kernel", "cluster", "vm")
+TIERS = ("unit", "kernel", "upstream", "cluster", "vm")
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 ROOT = HERE.parent

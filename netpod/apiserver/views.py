@@ -4,7 +4,7 @@ Most views differ by their apiVersion only. The others are a pair of functions o
 below. What a view has no field for is kept in an annotation or dropped exactly as upstream does.
 
 Source: pkg/apis/autoscaling/v1/conversion.go; pkg/apis/core/v1 and events/v1 conversion; networking/v1beta1
-conversion.go.
+and discovery/v1beta1 conversion.go.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,7 @@ Convert = Callable[[Data], Data]
 METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
+HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 
 
 def shown(resource: Resource, data: Data) -> Data:
@@ -183,17 +184,59 @@ def _backend_stored(backend: Json) -> Json:
     return {"service": {"name": backend["serviceName"], "port": named}}
 
 
+def _slice_shown(data: Data) -> Data:
+    return _endpoints(data, _endpoint_shown)
+
+
+def _slice_stored(data: Data) -> Data:
+    return _endpoints(data, _endpoint_stored)
+
+
+def _endpoints(data: Data, convert: Convert) -> Data:
+    found = data.get("endpoints")
+    if not isinstance(found, list):
+        return data
+    return {
+        **data,
+        "endpoints": [convert(dict(it)) if isinstance(it, Mapping) else it for it in found],
+    }
+
+
+def _endpoint_shown(endpoint: Data) -> Data:
+    topology = dict(endpoint.pop("deprecatedTopology", None) or {})
+    for field, label in ((endpoint.pop("zone", None), ZONE), (endpoint.get("nodeName"), HOSTNAME)):
+        if field:
+            topology[label] = field
+    return {**endpoint, "topology": topology} if topology else endpoint
+
+
+def _endpoint_stored(endpoint: Data) -> Data:
+    topology = endpoint.pop("topology", None)
+    if not isinstance(topology, Mapping):
+        return endpoint if topology is None else {**endpoint, "topology": topology}
+    left = dict(topology)
+    if ZONE in left:
+        endpoint["zone"] = left.pop(ZONE)
+    # Controllers of 1.20 write no nodeName. Upstream leaves it to each reader to look at the label instead.
+    if HOSTNAME in left and endpoint.get("nodeName") in (None, left[HOSTNAME]):
+        endpoint["nodeName"] = left.pop(HOSTNAME)
+    return {**endpoint, "deprecatedTopology": left} if left else endpoint
+
+
 _HPA = ("autoscaling", "v1", "horizontalpodautoscalers")
 _EVENTS = ("events.k8s.io", "v1", "events")
 _INGRESSES = ("networking.k8s.io", "v1beta1", "ingresses")
+_SLICES = ("discovery.k8s.io", "v1beta1", "endpointslices")
 
 _SHOW: Mapping[tuple[str, str, str], Convert] = {
     _HPA: _hpa_shown,
     _EVENTS: _renamed(_EVENT),
     _INGRESSES: _ingress_shown,
+    _SLICES: _slice_shown,
 }
 _STORE: Mapping[tuple[str, str, str], Convert] = {
     _HPA: _hpa_stored,
     _EVENTS: _renamed(_EVENT_BACK),
     _INGRESSES: _ingress_stored,
+    _SLICES: _slice_stored,
 }

@@ -10,7 +10,7 @@ from tests.support import host
 from tests.support.cluster import Cluster, Result
 
 SHARED = "netpod"
-_TIERS = ("unit", "kernel", "cluster", "vm")
+_TIERS = ("unit", "kernel", "upstream", "cluster", "vm")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -353,3 +353,46 @@ def test_who_signs_clients_is_published(tmp_path: Path) -> None:
     # Without it a controller manager says in its log, for ever, that it is missing.
     assert found["data"]["requestheader-client-ca-file"] == "the front proxy's"
     assert found["data"]["requestheader-allowed-names"] == '["front-proxy-client"]'
+
+
+def test_slices_of_1_20_say_where_endpoints_are(run: Run) -> None:
+    """Its controllers name node and zone by topology, its proxies read them there; today's have fields for them."""
+    slices = "/apis/discovery.k8s.io/{}/namespaces/default/endpointslices"
+    old, new = slices.format("v1beta1"), slices.format("v1")
+
+    async def body(api: Api) -> None:
+        topology = {
+            "kubernetes.io/hostname": "worker",
+            "topology.kubernetes.io/zone": "east",
+            "topology.kubernetes.io/region": "north",
+        }
+        written = {
+            "metadata": {"name": "a-1", "labels": {"kubernetes.io/service-name": "a"}},
+            "addressType": "IPv4",
+            "ports": [{"port": 80}],
+            "endpoints": [{"addresses": ["10.244.1.2"], "topology": topology}],
+        }
+        made = await api.create(old, written)
+        assert made["endpoints"][0]["topology"] == topology
+        found = (await api.get(f"{new}/a-1"))["endpoints"][0]
+        assert (found["nodeName"], found["zone"]) == ("worker", "east")
+        assert found["deprecatedTopology"] == {"topology.kubernetes.io/region": "north"}
+        written["metadata"]["name"] = "a-2"  # type: ignore[index]
+        written["endpoints"] = [
+            {"addresses": ["10.244.1.3"], "nodeName": "worker2", "zone": "west"}
+        ]
+        await api.create(new, written)
+        shown = (await api.get(f"{old}/a-2"))["endpoints"][0]
+        assert shown["nodeName"] == "worker2"
+        assert shown["topology"] == {
+            "kubernetes.io/hostname": "worker2",
+            "topology.kubernetes.io/zone": "west",
+        }
+        assert "zone" not in shown
+        # Read and written again, nothing is lost.
+        await api("PUT", f"{old}/a-2", await api.get(f"{old}/a-2"))
+        again = (await api.get(f"{new}/a-2"))["endpoints"][0]
+        assert (again["nodeName"], again["zone"]) == ("worker2", "west")
+        assert "deprecatedTopology" not in again
+
+    run(body)
