@@ -83,10 +83,11 @@ def check_depth(value: Json, text: str | bytes | None = None) -> None:
         ]
         if not level:
             return
-    raise _too_deep()
+    raise too_deep()
 
 
-def _too_deep() -> BadRequest:
+def too_deep() -> BadRequest:
+    """The error of whatever nests deeper than DEPTH."""
     return BadRequest(f"cannot decode the body: it nests deeper than {DEPTH} levels")
 
 
@@ -96,7 +97,7 @@ def _check_events(yaml: Any, loader: type, text: str | bytes) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH:
-                raise _too_deep()
+                raise too_deep()
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -107,7 +108,7 @@ def _plain(value: Any, budget: list[int], depth: int) -> Json:
     if budget[0] < 0:
         raise BadRequest("cannot parse YAML: document contains excessive aliasing")
     if depth > DEPTH:
-        raise _too_deep()
+        raise too_deep()
     if isinstance(value, dict):
         return {_key(k): _plain(v, budget, depth + 1) for k, v in value.items()}
     if isinstance(value, list):

@@ -4,11 +4,14 @@ A body is the magic `k8s\\0` and a runtime.Unknown; its `raw` is the object. Whi
 protobuf_messages.txt. Answers are JSON, which every client takes.
 
 Source: k8s.io/apimachinery pkg/runtime/serializer/protobuf, pkg/runtime/generated.proto; the Protocol Buffers
-encoding guide; `Time`, `Quantity` and the others that are no plain messages: their files in k8s.io/apimachinery.
+encoding guide; `Time`, `Quantity` and the others that are no plain messages: their files in k8s.io/apimachinery;
+k8s.io/apiextensions-apiserver pkg/apis/apiextensions/v1/marshal.go for the parts of schemas.
 """
 
 import base64
 import functools
+import math
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +20,7 @@ from pathlib import Path
 import orjson
 
 from netpod import errors
-from netpod.api import meta
+from netpod.api import meta, yamltext
 from netpod.api.meta import Json
 
 MEDIA = "application/vnd.kubernetes.protobuf"
@@ -33,7 +36,7 @@ class Field:
 
     Attributes:
         name: In JSON; "-" for a message whose fields are its owner's in JSON.
-        type: `s`, `i`, `b`, `y`, or a message with its section, e.g. `core/v1.PodSpec`.
+        type: `s`, `i`, `f`, `b`, `y`, or a message with its section, e.g. `core/v1.PodSpec`.
         form: "[]" where it repeats, "{}" where strings are mapped to it.
         keeps: Whether its zero value says something.
     """
@@ -76,7 +79,7 @@ def decode(body: bytes) -> dict[str, Json]:
 
     Raises:
         UnsupportedMediaType: another kind than the built-in ones, as custom kinds have no protobuf.
-        BadRequest: the bytes are no such message.
+        BadRequest: the bytes are no such message, or schemas in it nest too deep.
     """
     try:
         parts = dict(_fields(body[len(MAGIC) :])) if body.startswith(MAGIC) else {}
@@ -101,8 +104,10 @@ def _known(api_version: str, kind: str) -> Message | None:
     )
 
 
-def _object(body: bytes, known: Message) -> dict[str, Json]:
-    # No message contains itself, so bytes cannot nest deeper than the table.
+def _object(body: bytes, known: Message, depth: int = 0) -> dict[str, Json]:
+    # Only a custom kind's schema contains itself; nothing else nests deeper than the table.
+    if depth > yamltext.DEPTH:
+        raise yamltext.too_deep()
     data: dict[str, Json] = {}
     for number, value in _fields(body):
         field = known.get(number)
@@ -112,20 +117,20 @@ def _object(body: bytes, known: Message) -> dict[str, Json]:
             pair = dict(_fields(_bytes(value)))
             key = _bytes(pair.get(1, b"")).decode()
             zero: Value = 0 if field.type in "ib" else b""
-            data.setdefault(field.name, {})[key] = _value(pair.get(2, zero), field)
+            data.setdefault(field.name, {})[key] = _value(pair.get(2, zero), field, depth)
         elif field.form:
-            data.setdefault(field.name, []).append(_value(value, field))
+            data.setdefault(field.name, []).append(_value(value, field, depth))
         elif field.name == "-":
-            data |= _value(value, field)
+            data |= _value(value, field, depth)
         elif field.keeps or value:
-            data[field.name] = _value(value, field)
+            data[field.name] = _value(value, field, depth)
         elif field.type.count("."):
             # A message without content is there all the same: `emptyDir: {}`.
             data[field.name] = {}
     return data
 
 
-def _value(value: Value, field: Field) -> Json:
+def _value(value: Value, field: Field, depth: int) -> Json:
     kind = field.type
     if kind == "i":
         return _signed(_int(value))
@@ -136,8 +141,24 @@ def _value(value: Value, field: Field) -> Json:
         return text.decode()
     if kind == "y":
         return base64.b64encode(text).decode()
-    special = _SPECIAL.get(kind.rpartition(".")[2])
-    return special(_numbered(text)) if special else _object(text, messages()[kind])
+    if kind == "f":
+        return _number(text)
+    name = kind.rpartition(".")[2]
+    if special := _SPECIAL.get(name):
+        return special(_numbered(text))
+    found = _object(text, messages()[kind], depth + 1)
+    if names := _ALTERNATIVES.get(name):
+        return next((found[it] for it in names if it in found), None)
+    return found
+
+
+def _number(text: bytes) -> int | float:
+    if len(text) != 8:
+        raise ValueError("a number has eight bytes")
+    (found,) = struct.unpack("<d", text)
+    if not math.isfinite(found):
+        raise ValueError("a number that JSON does not have")
+    return int(found) if found.is_integer() else float(found)
 
 
 def _numbered(body: bytes) -> dict[int, list[Value]]:
@@ -173,10 +194,18 @@ _SPECIAL: Mapping[str, Callable[[dict[int, list[Value]]], Json]] = {
     "IntOrString": _either,
     "RawExtension": _json,
     "FieldsV1": _json,
+    "JSON": _json,
     "Verbs": lambda parts: [_bytes(it).decode() for it in parts.get(1, [])],
     "ExtraValue": lambda parts: [_bytes(it).decode() for it in parts.get(1, [])],
 }
 """Messages that are no objects in JSON."""
+
+_ALTERNATIVES: Mapping[str, tuple[str, str]] = {
+    "JSONSchemaPropsOrArray": ("jSONSchemas", "schema"),
+    "JSONSchemaPropsOrBool": ("schema", "allows"),
+    "JSONSchemaPropsOrStringArray": ("property", "schema"),
+}
+"""Messages of which JSON has one field's value alone: the first of these that is there."""
 
 
 def _bytes(value: Value) -> bytes:
@@ -196,7 +225,7 @@ def _signed(value: int) -> int:
 
 
 def _fields(body: bytes) -> Iterator[tuple[int, Value]]:
-    """Number and value of each field; floats, which no kind has, are passed over."""
+    """Number and value of each field; of eight bytes these, and of four, which no kind has, nothing."""
     at = 0
     while at < len(body):
         tag, at = _varint(body, at)
@@ -205,6 +234,9 @@ def _fields(body: bytes) -> Iterator[tuple[int, Value]]:
                 value, at = _varint(body, at)
                 yield tag >> 3, value
             case 1:
+                if at + 8 > len(body):
+                    raise ValueError("a field ends behind the message")
+                yield tag >> 3, body[at : at + 8]
                 at += 8
             case 2:
                 length, at = _varint(body, at)

@@ -1,9 +1,11 @@
 """Makes netpod/apiserver/protobuf_messages.txt from the types of client-go, as Debian packages them.
 
-    apt-get download golang-k8s-api-dev golang-k8s-apimachinery-dev && for it in *.deb; do dpkg -x $it src; done
+    apt-get download golang-k8s-api-dev golang-k8s-apimachinery-dev golang-k8s-apiextensions-apiserver-dev
+    for it in *.deb; do dpkg -x $it src; done
     python -m tests.support.protobuf_table src/usr/share/gocode/src/k8s.io > netpod/apiserver/protobuf_messages.txt
 
 A field's JSON name, number and whether its zero value says anything are in its struct tags; its type is beside them.
+The few without a JSON name are alternatives, of which JSON has only the one that is there.
 """
 
 import re
@@ -14,22 +16,39 @@ from pathlib import Path
 SECTIONS = (
     "core/v1 apps/v1 batch/v1 batch/v1beta1 autoscaling/v1 autoscaling/v2 policy/v1 policy/v1beta1"
     " networking/v1 networking/v1beta1 discovery/v1 discovery/v1beta1 coordination/v1 events/v1"
-    " rbac/v1 storage/v1 node/v1 scheduling/v1 authentication/v1 authorization/v1"
+    " rbac/v1 storage/v1 node/v1 scheduling/v1 authentication/v1 authorization/v1 apiextensions/v1"
 ).split()
 META = "meta/v1"
+ELSEWHERE = {
+    META: ("apimachinery/pkg/apis/meta/v1", "types.go"),
+    "apiextensions/v1": (
+        "apiextensions-apiserver/pkg/apis/apiextensions/v1",
+        "types.go",
+        "types_jsonschema.go",
+    ),
+}
+"""Folder and files of sections that are not in k8s.io/api."""
 HEADER = """\
 # How Kubernetes' objects lie in protobuf: made by tests/support/protobuf_table.py, not by hand.
 # MESSAGE NUMBER:NAME:TYPE ... with the name of JSON, - for a message whose fields are its owner's in JSON.
-# Types: s string, i integer, b true or false, y bytes, or a message; [] before it repeats, {} maps strings to it.
+# Types: s string, i integer, f number, b boolean, y bytes, or a message; [] before it repeats, {} maps strings to it.
 # ! behind it: its zero value says something; without, a zero value is none.
-# Source: k8s.io/api and k8s.io/apimachinery, types.go of each version.
+# Source: k8s.io/api, apimachinery and apiextensions-apiserver 0.36.4, types.go of each version.
 """
-_STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.M | re.S)
+_STRUCT = re.compile(r"^type (\w+) struct ?\{(?:\}|\n(.*?)^\})", re.M | re.S)
 _FIELD = re.compile(
-    r'^\s+(?:(\w+)\s+)?([\w.*\[\]]+)\s+`.*?json:"([^"]*)".*?protobuf:"([^"]*)"', re.M
+    r'^\s+(?:(\w+)\s+)?([\w.*\[\]]+)\s+`(?:.*?json:"([^"]*)")?.*?protobuf:"([^"]*)"', re.M
 )
-_ALIAS = re.compile(r"^type (\w+) (\[\]string|map\[\w+\][\w.]+|\w+)\s*(?://.*)?$", re.M)
-_PLAIN = {"string": "s", "bool": "b", "byte": "y", "int32": "i", "int64": "i", "int": "i"}
+_ALIAS = re.compile(r"^type (\w+) (\[\]\w+|map\[\w+\][\w.]+|\w+)\s*(?://.*)?$", re.M)
+_PLAIN = {
+    "string": "s",
+    "bool": "b",
+    "byte": "y",
+    "int32": "i",
+    "int64": "i",
+    "int": "i",
+    "float64": "f",
+}
 _FOREIGN = {
     "v1": "core/v1",
     "apiv1": "core/v1",
@@ -52,19 +71,22 @@ class Section:
     def messages(self) -> Iterator[str]:
         """Lines of the table."""
         for found in _STRUCT.finditer(self._text):
-            fields = sorted(self._fields(found[2]))
-            if fields:
+            fields = sorted(self._fields(found[2] or ""))
+            if fields or not found[2]:
                 yield " ".join((found[1], *(text for _, text in fields)))
 
     def _fields(self, body: str) -> Iterator[tuple[int, str]]:
         for _, kind, json, proto in _FIELD.findall(body):
             name, *options = json.split(",")
-            number = int(proto.split(",")[1])
+            _, number, label, *more = proto.split(",")
             keeps = "!" if kind.startswith("*") or "omitempty" not in options else ""
-            made = self._type(kind.removeprefix("*"))
-            if made in ("s", "i", "b"):
+            # What repeats is itself in the message, though Go may name the list.
+            plain = self._aliases.get(kind, kind) if label == "rep" else kind
+            made = self._type(plain.removeprefix("*"))
+            if made in ("s", "i", "b", "f"):
                 made += keeps
-            yield number, f"{number}:{name or '-'}:{made}"
+            shown = name or ("-" if json else more[0].removeprefix("name="))
+            yield int(number), f"{number}:{shown}:{made}"
 
     def _type(self, kind: str) -> str:
         if kind == "[]byte":
@@ -97,8 +119,9 @@ def main(root: Path) -> None:
     print(HEADER, end="")
     sections: dict[str, Section] = {}
     for name in (META, *SECTIONS):
-        folder = root / "apimachinery/pkg/apis/meta/v1" if name == META else root / "api" / name
-        sections[name] = Section((folder / "types.go").read_text(), sections)
+        folder, *files = ELSEWHERE.get(name, (f"api/{name}", "types.go"))
+        text = "\n".join((root / folder / file).read_text() for file in files)
+        sections[name] = Section(text, sections)
     for name, section in sections.items():
         print(f"\n[{name}]")
         for line in section.messages():

@@ -7,6 +7,7 @@
     @1.32                        from here on what kubectl of at least this version prints instead
     @1.32!                       the same, and it fails
     @1.32 -                      from that version on the command is not typed
+    @1.0 -                       the command is typed only from the versions on that follow
     # words                      nothing
 
 In what is printed `…` stands for anything within a line, and a line of nothing else for any number of lines. How much
