@@ -141,8 +141,6 @@ def lease(errors: Errors, obj: Lease) -> None:
         detail = "must be greater than 0"
         errors.invalid("spec.leaseDurationSeconds", spec.lease_duration_seconds, detail)
     errors.non_negative("spec.leaseTransitions", spec.lease_transitions)
-    if spec.holder_identity == "":
-        errors.invalid("spec.holderIdentity", "", "must not be empty")
 
 
 def event(errors: Errors, obj: Event) -> None:

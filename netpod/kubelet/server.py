@@ -28,13 +28,12 @@ from aiohttp import web
 from netpod import metrics
 from netpod.api import codec, meta
 from netpod.api.cri import Container, ExecConfig, Sandbox, State
-from netpod.api.meta import ObjectMeta
 from netpod.api.pod import Pod
 from netpod.api.pod_status import ContainerStatus
 from netpod.client.rest import Client
 from netpod.errors import ApiError, BadRequest, NotFound
 from netpod.ip import family_of
-from netpod.kubelet import execution, permission, podlogs, streaming
+from netpod.kubelet import execution, keptlogs, permission, podlogs, streaming
 from netpod.kubelet.config import KUBELET_PORT, VERSION, KubeletConfig
 from netpod.kubelet.podlogs import LogOptions
 from netpod.kubelet.probemetrics import ProbeMetrics
@@ -239,7 +238,7 @@ class KubeletServer:
         seen = next(
             (item for item in reversed(found.containers) if item.config.name == container), None
         )
-        status = _status(found.pod, container)
+        status = keptlogs.status_of(found.pod, container)
         if request.query.get("previous") in _TRUE:
             attempt = _previous(seen, status)
             if seen is None or attempt < 0:
@@ -249,10 +248,7 @@ class KubeletServer:
         elif seen is not None:
             path, runs = Path(seen.config.log), self._runs(seen)
         else:
-            # A finished pod's sandbox is gone; what its containers wrote stays until the pod goes.
-            path, runs = self._kept(found.pod, status), _never
-            if not path.exists():
-                raise BadRequest(_waiting(status, container, name))
+            path, runs = keptlogs.find(self._config.paths, found.pod, container, name), _never
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -260,13 +256,6 @@ class KubeletServer:
             await response.write(data)
         await response.write_eof()
         return response
-
-    def _kept(self, pod: Pod | None, status: ContainerStatus | None) -> Path:
-        """Where the log of a container is that nobody but the API server remembers."""
-        names = pod.metadata if pod is not None else ObjectMeta()
-        item = status or ContainerStatus()
-        folder = self._config.paths.pod_logs(names.namespace, names.name, names.uid)
-        return folder / item.name / f"{item.restart_count}.log"
 
     def _runs(self, seen: Container) -> Callable[[], bool]:
         """Whether a container may still write."""
@@ -333,14 +322,6 @@ def _never() -> bool:
     return False
 
 
-def _status(pod: Pod | None, container: str) -> ContainerStatus | None:
-    """What was last reported of a container."""
-    if pod is None:
-        return None
-    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
-    return next((item for item in statuses if item.name == container), None)
-
-
 def _previous(seen: Container | None, status: ContainerStatus | None) -> int:
     """Which run of a container was the one before; negative when there was none.
 
@@ -352,18 +333,3 @@ def _previous(seen: Container | None, status: ContainerStatus | None) -> int:
     for_good = state is not None and state.terminated is not None
     restarts = seen.state == State.EXITED and not for_good
     return seen.config.attempt - (0 if restarts else 1)
-
-
-def _waiting(status: ContainerStatus | None, container: str, name: str) -> str:
-    """Why a container has no log. Source: pkg/kubelet/kubelet_pods.go validateContainerLogStatus."""
-    subject = f'container "{container}" in pod "{name}"'
-    state = status.state if status is not None else None
-    if state is not None and state.terminated is not None:
-        return f"{subject} is terminated"
-    waiting = state.waiting if state is not None else None
-    reason = waiting.reason if waiting is not None else "ContainerCreating"
-    causes = {
-        "ErrImagePull": "image can't be pulled",
-        "ImagePullBackOff": "trying and failing to pull image",
-    }
-    return f"{subject} is waiting to start: {causes.get(reason, reason)}"

@@ -74,6 +74,10 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("cm", {"data": {"a.b_C-1": "x"}, "binaryData": {"k": "AAAA"}}),
     ("secrets", {"type": "kubernetes.io/tls", "data": {"tls.crt": "", "tls.key": ""}}),
     ("leases", {"spec": {"holderIdentity": "a", "leaseDurationSeconds": 40}}),
+    (
+        "leases",
+        {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}},
+    ),  # as client-go gives one up
     ("events", {"involvedObject": {"namespace": "default"}}),
     ("events", {"involvedObject": {"kind": "Node"}}),
     ("sa", {}),

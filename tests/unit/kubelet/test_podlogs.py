@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpod.kubelet import podlogs
+from netpod import errors, paths
+from netpod.api import codec
+from netpod.api.pod import Pod
+from netpod.kubelet import keptlogs, podlogs
 from netpod.kubelet.podlogs import LogOptions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -90,3 +93,31 @@ def test_tail_is_the_end_of_the_whole(
     path.write_bytes(b"".join(_line(0, text) for text in lines))
     wanted = lines[max(0, len(lines) - count) :] if count else []
     assert _read(path, LogOptions(tail=count)) == "".join(f"{text}\n" for text in wanted).encode()
+
+
+def test_a_container_that_is_being_started_has_no_log_yet(tmp_path: Path) -> None:
+    """Its file may be there a moment before it runs: who follows it then would be told that the log has ended."""
+
+    class Here(paths.Paths):
+        run = tmp_path  # type: ignore[assignment]
+
+    places = Here("c")
+    log = places.pod_logs("ns", "p", "u") / "c" / "0.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+
+    def pod(**state: object) -> Pod:
+        status = {"name": "c", "state": state, "restartCount": 0, "image": "", "imageID": ""}
+        metadata = {"namespace": "ns", "name": "p", "uid": "u"}
+        data = {"metadata": metadata, "status": {"containerStatuses": [status] if state else []}}
+        return codec.decode(Pod, data)
+
+    ended = pod(terminated={"exitCode": 0})
+    for waits in (None, pod(), pod(waiting={"reason": "ContainerCreating"})):
+        with pytest.raises(errors.BadRequest, match="is waiting to start: ContainerCreating"):
+            keptlogs.find(places, waits, "c", "p")
+    assert keptlogs.find(places, ended, "c", "p") == log
+    assert keptlogs.find(places, pod(running={}), "c", "p") == log
+    log.unlink()
+    with pytest.raises(errors.BadRequest, match='container "c" in pod "p" is terminated'):
+        keptlogs.find(places, ended, "c", "p")
