@@ -52,6 +52,12 @@ def _namespace(obj: Namespace) -> Namespace:
 
 
 def _node(obj: Node) -> Node:
+    cidr, cidrs = obj.spec.pod_cidr, obj.spec.pod_cidrs
+    # The older field wins. Source: pkg/apis/core/v1/conversion.go Convert_v1_NodeSpec_To_core_NodeSpec.
+    if cidr and (not cidrs or cidrs[0] != cidr):
+        obj = replace(obj, spec=replace(obj.spec, pod_cidrs=(cidr,)))
+    elif cidrs and not cidr:
+        obj = replace(obj, spec=replace(obj.spec, pod_cidr=cidrs[0]))
     if obj.status.allocatable or not obj.status.capacity:
         return obj
     return replace(obj, status=replace(obj.status, allocatable=obj.status.capacity))
@@ -75,7 +81,12 @@ def _endpoints(obj: Endpoints) -> Endpoints:
 
 def _endpoint_slice(obj: EndpointSlice) -> EndpointSlice:
     ports = tuple(
-        replace(port, name=port.name or "", protocol=port.protocol or "TCP") for port in obj.ports
+        replace(
+            port,
+            name=port.name or "",
+            protocol="TCP" if port.protocol is None else port.protocol,
+        )
+        for port in obj.ports
     )
     return replace(obj, ports=ports)
 

@@ -27,6 +27,7 @@ S = TypeVar("S", bound=Struct)
 C = TypeVar("C", bound=Container)
 
 _FILE_MODE = 0o644
+_TOKEN_SECONDS = 60 * 60
 _VOLUME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "configMap": {"defaultMode": _FILE_MODE},
     "secret": {"defaultMode": _FILE_MODE},
@@ -82,6 +83,9 @@ def spec_defaults(spec: PodSpec) -> PodSpec:
         service_account=spec.service_account_name,
         service_account_name=spec.service_account,
     )
+    if (spec.termination_grace_period_seconds or 0) < 0:
+        # Upstream keeps it so and waits a second.
+        spec = replace(spec, termination_grace_period_seconds=1)
     return replace(
         spec,
         volumes=tuple(_volume(volume) for volume in spec.volumes),
@@ -97,12 +101,52 @@ def _volume(volume: Volume) -> Volume:
     if not volume.unknown:
         return replace(volume, unknown={"emptyDir": {}})
     sources = {
-        name: {**_VOLUME_DEFAULTS[name], **source}
-        if name in _VOLUME_DEFAULTS and isinstance(source, Mapping)
-        else source
+        name: _source(name, source) if isinstance(source, Mapping) else source
         for name, source in volume.unknown.items()
     }
     return volume if sources == volume.unknown else replace(volume, unknown=sources)
+
+
+def _source(name: str, source: Mapping[str, Any]) -> Mapping[str, Any]:
+    source = {**_VOLUME_DEFAULTS.get(name, {}), **source}
+    if name == "downwardAPI":
+        return _downward(source)
+    if name == "projected":
+        listed = source.get("sources")
+        return {**source, "sources": [_projection(it) for it in listed]} if listed else source
+    return source
+
+
+def _projection(projection: Any) -> Any:
+    if not isinstance(projection, Mapping):
+        return projection
+    found = dict(projection)
+    token = found.get("serviceAccountToken")
+    if isinstance(token, Mapping):
+        found["serviceAccountToken"] = {"expirationSeconds": _TOKEN_SECONDS, **token}
+    if isinstance(found.get("downwardAPI"), Mapping):
+        found["downwardAPI"] = _downward(found["downwardAPI"])
+    return found
+
+
+def _downward(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    items = source.get("items")
+    if not isinstance(items, list):
+        return source
+    return {**source, "items": [_references(item) for item in items]}
+
+
+def _references(holder: Any) -> Any:
+    """Fill in the version of a field and the divisor of an amount that are referred to."""
+    if not isinstance(holder, Mapping):
+        return holder
+    found = dict(holder)
+    for name, filled in (("fieldRef", "apiVersion"), ("resourceFieldRef", "divisor")):
+        reference = found.get(name)
+        if isinstance(reference, Mapping) and not reference.get(filled):
+            value = "v1" if name == "fieldRef" else "0"
+            found[name] = {**reference, filled: value}
+    return found
 
 
 def _container(container: C, host_network: bool) -> C:
@@ -139,11 +183,8 @@ def _pull_policy(image: str) -> str:
 
 
 def _env(variable: EnvVar) -> EnvVar:
-    source = variable.value_from
-    reference = source.get("fieldRef") if isinstance(source, Mapping) else None
-    if not isinstance(reference, Mapping) or reference.get("apiVersion"):
-        return variable
-    return replace(variable, value_from={**source, "fieldRef": {"apiVersion": "v1", **reference}})
+    source = _references(variable.value_from)
+    return variable if source == variable.value_from else replace(variable, value_from=source)
 
 
 def _probe(probe: Probe | None) -> Probe | None:

@@ -58,27 +58,79 @@ def _port(port: ServicePort) -> ServicePort:
 
 
 def drop_type_dependent(new: Service, old: Service) -> Service:
-    """Return `new` without what its new type cannot have and its author did not touch.
+    """Return `new` without what it no longer needs and its author did not touch.
 
-    So `kubectl patch` of the type alone works: node ports go with type ClusterIP, the address with ExternalName.
+    So `kubectl patch` of the type alone works: node ports go with type ClusterIP, the address with ExternalName, the
+    health check's port with `externalTrafficPolicy: Cluster`.
     """
     spec, was = new.spec, old.spec
-    if spec.type == was.type:
-        return new
     if spec.type == "ExternalName" and was.type != "ExternalName":
-        if spec.cluster_ip == was.cluster_ip:
+        if (spec.cluster_ip, spec.cluster_ips) == (was.cluster_ip, was.cluster_ips):
             spec = replace(spec, cluster_ip="", cluster_ips=())
         spec = _drop(spec, was, "ip_families", "ip_family_policy", "internal_traffic_policy")
-    if spec.type not in ("NodePort", "LoadBalancer"):
+    if _has_node_ports(was) and not _has_node_ports(spec):
         if [p.node_port for p in spec.ports] == [p.node_port for p in was.ports]:
             spec = replace(spec, ports=tuple(replace(port, node_port=0) for port in spec.ports))
-        if not externally_accessible(spec):
-            spec = _drop(spec, was, "external_traffic_policy")
-    if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local":
+    if externally_accessible(was) and not externally_accessible(spec):
+        spec = _drop(spec, was, "external_traffic_policy")
+    if has_health_check(was) and not has_health_check(spec):
         spec = _drop(spec, was, "health_check_node_port")
-    if spec.type != "LoadBalancer":
+    if was.type == "LoadBalancer" != spec.type:
         spec = _drop(spec, was, "allocate_load_balancer_node_ports", "load_balancer_class")
     return replace(new, spec=spec)
+
+
+def keep_allocated(new: Service, old: Service | None) -> Service:
+    """Return `new` with what it was given before and does not name, and `clusterIP` and `clusterIPs` saying the same.
+
+    Who knows only `clusterIP` need not know `clusterIPs`; the other way round is refused. Node ports stay with the
+    port's name.
+
+    Source: pkg/registry/core/service/storage/storage.go patchAllocatedValues, normalizeClusterIPs.
+    """
+    spec = new.spec
+    if old is None:
+        if spec.cluster_ip and not spec.cluster_ips:
+            spec = replace(spec, cluster_ips=(spec.cluster_ip,))
+        return replace(new, spec=spec)
+    was = old.spec
+    if "ExternalName" not in (spec.type, was.type):
+        spec = fill(spec, cluster_ip=was.cluster_ip)
+    if _has_node_ports(was) and _has_node_ports(spec):
+        spec = replace(spec, ports=_keep_node_ports(spec.ports, was.ports))
+    if has_health_check(was) and has_health_check(spec) and not spec.health_check_node_port:
+        spec = replace(spec, health_check_node_port=was.health_check_node_port)
+    if spec.cluster_ip == was.cluster_ip:
+        cluster_ips = spec.cluster_ips or was.cluster_ips
+    elif spec.cluster_ips in ((), was.cluster_ips):
+        cluster_ips = (spec.cluster_ip,) if spec.cluster_ip else ()
+    else:
+        cluster_ips = spec.cluster_ips
+    return replace(new, spec=replace(spec, cluster_ips=cluster_ips))
+
+
+def _keep_node_ports(
+    ports: tuple[ServicePort, ...], before: tuple[ServicePort, ...]
+) -> tuple[ServicePort, ...]:
+    known = {port.name: port.node_port for port in before}
+    used = {port.node_port for port in ports}
+    kept = []
+    for port in ports:
+        number = known.get(port.name, 0)
+        if not port.node_port and number and number not in used:
+            port = replace(port, node_port=number)
+            used.add(number)
+        kept.append(port)
+    return tuple(kept)
+
+
+def _has_node_ports(spec: ServiceSpec) -> bool:
+    return spec.type in ("NodePort", "LoadBalancer")
+
+
+def has_health_check(spec: ServiceSpec) -> bool:
+    """Whether a load balancer asks the nodes which of them have endpoints."""
+    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
 
 
 def _drop(spec: ServiceSpec, was: ServiceSpec, *names: str) -> ServiceSpec:

@@ -156,7 +156,9 @@ def network_policy(obj: NetworkPolicy) -> NetworkPolicy:
     types = spec.policy_types or (("Ingress", "Egress") if spec.egress else ("Ingress",))
 
     def ports(given: tuple[NetworkPolicyPort, ...]) -> tuple[NetworkPolicyPort, ...]:
-        return tuple(fill(port, protocol="TCP") for port in given)
+        return tuple(
+            replace(port, protocol="TCP") if port.protocol is None else port for port in given
+        )
 
     spec = replace(
         spec,

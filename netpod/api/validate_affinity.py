@@ -97,8 +97,7 @@ def _pod_term(errors: Errors, term: Fields, path: str) -> None:
     key = term.get("topologyKey") or ""
     if not key:
         errors.required(f"{path}.topologyKey", "can not be empty")
-    else:
-        errors.each(f"{path}.topologyKey", key, validate_names.qualified_name(str(key)))
+    errors.each(f"{path}.topologyKey", key, validate_names.qualified_name(key))
 
 
 def _weight(errors: Errors, wish: Fields, path: str) -> None:

@@ -10,12 +10,11 @@ from netpod.api.apps import Deployment, DeploymentStrategy, ReplicaSet
 from netpod.api.meta import IntOrString, LabelSelector
 from netpod.api.pod import PodTemplateSpec
 from netpod.api.validate_errors import Errors
-from netpod.errors import BadRequest
 
 _PERCENT = re.compile("[0-9]+%", re.ASCII)
 _BAD_PERCENT = (
     "a valid percent string must be a numeric string followed by an ending '%' "
-    "(e.g. '1%', or '93%', regex used for validation is '[0-9]+%')"
+    "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
 )
 
 
@@ -23,8 +22,8 @@ def deployment(errors: Errors, obj: Deployment) -> None:
     """Check a Deployment."""
     spec = obj.spec
     errors.non_negative("spec.replicas", spec.replicas)
-    selector(errors, spec.selector, spec.template, "deployment")
-    template(errors, spec.template, "Deployment")
+    if selector(errors, spec.selector, spec.template, "deployment"):
+        template(errors, spec.template, "Deployment")
     _strategy(errors, spec.strategy)
     errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
     errors.non_negative("spec.revisionHistoryLimit", spec.revision_history_limit)
@@ -46,8 +45,8 @@ def replica_set(errors: Errors, obj: ReplicaSet) -> None:
     spec = obj.spec
     errors.non_negative("spec.replicas", spec.replicas)
     errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
-    selector(errors, spec.selector, spec.template, "replicaset")
-    template(errors, spec.template, "ReplicaSet")
+    if selector(errors, spec.selector, spec.template, "replicaset"):
+        template(errors, spec.template, "ReplicaSet")
 
 
 def replica_set_update(errors: Errors, new: ReplicaSet, old: ReplicaSet) -> None:
@@ -57,35 +56,43 @@ def replica_set_update(errors: Errors, new: ReplicaSet, old: ReplicaSet) -> None
 
 def selector(
     errors: Errors, selector: LabelSelector | None, template: PodTemplateSpec, kind: str
-) -> None:
-    """Check that spec.selector selects something, and the template's pods."""
-    if selector is None:
-        errors.required("spec.selector")
-        return
+) -> bool:
+    """Check that spec.selector selects something, and the template's pods.
+
+    Returns:
+        Whether the template is to be looked at: upstream stops at a selector that is none.
+    """
+    daemon = kind == "daemonset"
     before = len(errors.found)
-    validate_meta.label_selector(errors, selector, "spec.selector")
-    if validate_meta.selects_nothing_in_particular(selector):
-        errors.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
-    if len(errors.found) > before:
-        return
+    if selector is not None:
+        validate_meta.label_selector(errors, selector, "spec.selector")
+    elif not daemon:
+        errors.required("spec.selector")
+    if selector is not None and validate_meta.selects_nothing_in_particular(selector):
+        # Upstream says deployment for ReplicaSets, too.
+        noun = "deployment" if kind == "replicaset" else kind
+        errors.invalid("spec.selector", selector, f"empty selector is invalid for {noun}")
+        return True
+    if selector is not None and len(errors.found) > before:
+        if not daemon:
+            detail = "" if kind == "statefulset" else "invalid label selector"
+            errors.invalid("spec.selector", selector, detail)
+        return daemon
     labels = template.metadata.labels
-    try:
-        matches = selectors.from_label_selector(selector).matches(labels)
-    except BadRequest:
-        return
-    if not matches:
+    # Without a selector nothing matches.
+    if selector is None or not selectors.from_label_selector(selector).matches(labels):
         detail = "`selector` does not match template `labels`"
         errors.invalid("spec.template.metadata.labels", dict(labels), detail)
+    return True
 
 
 def template(errors: Errors, template: PodTemplateSpec, kind: str) -> None:
     """Check the template of pods that run for ever, at spec.template."""
     path = "spec.template"
-    validate_meta.template_metadata(errors, template.metadata, f"{path}.metadata")
+    validate_meta.template_metadata(errors, template.metadata, path)
     validate_pod.pod_spec(errors, template.spec, f"{path}.spec")
-    policies = ("Always", "OnFailure", "Never")
-    if template.spec.restart_policy in policies:
-        errors.supported(f"{path}.spec.restartPolicy", template.spec.restart_policy, ("Always",))
+    if template.spec.restart_policy != "Always":
+        errors.refuse(f"{path}.spec.restartPolicy", template.spec.restart_policy, ("Always",))
     if template.spec.active_deadline_seconds is not None:
         detail = f"activeDeadlineSeconds in {kind} is not Supported"
         errors.forbidden(f"{path}.spec.activeDeadlineSeconds", detail)

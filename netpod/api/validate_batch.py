@@ -48,7 +48,7 @@ def _spec(errors: Errors, spec: JobSpec, path: str) -> None:
         errors.required(f"{path}.completions", detail)
     _per_index(errors, spec, path)
     at = f"{path}.template"
-    validate_meta.template_metadata(errors, spec.template.metadata, f"{at}.metadata")
+    validate_meta.template_metadata(errors, spec.template.metadata, at)
     validate_pod.pod_spec(errors, spec.template.spec, f"{at}.spec")
     policy = spec.template.spec.restart_policy
     if policy == "Always":
@@ -108,7 +108,6 @@ def cron_job(errors: Errors, obj: CronJob) -> None:
     ):
         errors.non_negative(f"spec.{name}", value)
     template = spec.job_template
-    validate_meta.template_metadata(errors, template.metadata, "spec.jobTemplate.metadata")
     _spec(errors, template.spec, "spec.jobTemplate.spec")
     if template.spec.manual_selector:
         errors.refuse("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))

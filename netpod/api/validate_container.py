@@ -6,15 +6,22 @@ Source: pkg/apis/core/validation/validation.go validateContainers.
 from collections.abc import Mapping
 from fractions import Fraction
 
-from netpod.api import quantity, validate_addresses, validate_names, validate_probe
+from netpod.api import (
+    quantity,
+    validate_addresses,
+    validate_env,
+    validate_names,
+    validate_probe,
+    validate_security,
+    validate_volume,
+)
 from netpod.api.meta import IntOrString
-from netpod.api.pod import Container, ContainerPort, EnvVar, PodSpec, ResourceRequirements
+from netpod.api.pod import Container, ContainerPort, PodSpec, ResourceRequirements
 from netpod.api.validate_errors import NON_NEGATIVE, Errors, index, key
 from netpod.api.validate_service import protocol
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
-_ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _INIT_ONLY = "may not be set for init containers without restartPolicy=Always"
 
 
@@ -87,11 +94,12 @@ def _container(
     errors.supported(policy, container.termination_message_policy, MESSAGE_POLICIES)
     errors.supported(f"{path}.imagePullPolicy", container.image_pull_policy, PULL_POLICIES)
     _ports(errors, container.ports, f"{path}.ports", host_network)
-    for position, variable in enumerate(container.env):
-        _env(errors, variable, index(f"{path}.env", position))
-    _env_from(errors, container, path)
-    _mounts(errors, container, path, volumes)
+    validate_env.variables(errors, container, path)
+    validate_volume.mounts(errors, container.volume_mounts, f"{path}.volumeMounts", volumes)
     _resources(errors, container.resources, f"{path}.resources")
+    validate_security.container_context(
+        errors, container.security_context, f"{path}.securityContext"
+    )
 
 
 def _ports(errors: Errors, ports: tuple[ContainerPort, ...], path: str, host_network: bool) -> None:
@@ -129,57 +137,6 @@ def _host_ports(errors: Errors, spec: PodSpec, path: str) -> None:
             at = index(f"{index(f'{path}.containers', position)}.ports", number)
             name = f"{port.protocol}/{port.host_ip}/{port.host_port}"
             errors.unique(f"{at}.hostPort", name, taken)
-
-
-def _env(errors: Errors, variable: EnvVar, path: str) -> None:
-    if variable.name:
-        errors.each(f"{path}.name", variable.name, validate_names.env_name(variable.name))
-    else:
-        errors.required(f"{path}.name")
-    source = variable.value_from
-    if source is None:
-        return
-    if variable.value:
-        detail = "may not be specified when `value` is not empty"
-        errors.invalid(f"{path}.valueFrom", "", detail)
-    named = [name for name in _ENV_SOURCES if isinstance(source, Mapping) and source.get(name)]
-    if not named:
-        detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-        errors.invalid(f"{path}.valueFrom", "", detail)
-    elif len(named) > 1:
-        detail = "may not have more than one field specified at a time"
-        errors.invalid(f"{path}.valueFrom", "", detail)
-
-
-def _env_from(errors: Errors, container: Container, path: str) -> None:
-    for position, source in enumerate(container.env_from):
-        at = index(f"{path}.envFrom", position)
-        fields = source if isinstance(source, Mapping) else {}
-        prefix = fields.get("prefix")
-        if isinstance(prefix, str) and prefix:
-            errors.each(f"{at}.prefix", prefix, validate_names.env_name(prefix))
-        named = [name for name in ("configMapRef", "secretRef") if fields.get(name)]
-        if not named:
-            errors.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")
-        elif len(named) > 1:
-            errors.invalid(at, "", "may not have more than one field specified at a time")
-
-
-def _mounts(errors: Errors, container: Container, path: str, volumes: set[str]) -> None:
-    seen: set[str] = set()
-    for position, mount in enumerate(container.volume_mounts):
-        at = index(f"{path}.volumeMounts", position)
-        fields = mount if isinstance(mount, Mapping) else {}
-        name, mount_path = str(fields.get("name") or ""), str(fields.get("mountPath") or "")
-        if not name:
-            errors.required(f"{at}.name")
-        elif name not in volumes:
-            errors.not_found(f"{at}.name", name)
-        if not mount_path:
-            errors.required(f"{at}.mountPath")
-        elif mount_path in seen:
-            errors.invalid(f"{at}.mountPath", mount_path, "must be unique")
-        seen.add(mount_path)
 
 
 def _resources(errors: Errors, resources: ResourceRequirements, path: str) -> None:

@@ -7,11 +7,11 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from netpod.api import validate_addresses, validate_names
+from netpod.api import quantity, validate_addresses, validate_meta, validate_names
 from netpod.api.coordination import Lease
-from netpod.api.core import ConfigMap, Event, Secret
+from netpod.api.core import ConfigMap, Event, Namespace, Secret
 from netpod.api.node import Node
-from netpod.api.validate_errors import Errors, index, key
+from netpod.api.validate_errors import NON_NEGATIVE, Errors, index, key
 
 MAX_DATA = 1024 * 1024
 """Bytes of all values of a ConfigMap or Secret together."""
@@ -31,24 +31,56 @@ def node(errors: Errors, obj: Node) -> None:
     """Check a Node."""
     seen: set[tuple[str, str]] = set()
     for position, taint in enumerate(obj.spec.taints):
-        path = index("spec.taints", position)
+        path = index("metadata.taints", position)
         errors.each(f"{path}.key", taint.key, validate_names.qualified_name(taint.key))
-        errors.each(f"{path}.value", taint.value, validate_names.label_value(taint.value))
-        if taint.effect:
-            errors.supported(f"{path}.effect", taint.effect, TAINT_EFFECTS)
-        else:
+        problems = validate_names.label_value(taint.value)
+        if problems:
+            errors.invalid(f"{path}.value", taint.value, ";".join(problems))
+        if not taint.effect:
             errors.required(f"{path}.effect")
+        elif taint.effect not in TAINT_EFFECTS:
+            errors.refuse(f"{path}.effect", taint.effect, TAINT_EFFECTS)
         if (taint.key, taint.effect) in seen:
-            errors.duplicate(path, taint)
+            errors.duplicate(path, taint, "taints must be unique by key and effect pair")
         seen.add((taint.key, taint.effect))
-    cidrs = obj.spec.pod_cidrs or ((obj.spec.pod_cidr,) if obj.spec.pod_cidr else ())
+    node_resources(errors, obj)
+    cidrs = obj.spec.pod_cidrs
     for position, cidr in enumerate(cidrs):
         if not validate_addresses.is_cidr(cidr):
             path = index("spec.podCIDRs", position)
             errors.invalid(path, cidr, validate_addresses.BAD_CIDR)
-    if obj.spec.pod_cidr and obj.spec.pod_cidrs and obj.spec.pod_cidrs[0] != obj.spec.pod_cidr:
-        detail = "podCIDRs[0] must match podCIDR"
-        errors.invalid("spec.podCIDRs", list(obj.spec.pod_cidrs), detail)
+    if len(cidrs) > 1 and len({":" in cidr for cidr in cidrs}) < len(cidrs):
+        detail = "may specify no more than one CIDR for each IP family"
+        errors.invalid("spec.podCIDRs", list(cidrs), detail)
+        for position in range(1, len(cidrs)):
+            if cidrs[position] in cidrs[:position]:
+                errors.duplicate(index("spec.podCIDRs", position), cidrs[position])
+
+
+def node_resources(errors: Errors, obj: Node) -> None:
+    """Check what a node says it has. Source: ValidateNodeResources."""
+    for name in ("capacity", "allocatable"):
+        for resource, amount in getattr(obj.status, name).items():
+            path = f"status.{name}.{resource}"
+            try:
+                number = quantity.parse(amount)
+            except ValueError as error:
+                errors.unreadable(path, amount, error)
+                continue
+            if number < 0:
+                errors.invalid(path, amount, NON_NEGATIVE)
+            if resource == "pods" and number.denominator != 1:
+                errors.invalid(path, amount, "must be an integer")
+
+
+def node_status(errors: Errors, new: Node, _: Node) -> None:
+    """Check what a kubelet reports of its node."""
+    node_resources(errors, new)
+    seen: set[tuple[str, str]] = set()
+    for position, address in enumerate(new.status.addresses):
+        if (address.type, address.address) in seen:
+            errors.duplicate(index("status.addresses", position), address)
+        seen.add((address.type, address.address))
 
 
 def node_update(errors: Errors, new: Node, old: Node) -> None:
@@ -60,6 +92,12 @@ def node_update(errors: Errors, new: Node, old: Node) -> None:
     if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
         detail = 'node updates may not change providerID except from "" to valid'
         errors.forbidden("spec.providerID", detail)
+
+
+def namespace(errors: Errors, obj: Namespace) -> None:
+    """Check a Namespace: what keeps it from going."""
+    for name in obj.spec.finalizers:
+        errors.each("spec.finalizers", name, validate_meta.finalizer(name))
 
 
 def config_map(errors: Errors, obj: ConfigMap) -> None:

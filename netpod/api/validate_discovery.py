@@ -9,7 +9,7 @@ from netpod.api import validate_addresses, validate_names
 from netpod.api.core import EndpointAddress, Endpoints, EndpointsPort
 from netpod.api.discovery import Endpoint, EndpointPort, EndpointSlice
 from netpod.api.validate_errors import Errors, index
-from netpod.api.validate_service import protocol
+from netpod.api.validate_service import PROTOCOLS, protocol
 
 MAX_ENDPOINTS = 1000
 MAX_PORTS = 20_000
@@ -93,7 +93,7 @@ def _slice_port(errors: Errors, port: EndpointPort, path: str, names: set[str]) 
     errors.unique(f"{path}.name", name, names)
     if port.port is not None:
         errors.each(f"{path}.port", port.port, validate_names.port_number(port.port))
-    protocol(errors, port.protocol or "", f"{path}.protocol")
+    errors.supported(f"{path}.protocol", port.protocol or "", PROTOCOLS)
     if port.app_protocol is not None:
         problems = validate_names.qualified_name(port.app_protocol)
         errors.each(f"{path}.appProtocol", port.app_protocol, problems)
@@ -116,13 +116,19 @@ def endpoints(errors: Errors, obj: Endpoints) -> None:
 
 
 def _endpoint_address(errors: Errors, address: EndpointAddress, path: str) -> None:
-    errors.each(f"{path}.ip", address.ip, validate_addresses.destination(address.ip))
+    if not validate_addresses.is_ip(address.ip):
+        errors.invalid(f"{path}.ip", address.ip, validate_addresses.BAD_ADDRESS)
     if address.hostname:
         problems = validate_names.dns1123_label(address.hostname)
         errors.each(f"{path}.hostname", address.hostname, problems)
     if address.node_name is not None:
         problems = validate_names.dns1123_subdomain(address.node_name)
         errors.each(f"{path}.nodeName", address.node_name, problems)
+    if validate_addresses.is_ip(address.ip):
+        errors.each(f"{path}.ip", address.ip, validate_addresses.destination(address.ip))
+    else:
+        # Upstream asks twice, in other words.
+        errors.invalid(f"{path}.ip", address.ip, "must be a valid IP address")
 
 
 def _endpoints_port(errors: Errors, port: EndpointsPort, path: str, named: bool) -> None:
@@ -132,3 +138,6 @@ def _endpoints_port(errors: Errors, port: EndpointsPort, path: str, named: bool)
         errors.required(f"{path}.name")
     errors.each(f"{path}.port", port.port, validate_names.port_number(port.port))
     protocol(errors, port.protocol, f"{path}.protocol")
+    if port.app_protocol is not None:
+        problems = validate_names.qualified_name(port.app_protocol)
+        errors.each(f"{path}.appProtocol", port.app_protocol, problems)

@@ -54,7 +54,8 @@ class Errors:
 
     def invalid(self, path: str, value: Any, detail: str) -> None:
         """The value is wrong."""
-        self._add(path, "FieldValueInvalid", f"Invalid value: {shown(value)}: {detail}")
+        message = f"Invalid value: {shown(value)}" + (f": {detail}" if detail else "")
+        self._add(path, "FieldValueInvalid", message)
 
     def unreadable(self, path: str, value: Any, cause: ValueError) -> None:
         """The value is none of its type at all: upstream refuses the object before it looks at it."""
@@ -84,9 +85,10 @@ class Errors:
         message = f"Unsupported value: {shown(value)}: supported values: {names}"
         self._add(path, "FieldValueNotSupported", message)
 
-    def duplicate(self, path: str, value: Any) -> None:
+    def duplicate(self, path: str, value: Any, detail: str = "") -> None:
         """The value is already taken by an element before."""
-        self._add(path, "FieldValueDuplicate", f"Duplicate value: {shown(value)}")
+        message = f"Duplicate value: {shown(value)}" + (f": {detail}" if detail else "")
+        self._add(path, "FieldValueDuplicate", message)
 
     def forbidden(self, path: str, detail: str) -> None:
         """The field may not be set, or not changed so."""

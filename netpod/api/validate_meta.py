@@ -61,15 +61,20 @@ def metadata(
     annotations(errors, meta.annotations, f"{path}.annotations")
     _owners(errors, meta.owner_references, f"{path}.ownerReferences")
     for name in meta.finalizers:
-        problems = validate_names.qualified_name(name)
-        domain = custom or "/" in name or name in _STANDARD_FINALIZERS
-        if not problems and not domain:
-            problems = ["name is neither a standard finalizer name nor is it fully qualified"]
+        problems = validate_names.qualified_name(name) if custom else finalizer(name)
         errors.each(f"{path}.finalizers", name, problems)
 
 
+def finalizer(name: str) -> list[str]:
+    """Complaints about the name of what keeps an object from going."""
+    problems = validate_names.qualified_name(name)
+    if "/" not in name and name not in _STANDARD_FINALIZERS:
+        problems.append("name is neither a standard finalizer name nor is it fully qualified")
+    return problems
+
+
 def template_metadata(errors: Errors, meta: ObjectMeta, path: str) -> None:
-    """Check the metadata of a pod template, which needs no name."""
+    """Check the metadata of the pod template at `path`, which needs no name. Paths leave `metadata` out."""
     labels(errors, meta.labels, f"{path}.labels")
     annotations(errors, meta.annotations, f"{path}.annotations")
 

@@ -144,6 +144,13 @@ def label_value(value: str) -> list[str]:
     return problems
 
 
+def path_segment(value: str) -> list[str]:
+    """Complaints about a name that is to be one element of a path, e.g. a role's."""
+    if value in (".", ".."):
+        return [f"may not be '{value}'"]
+    return [f"may not contain '{part}'" for part in ("/", "%") if part in value]
+
+
 def port_number(value: int) -> list[str]:
     """Complaints about a port number."""
     return [] if 1 <= value <= 65535 else [between(1, 65535)]

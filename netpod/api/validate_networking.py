@@ -4,10 +4,9 @@ Source: pkg/apis/networking/validation/validation.go.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from netpod.api import validate_addresses, validate_names
+from netpod.api import shapes, validate_addresses, validate_names, validate_service
 from netpod.api.networking import (
     HTTPIngressPath,
     Ingress,
@@ -15,7 +14,7 @@ from netpod.api.networking import (
     IngressClass,
     IngressTLS,
 )
-from netpod.api.validate_errors import Errors, index
+from netpod.api.validate_errors import UNREADABLE, Errors, index
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
@@ -23,9 +22,7 @@ MAX_CONTROLLER = 250
 
 _BAD_SEQUENCES = ("//", "/./", "/../", "%2f", "%2F")
 _BAD_SUFFIXES = ("/..", "/.")
-_CONTROLLER = re.compile(
-    r"[a-zA-Z0-9.~_%!$&'()*+,;=:-]+(/[a-zA-Z0-9.~_%!$&'()*+,;=:@-]+)+", re.ASCII
-)
+_HTTP_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
 
 
 def ingress(errors: Errors, obj: Ingress) -> None:
@@ -73,6 +70,7 @@ def _path(errors: Errors, http_path: HTTPIngressPath, path: str) -> None:
     written = http_path.path
     if http_path.path_type is None:
         errors.required(f"{path}.pathType", "pathType must be specified")
+        return
     match http_path.path_type:
         case "Exact" | "Prefix":
             if not written.startswith("/"):
@@ -99,31 +97,40 @@ def _backend(errors: Errors, backend: IngressBackend, path: str) -> None:
         if service is not None:
             errors.invalid(path, "", "cannot set both resource and service backends")
         else:
-            _resource(errors, resource, f"{path}.resource")
+            _reference(errors, resource, f"{path}.resource")
         return
     if service is None:
-        errors.required(path, "must specify either a service or a resource backend")
+        errors.invalid(path, "", "resource or service backend is required")
         return
-    path = f"{path}.service"
+    at = f"{path}.service"
     if service.name:
-        errors.each(f"{path}.name", service.name, validate_names.dns1035_label(service.name))
+        errors.each(f"{at}.name", service.name, validate_names.dns1035_label(service.name))
     else:
-        errors.required(f"{path}.name")
+        errors.required(f"{at}.name")
     port = service.port
     if port.name and port.number:
         errors.invalid(path, "", "cannot set both port name & port number")
     elif port.name:
-        errors.each(f"{path}.port.name", port.name, validate_names.port_name(port.name))
+        errors.each(f"{at}.port.name", port.name, validate_names.port_name(port.name))
     elif port.number:
-        errors.each(f"{path}.port.number", port.number, validate_names.port_number(port.number))
+        errors.each(f"{at}.port.number", port.number, validate_names.port_number(port.number))
     else:
-        errors.required(f"{path}.port", "port name or number is required")
+        errors.required(path, "port name or number is required")
 
 
-def _resource(errors: Errors, resource: Any, path: str) -> None:
+def _reference(errors: Errors, reference: Any, path: str) -> None:
+    """Check a reference to an object of the namespace. Source: validateIngressTypedLocalObjectReference."""
+    if not shapes.is_shaped(errors, reference, shapes.REFERENCE, path):
+        return
+    group = reference.get("apiGroup")
+    if group is not None:
+        errors.each(f"{path}.apiGroup", group, validate_names.dns1123_subdomain(group))
     for field in ("kind", "name"):
-        if not isinstance(resource, Mapping) or not resource.get(field):
+        value = reference.get(field)
+        if not value:
             errors.required(f"{path}.{field}", f"{field} is required")
+        else:
+            errors.each(f"{path}.{field}", value, validate_names.path_segment(value))
 
 
 def _tls(errors: Errors, tls: IngressTLS, path: str) -> None:
@@ -138,22 +145,33 @@ def _tls(errors: Errors, tls: IngressTLS, path: str) -> None:
         errors.each(f"{path}.secretName", tls.secret_name, problems)
 
 
+def _domain_path(errors: Errors, value: str, path: str) -> None:
+    """Check `domain/path`. Source: k8s.io/apimachinery pkg/util/validation IsDomainPrefixedPath."""
+    domain, _, below = value.partition("/")
+    if not domain or not below:
+        errors.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+        return
+    errors.each(path, domain, validate_names.dns1123_subdomain(domain))
+    if not re.fullmatch(_HTTP_PATH, below, re.ASCII):
+        errors.invalid(path, below, validate_names.mismatch("Invalid path", _HTTP_PATH))
+
+
 def ingress_class(errors: Errors, obj: IngressClass) -> None:
     """Check an IngressClass."""
     controller = obj.spec.controller
     if not controller:
         errors.required("spec.controller")
-    elif len(controller) > MAX_CONTROLLER:
-        errors.too_long("spec.controller", MAX_CONTROLLER)
-    elif not _CONTROLLER.fullmatch(controller):
-        detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
-        errors.invalid("spec.controller", controller, detail)
+    else:
+        if len(controller) > MAX_CONTROLLER:
+            errors.too_long("spec.controller", MAX_CONTROLLER)
+        _domain_path(errors, controller, "spec.controller")
     parameters = obj.spec.parameters
     if parameters is None:
         return
     path = "spec.parameters"
-    _resource(errors, parameters, path)
-    if not isinstance(parameters, Mapping):
+    before = len(errors.found)
+    _reference(errors, parameters, path)
+    if any(found.reason == UNREADABLE for found in errors.found[before:]):
         return
     scope, namespace = parameters.get("scope") or "", parameters.get("namespace")
     errors.supported(f"{path}.scope", str(scope), ("Cluster", "Namespace"))
@@ -166,3 +184,9 @@ def ingress_class(errors: Errors, obj: IngressClass) -> None:
 def ingress_class_update(errors: Errors, new: IngressClass, old: IngressClass) -> None:
     """A class stays with its controller."""
     errors.immutable("spec.controller", new.spec.controller, old.spec.controller)
+
+
+def ingress_status(errors: Errors, new: Ingress, _: Ingress) -> None:
+    """Check where its load balancer is said to be."""
+    path = "status.loadBalancer.ingress"
+    validate_service.load_balancer(errors, new.status.load_balancer.ingress, path)

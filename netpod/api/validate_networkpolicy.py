@@ -9,6 +9,7 @@ from netpod.api import validate_addresses, validate_meta, validate_names
 from netpod.api.networkpolicy import IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from netpod.api.validate_errors import Errors, index
 
+PROTOCOLS = ("TCP", "UDP", "SCTP")
 POLICY_TYPES = ("Ingress", "Egress")
 
 
@@ -29,14 +30,16 @@ def network_policy(errors: Errors, obj: NetworkPolicy) -> None:
         errors.invalid("spec.policyTypes", list(spec.policy_types), detail)
         return
     for position, kind in enumerate(spec.policy_types):
-        errors.supported(index("spec.policyTypes", position), kind, POLICY_TYPES)
+        if kind not in POLICY_TYPES:
+            errors.refuse(index("spec.policyTypes", position), kind, POLICY_TYPES)
 
 
 def _ports(errors: Errors, ports: tuple[NetworkPolicyPort, ...], path: str) -> None:
     for position, port in enumerate(ports):
         at = index(path, position)
         if port.protocol is not None:
-            errors.supported(f"{at}.protocol", port.protocol, ("SCTP", "TCP", "UDP"))
+            if port.protocol not in PROTOCOLS:
+                errors.refuse(f"{at}.protocol", port.protocol, PROTOCOLS)
         if port.port is None:
             if port.end_port is not None:
                 errors.required(f"{at}.port", "must be specified when `endPort` is specified")

@@ -5,19 +5,24 @@ Source: pkg/apis/core/validation/validation.go ValidatePodSpec.
 
 from netpod.api import (
     memo,
+    shapes,
+    shapes_pod,
     validate_addresses,
     validate_affinity,
     validate_container,
     validate_meta,
     validate_names,
+    validate_security,
+    validate_volume,
 )
 from netpod.api.meta import Json
-from netpod.api.pod import Pod, PodDNSConfig, PodSpec, Toleration
+from netpod.api.pod import Affinity, Pod, PodDNSConfig, PodSpec, Toleration
 from netpod.api.validate_errors import Errors, index
 from netpod.errors import FieldError
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
-DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 MAX_NAMESERVERS, MAX_SEARCHES, MAX_SEARCH_CHARACTERS = 3, 32, 2048
 _MAX_INT32 = 2**31 - 1
 
@@ -45,7 +50,9 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
         spec: The spec, with defaults.
         path: `spec`, or `spec.template.spec`.
     """
-    volumes = _volumes(errors, spec, path)
+    if not _is_shaped(errors, spec, path):
+        return
+    volumes = validate_volume.volumes(errors, spec.volumes, f"{path}.volumes")
     names: set[str] = set()
     validate_container.containers(errors, spec, path, volumes, names)
     if spec.ephemeral_containers and path == "spec":
@@ -56,7 +63,8 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
         errors.required(f"{path}.restartPolicy")
     _numbers(errors, spec, path)
     _names(errors, spec, path)
-    errors.supported(f"{path}.dnsPolicy", spec.dns_policy, DNS_POLICIES)
+    if spec.dns_policy not in DNS_POLICIES:
+        errors.refuse(f"{path}.dnsPolicy", spec.dns_policy, DNS_POLICIES)
     _dns(errors, spec.dns_policy, spec.dns_config, f"{path}.dnsConfig")
     validate_meta.labels(errors, spec.node_selector, f"{path}.nodeSelector")
     for position, toleration in enumerate(spec.tolerations):
@@ -72,36 +80,43 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
     _gates(errors, spec, f"{path}.schedulingGates")
     if spec.affinity is not None:
         validate_affinity.affinity(errors, spec.affinity, f"{path}.affinity")
-    _users(errors, spec.security_context, f"{path}.securityContext")
-    for name, listed in (
-        ("initContainers", spec.init_containers),
-        ("containers", spec.containers),
-    ):
-        for position, container in enumerate(listed):
-            at = f"{index(f'{path}.{name}', position)}.securityContext"
-            _users(errors, container.security_context, at)
+    validate_security.pod_context(errors, spec.security_context, f"{path}.securityContext")
     _spread(errors, spec, f"{path}.topologySpreadConstraints")
     if spec.share_process_namespace and spec.host_pid:
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
         errors.invalid(f"{path}.shareProcessNamespace", True, detail)
 
 
-def _volumes(errors: Errors, spec: PodSpec, path: str) -> set[str]:
-    """Check the volumes and return their names."""
-    names: set[str] = set()
-    for position, volume in enumerate(spec.volumes):
-        at = index(f"{path}.volumes", position)
-        if not volume.name:
-            errors.required(f"{at}.name")
-        else:
-            errors.each(f"{at}.name", volume.name, validate_names.dns1123_label(volume.name))
-        errors.unique(f"{at}.name", volume.name, names)
-        sources = [name for name, source in volume.unknown.items() if source is not None]
-        if not sources:
-            errors.required(at, "must specify a volume type")
-        for extra in sources[1:]:
-            errors.forbidden(f"{at}.{extra}", "may not specify more than 1 volume type")
-    return names
+def _is_shaped(errors: Errors, spec: PodSpec, path: str) -> bool:
+    """Whether what is kept as written has upstream's types, so that its rules can be asked."""
+    affinity = spec.affinity or Affinity()
+    found: list[tuple[Json, shapes.Shape, str]] = [
+        (affinity.node_affinity, shapes_pod.NODE_AFFINITY, "affinity.nodeAffinity"),
+        (affinity.pod_affinity, shapes_pod.POD_AFFINITY, "affinity.podAffinity"),
+        (affinity.pod_anti_affinity, shapes_pod.POD_AFFINITY, "affinity.podAntiAffinity"),
+        (spec.security_context, shapes_pod.POD_CONTEXT, "securityContext"),
+        (spec.overhead, {"*": shapes.QUANTITY}, "overhead"),
+    ]
+    for name, listed in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+        ("ephemeralContainers", spec.ephemeral_containers),
+    ):
+        for position, container in enumerate(listed):
+            at = index(name, position)
+            found += (
+                (container.env_from, shapes_pod.ENV_FROM, f"{at}.envFrom"),
+                (container.volume_mounts, shapes_pod.MOUNTS, f"{at}.volumeMounts"),
+                (container.volume_devices, shapes_pod.DEVICES, f"{at}.volumeDevices"),
+                (container.security_context, shapes_pod.CONTAINER_CONTEXT, f"{at}.securityContext"),
+            )
+            found += [
+                (variable.value_from, shapes_pod.ENV_SOURCE, index(f"{at}.env", n) + ".valueFrom")
+                for n, variable in enumerate(container.env)
+            ]
+    return all(
+        shapes.is_shaped(errors, value, shape, f"{path}.{below}") for value, shape, below in found
+    )
 
 
 def _numbers(errors: Errors, spec: PodSpec, path: str) -> None:
@@ -109,8 +124,6 @@ def _numbers(errors: Errors, spec: PodSpec, path: str) -> None:
     if deadline is not None and not 1 <= deadline <= _MAX_INT32:
         detail = validate_names.between(1, _MAX_INT32)
         errors.invalid(f"{path}.activeDeadlineSeconds", deadline, detail)
-    grace = f"{path}.terminationGracePeriodSeconds"
-    errors.non_negative(grace, spec.termination_grace_period_seconds)
 
 
 def _names(errors: Errors, spec: PodSpec, path: str) -> None:
@@ -120,7 +133,6 @@ def _names(errors: Errors, spec: PodSpec, path: str) -> None:
     for name, value in (
         ("nodeName", spec.node_name),
         ("serviceAccountName", spec.service_account_name),
-        ("schedulerName", spec.scheduler_name),
         ("priorityClassName", spec.priority_class_name),
         ("runtimeClassName", spec.runtime_class_name or ""),
     ):
@@ -172,24 +184,16 @@ def _toleration(errors: Errors, toleration: Toleration, path: str) -> None:
     match operator:
         case "" | "Equal":
             problems = validate_names.label_value(toleration.value)
-            errors.each(f"{path}.operator", toleration.value, problems)
+            if problems:
+                errors.invalid(f"{path}.operator", toleration.value, ";".join(problems))
         case "Exists":
             if toleration.value:
                 detail = "value must be empty when `operator` is 'Exists'"
                 errors.invalid(f"{path}.operator", toleration, detail)
         case _:
             errors.supported(f"{path}.operator", operator, ("Equal", "Exists"))
-    if effect:
-        errors.supported(f"{path}.effect", effect, ("NoSchedule", "PreferNoSchedule", "NoExecute"))
-
-
-def _users(errors: Errors, context: Json, path: str) -> None:
-    """Check the numbers of users and groups. Source: ValidateSecurityContext, validation.IsValidUserID."""
-    for name in ("runAsUser", "runAsGroup", "fsGroup"):
-        number = context.get(name) if isinstance(context, dict) else None
-        if isinstance(number, int) and not 0 <= number <= _MAX_INT32:
-            detail = validate_names.between(0, _MAX_INT32)
-            errors.invalid(f"{path}.{name}", number, detail)
+    if effect and effect not in TAINT_EFFECTS:
+        errors.refuse(f"{path}.effect", effect, TAINT_EFFECTS)
 
 
 def _gates(errors: Errors, spec: PodSpec, path: str) -> None:
@@ -209,6 +213,11 @@ def _spread(errors: Errors, spec: PodSpec, path: str) -> None:
             errors.required(f"{at}.topologyKey", "can not be empty")
         allowed = ("DoNotSchedule", "ScheduleAnyway")
         errors.supported(f"{at}.whenUnsatisfiable", constraint.when_unsatisfiable, allowed)
+        pair = constraint.topology_key, constraint.when_unsatisfiable
+        later = spec.topology_spread_constraints[position + 1 :]
+        if pair in [(other.topology_key, other.when_unsatisfiable) for other in later]:
+            where = f"{at}.{{topologyKey, whenUnsatisfiable}}"
+            errors.duplicate(where, f"{{{pair[0]}, {pair[1]}}}")
         for name, policy in (
             ("nodeAffinityPolicy", constraint.node_affinity_policy),
             ("nodeTaintsPolicy", constraint.node_taints_policy),

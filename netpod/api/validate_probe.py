@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from netpod.api import validate_names
 from netpod.api.pod import ExecAction, HTTPGetAction, Lifecycle, Probe, TCPSocketAction
-from netpod.api.validate_errors import Errors, index
+from netpod.api.validate_errors import Errors
 from netpod.api.validate_service import number_or_name
 
 
@@ -83,9 +83,10 @@ def _http_get(errors: Errors, action: HTTPGetAction | None, path: str) -> None:
         errors.required(f"{path}.path")
     number_or_name(errors, action.port, f"{path}.port")
     errors.supported(f"{path}.scheme", action.scheme, ("HTTP", "HTTPS"))
-    for position, header in enumerate(action.http_headers):
-        at = index(f"{path}.httpHeaders", position)
-        errors.each(at, header.name, validate_names.http_header(header.name))
+    for header in action.http_headers:
+        # Upstream names the list.
+        problems = validate_names.http_header(header.name)
+        errors.each(f"{path}.httpHeaders", header.name, problems)
 
 
 def _tcp_socket(errors: Errors, action: TCPSocketAction | None, path: str) -> None:

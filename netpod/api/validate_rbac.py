@@ -16,13 +16,6 @@ from netpod.api.rbac import (
 from netpod.api.validate_errors import Errors, index
 
 
-def path_segment(value: str) -> list[str]:
-    """What a role's name in a reference may not be: anything that is no element of a path."""
-    if value in (".", ".."):
-        return [f"may not be '{value}'"]
-    return [f"may not contain '{part}'" for part in ("/", "%") if part in value]
-
-
 def role(errors: Errors, obj: Role) -> None:
     """Check a Role."""
     for position, rule in enumerate(obj.rules):
@@ -40,7 +33,10 @@ def cluster_role(errors: Errors, obj: ClusterRole) -> None:
         detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
         errors.required(path, detail)
     for position, selector in enumerate(obj.aggregation_rule.cluster_role_selectors):
-        validate_meta.label_selector(errors, selector, index(path, position))
+        at, before = index(path, position), len(errors.found)
+        validate_meta.label_selector(errors, selector, at)
+        if len(errors.found) > before:
+            errors.invalid(at, selector, "invalid label selector.")
 
 
 def _rule(errors: Errors, rule: PolicyRule, path: str, *, namespaced: bool) -> None:
@@ -80,7 +76,7 @@ def _binding(errors: Errors, obj: RoleBinding | ClusterRoleBinding, kinds: tuple
     if not role_ref.name:
         errors.required("roleRef.name")
     else:
-        errors.each("roleRef.name", role_ref.name, path_segment(role_ref.name))
+        errors.each("roleRef.name", role_ref.name, validate_names.path_segment(role_ref.name))
     for position, subject in enumerate(obj.subjects):
         _subject(errors, subject, index("subjects", position))
 
@@ -101,7 +97,7 @@ def _subject(errors: Errors, subject: Subject, path: str) -> None:
             if subject.api_group != GROUP:
                 errors.supported(f"{path}.apiGroup", subject.api_group, (GROUP,))
         case _:
-            errors.supported(f"{path}.kind", subject.kind, ("Group", "ServiceAccount", "User"))
+            errors.refuse(f"{path}.kind", subject.kind, ("ServiceAccount", "User", "Group"))
 
 
 def binding_update(

@@ -3,15 +3,18 @@
 Source: pkg/apis/core/validation/validation.go ValidateService, ValidateServiceUpdate.
 """
 
+from collections.abc import Iterable
+
 from netpod.api import defaults_service, validate_addresses, validate_meta, validate_names
-from netpod.api.meta import IntOrString, Object
-from netpod.api.service import Service, ServicePort, ServiceSpec
+from netpod.api.meta import IntOrString
+from netpod.api.service import LoadBalancerIngress, Service, ServicePort, ServiceSpec
 from netpod.api.validate_errors import IMMUTABLE, Errors, index
 
 MAX_AFFINITY_SECONDS = 86_400
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
+FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 
 _KUBELET_PORT = 10250
@@ -40,9 +43,9 @@ def _type(errors: Errors, spec: ServiceSpec) -> None:
     errors.supported("spec.type", spec.type, TYPES)
     match spec.type:
         case "LoadBalancer" | "NodePort":
-            if spec.cluster_ip == "None":
+            if spec.cluster_ips == ("None",):
                 detail = f"may not be set to 'None' for {spec.type} services"
-                errors.invalid("spec.clusterIPs[0]", spec.cluster_ip, detail)
+                errors.invalid("spec.clusterIPs[0]", "None", detail)
         case "ExternalName":
             if spec.cluster_ips or spec.cluster_ip:
                 detail = "may not be set for ExternalName services"
@@ -109,56 +112,66 @@ def _affinity(errors: Errors, spec: ServiceSpec) -> None:
 
 
 def _addresses(errors: Errors, spec: ServiceSpec) -> None:
-    cluster_ips = _cluster_ips(spec)
-    for position, address in enumerate(cluster_ips):
-        path = index("spec.clusterIPs", position)
-        if address == "None":
-            if position:
-                errors.invalid(path, address, "'None' must be the first and only value")
-        elif not validate_addresses.is_ip(address):
-            errors.invalid(path, address, validate_addresses.BAD_ADDRESS)
-    if len(spec.cluster_ips) > 2:
-        detail = "may only hold up to 2 values"
-        errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
-    families = [":" in address for address in spec.cluster_ips]
-    if len(families) == 2 and families[0] == families[1] and "None" not in spec.cluster_ips:
-        detail = "may specify no more than one IP for each IP family"
-        errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
-    if spec.cluster_ips and spec.cluster_ip and spec.cluster_ips[0] != spec.cluster_ip:
-        detail = "first value must match `clusterIP`"
-        errors.invalid("spec.clusterIPs", list(spec.cluster_ips), detail)
     for position, address in enumerate(spec.external_ips):
         path = index("spec.externalIPs", position)
         errors.each(path, address, validate_addresses.destination(address))
 
 
-def _cluster_ips(spec: ServiceSpec) -> tuple[str, ...]:
-    return spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
-
-
 def _families(errors: Errors, spec: ServiceSpec) -> None:
+    """Check what belongs together: clusterIP and clusterIPs, ipFamilies and ipFamilyPolicy.
+
+    Source: ValidateServiceClusterIPsRelatedFields.
+    """
     if spec.type == "ExternalName":
         for name, value in (
-            ("ipFamilyPolicy", spec.ip_family_policy),
             ("ipFamilies", spec.ip_families),
+            ("ipFamilyPolicy", spec.ip_family_policy),
         ):
             if value:
                 errors.forbidden(f"spec.{name}", "may not be set for ExternalName services")
         return
+    path, addresses = "spec.clusterIPs", spec.cluster_ips
+    if spec.cluster_ip:
+        if not addresses:
+            errors.required(path)
+        elif addresses[0] != spec.cluster_ip:
+            errors.invalid(path, list(addresses), "first value must match `clusterIP`")
+    elif addresses:
+        errors.invalid(path, list(addresses), "must be empty when `clusterIP` is not specified")
     seen: set[str] = set()
     for position, family in enumerate(spec.ip_families):
-        path = index("spec.ipFamilies", position)
-        errors.supported(path, family, ("IPv4", "IPv6"))
-        errors.unique(path, family, seen)
-    if spec.ip_family_policy:
-        policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
-        errors.supported("spec.ipFamilyPolicy", spec.ip_family_policy, policies)
-    for position, (address, family) in enumerate(
-        zip(_cluster_ips(spec), spec.ip_families, strict=False)
-    ):
-        if validate_addresses.is_ip(address) and (":" in address) != (family == "IPv6"):
+        at = index("spec.ipFamilies", position)
+        errors.supported(at, family, ("IPv4", "IPv6"))
+        errors.unique(at, family, seen)
+    if spec.ip_family_policy is not None:
+        errors.supported("spec.ipFamilyPolicy", spec.ip_family_policy, FAMILY_POLICIES)
+    if not _are_addresses(errors, addresses, path):
+        return
+    if len(addresses) > 1 and len({":" in address for address in addresses}) == 1:
+        detail = "may specify no more than one IP for each IP family"
+        errors.invalid(path, list(addresses), detail)
+    if spec.cluster_ip == defaults_service.HEADLESS:
+        return
+    for position, (address, family) in enumerate(zip(addresses, spec.ip_families, strict=False)):
+        if (":" in address) != (family == "IPv6"):
             detail = f"expected an {family} value as indicated by `ipFamilies[{position}]`"
-            errors.invalid(index("spec.clusterIPs", position), address, detail)
+            errors.invalid(index(path, position), address, detail)
+
+
+def _are_addresses(errors: Errors, addresses: tuple[str, ...], path: str) -> bool:
+    wrong = False
+    for position, address in enumerate(addresses):
+        if address == defaults_service.HEADLESS and not position:
+            if len(addresses) > 1:
+                wrong = True
+                detail = "'None' must be the first and only value"
+                errors.invalid(path, list(addresses), detail)
+        elif not validate_addresses.is_ip(address):
+            wrong = True
+            errors.invalid(index(path, position), address, validate_addresses.BAD_ADDRESS)
+    if len(addresses) > 2:
+        errors.invalid(path, list(addresses), "may only hold up to 2 values")
+    return not wrong
 
 
 def _numbers(errors: Errors, spec: ServiceSpec) -> None:
@@ -234,23 +247,13 @@ def _policies(errors: Errors, spec: ServiceSpec) -> None:
         errors.supported(path, spec.traffic_distribution, TRAFFIC_DISTRIBUTIONS)
 
 
-def settled(new: Object, old: Object) -> Object:
-    """Return a changed Service without what its new type drops by itself."""
-    if isinstance(new, Service) and isinstance(old, Service):
-        return defaults_service.drop_type_dependent(new, old)
-    return new
-
-
 def service_update(errors: Errors, new: Service, old: Service) -> None:
     """Check what may not change. An address left out is kept, not removed."""
     was, spec = old.spec, new.spec
     external = "ExternalName" in (was.type, spec.type)
-    if not external and was.cluster_ip and spec.cluster_ip not in ("", was.cluster_ip):
-        errors.invalid(
-            "spec.clusterIPs[0]",
-            list(spec.cluster_ips or (spec.cluster_ip,)),
-            "may not change once set",
-        )
+    if defaults_service.has_health_check(was) and defaults_service.has_health_check(spec):
+        if was.health_check_node_port != spec.health_check_node_port:
+            errors.forbidden("spec.healthCheckNodePort", IMMUTABLE)
     if (
         was.type == spec.type == "LoadBalancer"
         and was.load_balancer_class != spec.load_balancer_class
@@ -259,13 +262,34 @@ def service_update(errors: Errors, new: Service, old: Service) -> None:
         errors.invalid(
             path, value, f"{IMMUTABLE}" if was.load_balancer_class else "may not change once set"
         )
-    if not external:
-        # The first may never change; the second comes and goes, but is not exchanged for another.
-        for position, family in enumerate(spec.ip_families[: len(was.ip_families)]):
-            if family != was.ip_families[position]:
-                where = index("spec.ipFamilies", position)
-                errors.invalid(where, list(spec.ip_families), "may not change once set")
-        if len(was.cluster_ips) == len(spec.cluster_ips) == 2:
-            if was.cluster_ips[1] != spec.cluster_ips[1]:
-                detail = "may not change once set"
-                errors.invalid("spec.clusterIPs[1]", list(spec.cluster_ips), detail)
+    if external:
+        return
+    if was.cluster_ips and spec.cluster_ips[:1] != was.cluster_ips[:1]:
+        errors.invalid("spec.clusterIPs[0]", list(spec.cluster_ips), "may not change once set")
+    # The first may never change; the second comes and goes, but is not exchanged for another.
+    if len(was.cluster_ips) == len(spec.cluster_ips) == 2:
+        if was.cluster_ips[1] != spec.cluster_ips[1]:
+            detail = "may not change once set"
+            errors.invalid("spec.clusterIPs[1]", list(spec.cluster_ips), detail)
+    for position, family in enumerate(spec.ip_families[: len(was.ip_families)]):
+        if family != was.ip_families[position]:
+            where = index("spec.ipFamilies", position)
+            errors.invalid(where, list(spec.ip_families), "may not change once set")
+
+
+def service_status(errors: Errors, new: Service, _: Service) -> None:
+    """Check where its load balancer is said to be."""
+    load_balancer(errors, new.status.load_balancer.ingress, "status.loadBalancer.ingress")
+
+
+def load_balancer(errors: Errors, ingress: Iterable[LoadBalancerIngress], path: str) -> None:
+    """Check the addresses and names of a load balancer. Source: ValidateLoadBalancerStatus."""
+    for position, one in enumerate(ingress):
+        at = index(path, position)
+        if one.ip and not validate_addresses.is_ip(one.ip):
+            errors.invalid(f"{at}.ip", one.ip, "must be a valid IP address")
+        if one.hostname:
+            problems = validate_names.dns1123_subdomain(one.hostname)
+            if validate_addresses.is_ip(one.hostname):
+                problems = [*problems, "must be a DNS name, not an IP address"]
+            errors.each(f"{at}.hostname", one.hostname, problems)

@@ -6,7 +6,14 @@ Source: pkg/apis/apps/validation, pkg/apis/core/validation, pkg/apis/storage/val
 import dataclasses
 from fractions import Fraction
 
-from netpod.api import quantity, validate_apps, validate_meta, validate_names, validate_policy
+from netpod.api import (
+    quantity,
+    validate_apps,
+    validate_meta,
+    validate_names,
+    validate_pod,
+    validate_policy,
+)
 from netpod.api.pod import PodTemplateSpec, Volume
 from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from netpod.api.validate_errors import Errors, index
@@ -98,8 +105,8 @@ def stateful_set(errors: Errors, obj: StatefulSet) -> None:
     errors.non_negative("spec.minReadySeconds", spec.min_ready_seconds)
     if spec.ordinals is not None:
         errors.non_negative("spec.ordinals.start", spec.ordinals.start)
-    validate_apps.selector(errors, spec.selector, spec.template, "statefulset")
-    validate_apps.template(errors, _with_claims(spec), "StatefulSet")
+    if validate_apps.selector(errors, spec.selector, spec.template, "statefulset"):
+        validate_apps.template(errors, _with_claims(spec), "StatefulSet")
 
 
 def _with_claims(spec: StatefulSetSpec) -> PodTemplateSpec:
@@ -161,7 +168,8 @@ def replication_controller(errors: Errors, obj: ReplicationController) -> None:
 
 def pod_template(errors: Errors, obj: PodTemplate) -> None:
     """Check a PodTemplate."""
-    validate_meta.template_metadata(errors, obj.template.metadata, "template.metadata")
+    validate_meta.template_metadata(errors, obj.template.metadata, "template")
+    validate_pod.pod_spec(errors, obj.template.spec, "template.spec")
 
 
 def claim(errors: Errors, obj: PersistentVolumeClaim) -> None:

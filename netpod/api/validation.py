@@ -31,18 +31,14 @@ Check = Callable[[Errors, Any], None]
 CheckUpdate = Callable[[Errors, Any, Any], None]
 
 
-def _path_segment(value: str) -> list[str]:
-    if value in (".", ".."):
-        return [f"may not be '{value}'"]
-    return [f"may not contain '{part}'" for part in ("/", "%") if part in value]
-
-
 _NAMES: Mapping[str, Callable[[str], list[str]]] = {
-    "ClusterRole": _path_segment,
-    "ClusterRoleBinding": _path_segment,
+    "ClusterRole": validate_names.path_segment,
+    "ClusterRoleBinding": validate_names.path_segment,
+    "Event": validate_names.path_segment,
     "Namespace": validate_names.dns1123_label,
-    "Role": _path_segment,
-    "RoleBinding": _path_segment,
+    "PodDisruptionBudget": validate_names.path_segment,
+    "Role": validate_names.path_segment,
+    "RoleBinding": validate_names.path_segment,
     "Service": validate_names.dns1035_label,
 }
 """How an object of the kind may be named; any other kind takes a DNS subdomain."""
@@ -56,6 +52,7 @@ _CREATE: Mapping[str, Check] = {
     "Ingress": validate_networking.ingress,
     "IngressClass": validate_networking.ingress_class,
     "Lease": validate_core.lease,
+    "Namespace": validate_core.namespace,
     "Node": validate_core.node,
     "Pod": validate_pod.pod,
     "ReplicaSet": validate_apps.replica_set,
@@ -104,6 +101,12 @@ _UPDATE: Mapping[str, CheckUpdate] = {
     "Service": validate_service.service_update,
 }
 
+_STATUS: Mapping[str, CheckUpdate] = {
+    "Ingress": validate_networking.ingress_status,
+    "Node": validate_core.node_status,
+    "Service": validate_service.service_status,
+}
+
 
 @functools.cache
 def _check(kind: str) -> Check | None:
@@ -143,15 +146,21 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
     errors = Errors()
     _metadata(errors, new)
     validate_meta.metadata_update(errors, new.metadata, old.metadata)
-    if new.kind == "Service":
-        # The type may have changed without what depends on it.
-        new = validate_service.settled(new, old)
     update = _check_update(new.kind)
     if update is not None:
         update(errors, new, old)
     check = _check(new.kind)
     if check is not None and new.kind != "Pod":
         check(errors, new)
+    return errors.found
+
+
+def validate_status(new: Object, old: Object) -> list[FieldError]:
+    """Return what is wrong with the status an object gets."""
+    errors = Errors()
+    check = _STATUS.get(new.kind)
+    if check is not None:
+        check(errors, new, old)
     return errors.found
 
 

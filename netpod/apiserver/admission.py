@@ -217,6 +217,8 @@ async def admit_create(store: Storage, resource: registry.Resource, obj: Object)
         _raise(resource, obj, found)
         return obj
     obj = defaults.apply_defaults(obj)
+    if isinstance(obj, Service):
+        obj = defaults_service.keep_allocated(obj, None)
     for mutate in ON_CREATE.get(resource.kind, ()):
         obj = await mutate(store, obj)
     _raise(resource, obj, validation.validate_create(obj))
@@ -238,6 +240,7 @@ async def admit_update(
         return new
     new = defaults.apply_defaults(new)
     if isinstance(new, Service) and isinstance(old, Service):
+        new = defaults_service.keep_allocated(new, old)
         new = defaults_service.drop_type_dependent(new, old)
     if isinstance(new, Pod) and isinstance(old, Pod):
         new = priorities.kept(new, old)
@@ -247,6 +250,16 @@ async def admit_update(
     if isinstance(new, PersistentVolumeClaim) and isinstance(old, PersistentVolumeClaim):
         await claimadmission.check_growth(store, new, old)
     return new
+
+
+def admit_status(resource: registry.Resource, new: Object, old: Object) -> None:
+    """Look at the status an object gets.
+
+    Raises:
+        Invalid: fields are wrong; all of them are named.
+    """
+    if resource.custom is None:
+        _raise(resource, new, validation.validate_status(new, old))
 
 
 async def admit_debug(

@@ -105,7 +105,7 @@ class Allocators:
             pool.release(value, owner)
 
     def claim(self, old: Service | None, new: Service) -> tuple[Service, Claim]:
-        """Give `new` the addresses and ports it needs; it keeps what `old` had and `new` does not name.
+        """Give `new` the addresses and ports it needs; it keeps those of `old` that it names.
 
         Raises:
             Invalid: a value it names is taken or out of range.
@@ -114,7 +114,6 @@ class Allocators:
         claim = Claim(_owner(new), [], [])
         try:
             spec = families.settle(old, new, tuple(self._networks))
-            spec = spec if old is None else _inherit(old.spec, spec)
             spec = self._addresses(spec, claim, new)
             spec = self._node_ports(spec, claim, new)
             spec = self._health_check(spec, claim, new)
@@ -244,26 +243,6 @@ def _pool(network: Network) -> Pool:
 def _owner(service: Service) -> str:
     # The uid, not the name: a deleted Service's late release must not free its successor's values.
     return service.metadata.uid
-
-
-def _inherit(old: ServiceSpec, new: ServiceSpec) -> ServiceSpec:
-    """What an update leaves out stays: node ports by port and protocol.
-
-    Source: pkg/registry/core/service/storage/storage.go patchAllocatedValues.
-    """
-    if new.type in ("NodePort", "LoadBalancer"):
-        before = {(p.protocol, p.port): p.node_port for p in old.ports if p.node_port}
-        named = {p.node_port for p in new.ports if p.node_port}
-        ports = []
-        for port in new.ports:
-            number = before.get((port.protocol, port.port), 0)
-            if not port.node_port and number and number not in named:
-                port = dataclasses.replace(port, node_port=number)
-            ports.append(port)
-        new = dataclasses.replace(new, ports=tuple(ports))
-    if new.type == "LoadBalancer" and not new.health_check_node_port:
-        new = dataclasses.replace(new, health_check_node_port=old.health_check_node_port)
-    return new
 
 
 def _invalid(service: Service, path: str, message: str) -> errors.Invalid:

@@ -25,13 +25,13 @@ def settle(old: Service | None, new: Service, configured: Sequence[Family]) -> S
 
     Args:
         old: What is stored, None when the Service is created.
-        new: What is asked for; already defaulted and validated.
+        new: What is asked for; already defaulted, with what it keeps, and validated.
         configured: Families that the cluster has Service networks of, the default one first.
 
     Raises:
         Invalid: the families cannot be had, or contradict the addresses or the policy.
     """
-    spec = _normalized(old.spec if old is not None else None, new.spec)
+    spec = new.spec
     if spec.type == "ExternalName":
         return dataclasses.replace(spec, cluster_ip="", cluster_ips=())
     before = old.spec if old is not None and old.spec.type != "ExternalName" else None
@@ -69,21 +69,6 @@ def settle(old: Service | None, new: Service, configured: Sequence[Family]) -> S
     if len(families) == 1 and len(configured) == 2 and spec.ip_family_policy != SINGLE:
         families = (*families, _OTHER[Family(families[0])])
     return dataclasses.replace(spec, ip_families=families)
-
-
-def _normalized(old: ServiceSpec | None, new: ServiceSpec) -> ServiceSpec:
-    """`clusterIP` and `clusterIPs` say the same; what an update leaves out stays."""
-    if old is not None and old.type != "ExternalName" and new.type != "ExternalName":
-        kept = new.cluster_ip in ("", old.cluster_ip)
-        if kept and not new.cluster_ips:
-            return dataclasses.replace(new, cluster_ip=old.cluster_ip, cluster_ips=old.cluster_ips)
-        if not new.cluster_ip and new.cluster_ips == old.cluster_ips:
-            return dataclasses.replace(new, cluster_ip=old.cluster_ip)
-    if new.cluster_ip and not new.cluster_ips:
-        return dataclasses.replace(new, cluster_ips=(new.cluster_ip,))
-    if new.cluster_ips and not new.cluster_ip:
-        return dataclasses.replace(new, cluster_ip=new.cluster_ips[0])
-    return new
 
 
 def _keeps_preference(old: ServiceSpec, new: ServiceSpec) -> bool:

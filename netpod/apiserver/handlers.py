@@ -95,6 +95,11 @@ async def update(writer: Writer, call: Call) -> Reply:
     data = negotiation.body(call.body, call.content_type)
     if route.subresource == "scale":
         return await subresources.update_scale(writer, call, data)
+    given = data.get("metadata")
+    if route.resource.custom is None and not (isinstance(given, dict) and given.get("name")):
+        raise errors.BadRequest(
+            f"the name of the object ({route.name} based on URL) was undeterminable: name must be provided"
+        )
     old_kind = debugging.is_written(call, data)
     if old_kind:
         data = debugging.as_pod(data)

@@ -115,9 +115,11 @@ class Storage:
                 return KeyValue(key, value, UNSTORED, UNSTORED)
         except errors.AlreadyExists:
             pass
-        raise errors.AlreadyExists(
-            f'{resource.qualified} "{name}" already exists', details=details(resource, name)
-        )
+        message = f'{resource.qualified} "{name}" already exists'
+        found = await self._store.get(key)
+        if found is not None and objects.parsed(found)["metadata"].get("deletionTimestamp"):
+            message = f"object is being deleted: {message}"
+        raise errors.AlreadyExists(message, details=details(resource, name))
 
     async def replace(
         self, resource: registry.Resource, old: KeyValue, obj: Object, *, dry_run: bool = False

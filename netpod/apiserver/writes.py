@@ -16,7 +16,7 @@ from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.pod import Pod
 from netpod.api.service import Service
-from netpod.apiserver import admission, managed, objects, status, storage
+from netpod.apiserver import admission, managed, objects, storage
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.quotas import Quotas
 from netpod.apiserver.storage import Storage
@@ -103,7 +103,6 @@ class Writer:
         if not name and given.generate_name:
             suffix = "".join(self._chance.choices(SUFFIX, k=5))
             name = given.generate_name[:GENERATED_BASE] + suffix
-        _check_name(resource, name)
         metadata = structs.replace(
             given,
             name=name,
@@ -166,6 +165,8 @@ class Writer:
         if not subresource or subresource in ("scale", EPHEMERAL):
             admit = admission.admit_debug if subresource == EPHEMERAL else admission.admit_update
             new = await admit(self.storage, resource, new, old)
+        elif subresource == "status":
+            admission.admit_status(resource, new, old)
         if not isinstance(new, Service) or subresource:
             return await self._store(resource, kv, new, old, dry_run)
         async with self._services:
@@ -198,18 +199,6 @@ class Writer:
         """Give back what a deleted object had from the pools."""
         if isinstance(obj, Service):
             self.allocators.release(obj)
-
-
-def _check_name(resource: registry.Resource, name: str) -> None:
-    """Keep what would not be one element of a path or key out, before anything else looks at it."""
-    if not name:
-        reason, message = "FieldValueRequired", "Required value: name or generateName is required"
-    elif name in (".", "..") or "/" in name or "%" in name:
-        reason, message = "FieldValueInvalid", f'Invalid value: "{name}": may not be a path'
-    else:
-        return
-    error = errors.FieldError(field="metadata.name", reason=reason, message=message)
-    raise status.invalid(resource.kind, resource.group, name, [error])
 
 
 def may_go(obj: Object) -> bool:

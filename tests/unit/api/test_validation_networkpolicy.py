@@ -60,7 +60,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         ingress(ports=({"protocol": "ICMP", "port": 1},)),
-        f'{N}.protocol: Unsupported value: "ICMP": supported values: "SCTP", "TCP", "UDP"',
+        f'{N}.protocol: Unsupported value: "ICMP": supported values: "TCP", "UDP", "SCTP"',
     ),
     (ingress(ports=({"port": 0},)), f"{N}.port: Invalid value: 0: must be between 1 and 65535"),
     (ingress(ports=({"port": "a_b"},)), f'{N}.port: Invalid value: "a_b": must contain only'),
@@ -78,7 +78,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"spec": {"podSelector": {}, "policyTypes": ["Both"]}},
-        'spec.policyTypes[0]: Unsupported value: "Both": supported values: "Egress", "Ingress"',
+        'spec.policyTypes[0]: Unsupported value: "Both": supported values: "Ingress", "Egress"',
     ),
 ]
 

@@ -38,7 +38,7 @@ GET = {"httpGet": {"port": 80}}
             {
                 "env": [
                     {"name": "A", "value": "1"},
-                    {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}},
+                    {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
                 ]
             }
         ),
@@ -116,7 +116,17 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ),
     (pod({"env": [{"value": "x"}]}), f"{C}.env[0].name: Required value"),
     (
-        pod({"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}),
+        pod(
+            {
+                "env": [
+                    {
+                        "name": "A",
+                        "value": "x",
+                        "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}},
+                    }
+                ]
+            }
+        ),
         f'{C}.env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty',
     ),
     (
@@ -185,8 +195,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
         "effect must be 'NoExecute' when `tolerationSeconds` is set",
     ),
     (
-        pod(terminationGracePeriodSeconds=-1),
-        "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        pod(activeDeadlineSeconds=-1),
+        "spec.activeDeadlineSeconds: Invalid value: -1: must be between 1 and 2147483647, inclusive",
     ),
     (
         pod(activeDeadlineSeconds=0),

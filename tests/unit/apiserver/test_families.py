@@ -67,7 +67,11 @@ def shape(answer: Json) -> tuple[str, list[str], list[str]]:
         (DUAL, {"clusterIP": "fd00:10:96::9"}, SINGLE, ["IPv6"]),
         (
             DUAL,
-            {"clusterIPs": ["fd00:10:96::9", "10.96.0.9"], "ipFamilyPolicy": PREFER},
+            {
+                "clusterIP": "fd00:10:96::9",
+                "clusterIPs": ["fd00:10:96::9", "10.96.0.9"],
+                "ipFamilyPolicy": PREFER,
+            },
             PREFER,
             ["IPv6", "IPv4"],
         ),
@@ -126,13 +130,17 @@ def test_a_headless_service_has_families_without_addresses(
         ),
         (
             DUAL,
-            {"clusterIPs": ["10.96.0.9", "fd00:10:96::9"]},
+            {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9", "fd00:10:96::9"]},
             'spec.ipFamilyPolicy: Invalid value: "SingleStack": '
             "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified",
         ),
         (
             DUAL,
-            {"clusterIPs": ["10.96.0.9", "10.96.0.10"], "ipFamilyPolicy": PREFER},
+            {
+                "clusterIP": "10.96.0.9",
+                "clusterIPs": ["10.96.0.9", "10.96.0.10"],
+                "ipFamilyPolicy": PREFER,
+            },
             "may specify no more than one IP for each IP family",
         ),
         (
@@ -188,7 +196,8 @@ def test_the_policy_adds_the_second_address_and_takes_it_back(tmp_path: Path) ->
 )
 def test_what_may_not_change_does_not(tmp_path: Path, change: Json, message: str) -> None:
     """Neither the order of the families, nor an address; the second goes by the policy's word alone."""
-    made = {"clusterIPs": ["10.96.0.9", "fd00:10:96::9"], "ipFamilyPolicy": PREFER}
+    addresses = ["10.96.0.9", "fd00:10:96::9"]
+    made = {"clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilyPolicy": PREFER}
     _, (code, found) = asked(tmp_path, DUAL, made, change)
     assert code == 422
     assert message in found["message"]
@@ -198,7 +207,8 @@ def test_addresses_of_both_families_are_given_back(tmp_path: Path) -> None:
     """A deleted Service's addresses can be chosen by another."""
 
     async def run() -> None:
-        chosen = {"clusterIPs": ["10.96.0.9", "fd00:10:96::9"], "ipFamilyPolicy": PREFER}
+        addresses = ["10.96.0.9", "fd00:10:96::9"]
+        chosen = {"clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilyPolicy": PREFER}
         async with asyncio.timeout(20), serving(tmp_path, config(DUAL)) as api:
             await api.create(SERVICES, service("a", **chosen))
             code, found = await api("POST", SERVICES, service("b", clusterIP="fd00:10:96::9"))
