@@ -50,9 +50,16 @@ def decide(owner: Object, query: LabelQuery, objects: Iterable[T]) -> Claim[T]:
 
 
 async def claim(
-    client: Client, view: View[T], owner: Object, query: LabelQuery, objects: Iterable[T]
+    client: Client,
+    view: View[T],
+    owner: Object,
+    query: LabelQuery,
+    objects: Iterable[T],
+    finalizer: str = "",
 ) -> Sequence[T]:
     """Carry out `decide`; return what the owner owns now, adopted objects included.
+
+    `finalizer` is put on what is adopted and taken off what is released.
 
     Raises:
         Conflict: an object changed meanwhile; look again.
@@ -67,10 +74,14 @@ async def claim(
     for obj in decision.adopt:
         references = (*obj.metadata.owner_references, controller.controller_reference(owner))
         patch = {"ownerReferences": [codec.encode(reference) for reference in references]}
+        if finalizer and finalizer not in obj.metadata.finalizers:
+            patch["finalizers"] = [*obj.metadata.finalizers, finalizer]
         owned.append(await _patch_metadata(client, view, obj, patch))
     for obj in decision.release:
         kept = [r for r in obj.metadata.owner_references if r.uid != owner.metadata.uid]
         patch = {"ownerReferences": [codec.encode(reference) for reference in kept]}
+        if finalizer in obj.metadata.finalizers:
+            patch["finalizers"] = [name for name in obj.metadata.finalizers if name != finalizer]
         try:
             await _patch_metadata(client, view, obj, patch)
         except NotFound:

@@ -76,9 +76,14 @@ class JobController:
             if jobs.FINALIZER in pod.metadata.finalizers:
                 self._orphans.setdefault(key, {})[owner.uid] = None
             self._loop.enqueue(key)
+        if new is not None and _is_stray(new):
+            self._loop.enqueue(Key(new.metadata.namespace, ""))
 
     async def reconcile(self, key: Key) -> None:
-        """Make one Job's next step, then write what there is."""
+        """Make one Job's next step, then write what there is; without a name, let pods of no Job go."""
+        if not key.name:
+            await self._release(filter(_is_stray, self._pods.by("orphans", key.namespace)))
+            return
         job = self._jobs.get(key)
         uid = job.metadata.uid if job is not None else ""
         past = [u for u in self._orphans.pop(key, {}) if u != uid]
@@ -90,7 +95,9 @@ class JobController:
             return
         query = selectors.from_label_selector(job.spec.selector)
         around = [*self._pods.by("owner", uid), *self._pods.by("orphans", key.namespace)]
-        owned = await adoption.claim(self._context.client, self._pods, job, query, around)
+        owned = await adoption.claim(
+            self._context.client, self._pods, job, query, around, jobs.FINALIZER
+        )
         try:
             await self._advance(job, list(owned))
         except NotFound:
@@ -244,6 +251,13 @@ class JobController:
                 dataclasses.replace(job, status=status), subresource="status"
             )
         )
+
+
+def _is_stray(pod: Pod) -> bool:
+    """Tell whether a pod that is to go holds our finalizer, and no Job is left that would take it off."""
+    about = pod.metadata
+    held = bool(about.deletion_timestamp) and jobs.FINALIZER in about.finalizers
+    return held and meta.controller_of(pod) is None
 
 
 def _condition(type_: str, status: str, reason: str, message: str, now: str) -> Condition:

@@ -193,3 +193,27 @@ def test_indexes_are_written_as_upstream_does(text: str, found: list[int]) -> No
     """Ranges from three on; reading is the inverse."""
     assert indexes.text(found) == text
     assert sorted(indexes.parse(text, 10)) == found
+
+
+def test_pods_that_no_job_owns_are_let_go(tmp_path: Path) -> None:
+    """The finalizer goes with the Job's name on a pod, and off a pod that is to go and names no Job any more."""
+
+    async def story(client: Client) -> None:
+        await client.create(job(parallelism=1, template=TEMPLATE))
+        await plane.until(lambda: started(client, 1))
+        (pod,) = await plane.pods(client)
+        await client.patch(Pod, pod.metadata.name, "shop", {"metadata": {"labels": None}})
+
+        async def released() -> bool:
+            found = await client.get(Pod, pod.metadata.name, "shop")
+            return not found.metadata.owner_references and not found.metadata.finalizers
+
+        await plane.until(released, "released")
+        await plane.until(lambda: started(client, 2))
+        (other,) = [p for p in await plane.pods(client) if p.metadata.uid != pod.metadata.uid]
+        away = {"metadata": {"labels": None, "ownerReferences": None}}
+        await client.patch(Pod, other.metadata.name, "shop", away)
+        await client.delete(Pod, other.metadata.name, "shop")
+        await plane.until(lambda: plane.is_gone(client, Pod, other.metadata.name), "gone")
+
+    workloads.tell(tmp_path, story)
