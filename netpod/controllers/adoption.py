@@ -73,7 +73,9 @@ async def claim(
             return owned
     for obj in decision.adopt:
         references = (*obj.metadata.owner_references, controller.controller_reference(owner))
-        patch = {"ownerReferences": [codec.encode(reference) for reference in references]}
+        patch: dict[str, object] = {
+            "ownerReferences": [codec.encode(reference) for reference in references]
+        }
         if finalizer and finalizer not in obj.metadata.finalizers:
             patch["finalizers"] = [*obj.metadata.finalizers, finalizer]
         owned.append(await _patch_metadata(client, view, obj, patch))

@@ -22,6 +22,7 @@ from netpod.cni.flannel import Backend, Peer
 from netpod.cni.network import NetworkConfig
 from netpod.errors import ApiError, KernelError, NetpodError
 from netpod.ip import Network, address_of, by_family, family_of
+from netpod.kubelet import admission, status
 from netpod.kubelet import node as nodes
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.env import Services
@@ -286,7 +287,12 @@ class Agent:
         if worker is not None:
             worker.update(new)
         elif self._tasks is not None:
-            worker = PodWorker(self._shared, new)
+            others = (
+                it.pod
+                for it in self._workers.values()
+                if not it.refused[0] and it.pod.status.phase not in status.FINISHED
+            )
+            worker = PodWorker(self._shared, new, admission.refusal(new, others))
             self._workers[new.metadata.uid] = worker
             self._tasks.create_task(self._work(worker), name=f"pod {key_of(new)}")
 

@@ -23,7 +23,8 @@ from netpod.api.pod_status import PodStatus
 from netpod.client.events import EventRecorder
 from netpod.client.rest import Client
 from netpod.errors import NetpodError
-from netpod.kubelet import status, sysctls, termination
+from netpod.kubelet import status, termination
+from netpod.kubelet.admission import Refusal
 from netpod.kubelet.config import KubeletConfig
 from netpod.kubelet.deadline import Deadline
 from netpod.kubelet.env import Services
@@ -62,7 +63,7 @@ class Node:
 class PodWorker:
     """Follows one pod from its binding to its end."""
 
-    def __init__(self, node: Node, pod: Pod) -> None:
+    def __init__(self, node: Node, pod: Pod, refused: Refusal = ("", "")) -> None:
         self.node = node
         self.pod = pod
         self.gone = False
@@ -76,9 +77,9 @@ class PodWorker:
         self._wake_at = FOREVER
         self._retry = RETRY_SECONDS[0]
         self._deadline = Deadline(self)
-        self._refused = sysctls.refusal(pod)
-        if self._refused and pod.status.phase not in status.FINISHED:
-            self.event("Warning", sysctls.REFUSED, self._refused)
+        self.refused = refused
+        if refused[0] and pod.status.phase not in status.FINISHED:
+            self.event("Warning", *refused)
         self._files = Files(self)
         self._reporter = Reporter(node.client, pod, self._status)
         self.tasks: asyncio.TaskGroup | None = None
@@ -265,8 +266,9 @@ class PodWorker:
         return not any(unit.rising for unit in units)
 
     def _failure(self) -> tuple[str, str]:
-        if self._refused:
-            return sysctls.REFUSED, f"Pod was rejected: {self._refused}"
+        reason, message = self.refused
+        if reason:
+            return reason, f"Pod was rejected: {message}"
         return self._deadline.failed
 
     def _facts(self) -> PodFacts:
@@ -277,7 +279,7 @@ class PodWorker:
             started_at=self._started_at,
             now=meta.timestamp(meta.now()),
             failed=self._failure(),
-            rejected=bool(self._refused),
+            rejected=bool(self.refused[0]),
             ended=self.ending is not None and self.ending.stopped,
             containers={
                 name: ContainerFacts(

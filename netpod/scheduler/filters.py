@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from netpod.api import tolerations
+from netpod.api import hostports, tolerations
 from netpod.api.node import Taint
-from netpod.scheduler import model, volumes
 from netpod.scheduler import state as counting
+from netpod.scheduler import volumes
 from netpod.scheduler.cache import Cache
 from netpod.scheduler.model import NodeInfo, PodInfo
 from netpod.scheduler.state import State
@@ -52,7 +52,7 @@ def node_affinity(pod: PodInfo, node: NodeInfo, _: State) -> Reasons:
 
 def node_ports(pod: PodInfo, node: NodeInfo, _: State) -> Reasons:
     """A host port can be had once per node, protocol and address."""
-    if pod.ports and model.conflict(pod.ports, node.ports):
+    if pod.ports and hostports.conflict(pod.ports, node.ports):
         return ("node(s) didn't have free ports for the requested pod ports",)
     return ()
 

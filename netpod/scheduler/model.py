@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from netpod.api import meta, podamounts, quantity, selectors
+from netpod.api import hostports, meta, podamounts, quantity, selectors
+from netpod.api.hostports import HostPort
 from netpod.api.meta import IntOrString, Key
 from netpod.api.node import Node, Taint
 from netpod.api.pod import Pod, PodSpec, TopologySpreadConstraint
@@ -21,8 +22,6 @@ from netpod.scheduler import terms, volumes
 from netpod.scheduler.terms import NodeTerm, PodTerm
 
 Amounts = Mapping[str, int]
-HostPort = tuple[str, int, str]
-"""Protocol, port, host address; "" or 0.0.0.0 is every address."""
 
 DEFAULT_CPU = 100
 DEFAULT_MEMORY = 200 * 1024 * 1024
@@ -124,12 +123,7 @@ def _read(pod: Pod) -> PodInfo:
         requests=requests_of(pod.spec),
         scored_cpu=cpu,
         scored_memory=memory,
-        ports=tuple(
-            (port.protocol or "TCP", port.host_port, port.host_ip)
-            for container in pod.spec.containers
-            for port in container.ports
-            if port.host_port
-        ),
+        ports=hostports.of(pod),
         node_terms=terms.required_node_terms(pod),
         node_wishes=terms.preferred_node_terms(pod),
         near=terms.required_pod_terms(pod, "pod_affinity"),
@@ -274,16 +268,3 @@ def effective_taints(node: Node) -> tuple[Taint, ...]:
     if any(t.key == key and t.effect == "NoSchedule" for t in node.spec.taints):
         return node.spec.taints
     return (*node.spec.taints, Taint(key=key, effect="NoSchedule"))
-
-
-def conflict(wanted: Iterable[HostPort], used: Iterable[HostPort]) -> bool:
-    """Tell whether two sets of host ports collide; every address collides with each."""
-    anywhere = ("", "0.0.0.0", "::")
-    taken = list(used)
-    return any(
-        protocol == other
-        and port == number
-        and (ip == address or ip in anywhere or address in anywhere)
-        for protocol, port, ip in wanted
-        for other, number, address in taken
-    )

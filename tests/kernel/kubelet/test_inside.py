@@ -83,7 +83,7 @@ def test_two_programs_see_each_other_only_if_they_share(lab: Lab, share: bool) -
 
 
 def test_a_host_port_goes_with_its_pod(lab: Lab) -> None:
-    """The node's port leads to the pod while it is there; afterwards nothing answers, and no rule is left."""
+    """The node's port leads to the pod, and no other pod gets it; afterwards nothing answers, and no rule is left."""
 
     async def main() -> None:
         async with lab.running():
@@ -96,6 +96,10 @@ def test_a_host_port_goes_with_its_pod(lab: Lab) -> None:
                 return '"web"' in await lab.get(node_address(pod), port=8888)
 
             await lab.until(answers)
+            await lab.create("rival", containers=[container])
+            rival = await lab.wait("rival", lambda it: it.status.phase == "Failed")
+            words = "Pod was rejected: Predicate NodePorts failed"
+            assert (rival.status.reason, rival.status.message) == ("NodePorts", words)
             await lab.client.delete(Pod, "web", "default")
             await lab.gone("web")
             await lab.until(lambda: "8888" not in iptables.save(labs.NETNS, "nat"))
