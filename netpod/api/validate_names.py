@@ -6,9 +6,9 @@ Source: k8s.io/apimachinery pkg/util/validation/validation.go.
 import re
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _RFC1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
-_WILDCARD = rf"\*\.{_SUBDOMAIN}"
+_WILDCARD = rf"\*\.{SUBDOMAIN}"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _ENV = "[-._a-zA-Z][-._a-zA-Z0-9]*"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
@@ -17,7 +17,7 @@ _HTTP_HEADER = "[-A-Za-z0-9]+"
 LABEL_VALUE_PATTERN = rf"({_QUALIFIED})?"
 
 _LABEL_RE = re.compile(_LABEL, re.ASCII)
-_SUBDOMAIN_RE = re.compile(_SUBDOMAIN, re.ASCII)
+_SUBDOMAIN_RE = re.compile(SUBDOMAIN, re.ASCII)
 _RFC1035_RE = re.compile(_RFC1035, re.ASCII)
 _WILDCARD_RE = re.compile(_WILDCARD, re.ASCII)
 _QUALIFIED_RE = re.compile(_QUALIFIED, re.ASCII)
@@ -92,7 +92,7 @@ def dns1123_subdomain(value: str) -> list[str]:
     """Complaints about a DNS name, e.g. most objects' names."""
     problems = [max_length(253)] if len(value) > 253 else []
     if not _SUBDOMAIN_RE.fullmatch(value):
-        problems.append(mismatch(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
+        problems.append(mismatch(_SUBDOMAIN_TEXT, SUBDOMAIN, "example.com"))
     return problems
 
 

@@ -75,14 +75,29 @@ async def create(writer: Writer, call: Call) -> Reply:
     Raises:
         BadRequest, AlreadyExists, NotFound (the namespace), Forbidden, Invalid, UnsupportedMediaType.
     """
-    resource = call.route.resource.storage
-    obj = decode(call, negotiation.body(call.body, call.content_type), call.route.resource)
+    route = call.route
+    since = writer.storage.revision
+    obj = decode(call, negotiation.body(call.body, call.content_type), route.resource)
     if obj.metadata.resource_version:
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
     headers = calls.warnings(call, codec.unknown_fields(obj))
     obj = managed.created(call, obj)
-    kv = await writer.create(resource, obj, dry_run=call.dry_run)
-    return answer(call.route, kv, headers, status=201)
+    kv = await writer.create(route.resource.storage, obj, dry_run=call.dry_run)
+    if not headers and not writer.judges:
+        await writer.alike.remember(call, obj.metadata, since, kv)
+    return answer(route, kv, headers, status=201)
+
+
+async def create_alike(writer: Writer, call: Call) -> Reply | None:
+    """POST on a collection, if it is like one before but for a name; it may be cancelled, the store's write is not.
+
+    Raises:
+        AlreadyExists.
+    """
+    found = None if writer.judges else writer.alike.find(call)
+    if found is None:
+        return None
+    return answer(call.route, await writer.create_alike(call.route, *found), status=201)
 
 
 async def update(writer: Writer, call: Call) -> Reply:

@@ -44,6 +44,11 @@ class Route(NamedTuple):
     subresource: str
 
 
+KNOWN = 1024
+"""Paths that are remembered; all are forgotten when there are more."""
+_known: dict[tuple[str, str, bool], Route] = {}
+
+
 def unknown_path() -> errors.NotFound:
     """What upstream says about a path nobody serves."""
     return errors.NotFound("the server could not find the requested resource")
@@ -68,6 +73,19 @@ def parse(
         NotFound: no resource is served there.
         MethodNotAllowed: the resource has no such verb.
     """
+    watch = is_true(query.get("watch"))
+    known = _known.get((method, path, watch))
+    if known is not None:
+        return known
+    route = _parse(method, path, watch, find)
+    if route.resource.custom is None:  # the others come and go
+        if len(_known) >= KNOWN:
+            _known.clear()
+        _known[method, path, watch] = route
+    return route
+
+
+def _parse(method: str, path: str, watch: bool, find: Find) -> Route:
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
@@ -75,7 +93,6 @@ def parse(
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         raise unknown_path()
-    watch = is_true(query.get("watch"))
     if rest[0] == "watch" and len(rest) > 1:
         watch, rest = True, rest[1:]
     # The answer to a HEAD has no body to stream.

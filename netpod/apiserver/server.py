@@ -324,11 +324,15 @@ class ApiServer:
         if route.resource.verbs:
             return await reviews.answer(self._access, call)
         await self._access.admit(call)
+        writer = self._access.writer(call.user, self.writer)
         write = self._posts.get(route.subresource) or WRITES[route.verb]
+        if write is handlers.create:
+            alike = await handlers.create_alike(writer, call)
+            if alike is not None:
+                return alike
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
         outcome: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        writer = self._access.writer(call.user, self.writer)
         self._tasks.create_task(_settle(write(writer, call), outcome))
         reply = await outcome
         if route.resource.plural == DEFINITIONS:

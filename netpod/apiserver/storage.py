@@ -3,6 +3,8 @@
 Below this line keys and revisions, above it objects and resourceVersions. A dry run does everything but write.
 """
 
+from collections.abc import Iterable
+
 from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Object
@@ -97,6 +99,10 @@ class Storage:
         """Events of one or all namespaces; see `Store.watch`."""
         return await self._store.watch(objects.prefix(resource, namespace), since)
 
+    def untouched(self, prefixes: Iterable[str], since: Revision) -> bool:
+        """Whether nothing near these prefixes changed; see `Store.untouched`."""
+        return self._store.untouched(prefixes, since)
+
     async def create(
         self, resource: registry.Resource, obj: Object, *, dry_run: bool = False
     ) -> KeyValue:
@@ -105,9 +111,22 @@ class Storage:
         Raises:
             AlreadyExists: there is one of that name.
         """
-        name = obj.metadata.name
-        key = objects.key(resource, obj.metadata.namespace, name)
-        value = objects.pack(resource, obj)
+        name, namespace = obj.metadata.name, obj.metadata.namespace
+        return await self.put(
+            resource, namespace, name, objects.pack(resource, obj), dry_run=dry_run
+        )
+
+    async def put(
+        self,
+        resource: registry.Resource,
+        namespace: str,
+        name: str,
+        value: bytes,
+        *,
+        dry_run: bool = False,
+    ) -> KeyValue:
+        """Store a new object whose text is made already; see `create`."""
+        key = objects.key(resource, namespace, name)
         try:
             if not dry_run:
                 return await self._store.create(key, value)

@@ -4,9 +4,10 @@ Source: k8s.io/apiserver pkg/registry/rest/{create,update}.go, pkg/registry/gene
 """
 
 import asyncio
+import contextlib
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,8 +18,10 @@ from netpod.api.meta import Object
 from netpod.api.pod import Pod
 from netpod.api.service import Service
 from netpod.apiserver import admission, managed, objects, storage
+from netpod.apiserver.alike import Alike, Made
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.quotas import Quotas
+from netpod.apiserver.routes import Route
 from netpod.apiserver.storage import Storage
 from netpod.store.store import KeyValue
 
@@ -71,7 +74,13 @@ class Writer:
         # Two writes of one Service must not judge each other's claims, so they take turns.
         self._services = asyncio.Lock()
         self._quotas = Quotas(store, now)
+        self.alike = Alike(store)
         self._judge: Judge | None = None
+
+    @property
+    def judges(self) -> bool:
+        """Whether what is written matters for who may write it."""
+        return self._judge is not None
 
     def judged(self, judge: Judge) -> "Writer":
         """The same writer, for somebody whose writes are judged."""
@@ -89,20 +98,34 @@ class Writer:
         """
         if self._judge is not None:
             self._judge(resource, obj, None)
-        for attempt in range(ATTEMPTS):
-            try:
-                return await self._create(resource, self._identify(obj, resource), dry_run)
-            except errors.AlreadyExists:
-                if obj.metadata.name or attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("the loop returns or raises")
+
+        def once() -> Awaitable[KeyValue]:
+            return self._create(resource, self._identify(obj, resource), dry_run)
+
+        return await (once() if obj.metadata.name else _again(once))
+
+    async def create_alike(self, route: Route, name: str, made: Made) -> KeyValue:
+        """Store another of what was made before; without a name it gets one.
+
+        Raises:
+            AlreadyExists: there is one of that name.
+        """
+
+        def once() -> Awaitable[KeyValue]:
+            own = name or self._generated(made.base)
+            text = made.text(own, meta.new_uid(), meta.timestamp(self.now()))
+            return self.storage.put(route.resource, route.namespace, own, text)
+
+        return await (once() if name else _again(once))
+
+    def _generated(self, base: str) -> str:
+        return base[:GENERATED_BASE] + "".join(self._chance.choices(SUFFIX, k=5))
 
     def _identify(self, obj: Object, resource: registry.Resource) -> Object:
         given = obj.metadata
         name = given.name
         if not name and given.generate_name:
-            suffix = "".join(self._chance.choices(SUFFIX, k=5))
-            name = given.generate_name[:GENERATED_BASE] + suffix
+            name = self._generated(given.generate_name)
         metadata = structs.replace(
             given,
             name=name,
@@ -199,6 +222,14 @@ class Writer:
         """Give back what a deleted object had from the pools."""
         if isinstance(obj, Service):
             self.allocators.release(obj)
+
+
+async def _again(once: Callable[[], Awaitable[KeyValue]]) -> KeyValue:
+    """Create with another generated name while there is one of that name."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(errors.AlreadyExists):
+            return await once()
+    return await once()
 
 
 def may_go(obj: Object) -> bool:

@@ -6,7 +6,7 @@ every Kubernetes client does on 410 anyway.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from netpod import errors
 from netpod.store.store import EMPTY, Event, Revision, Take
@@ -139,6 +139,7 @@ class Broadcast:
         self.revision = revision
         self._limit = limit
         self._watchers: dict[str, set[Watcher]] = {}
+        self._touched: dict[str, Revision] = {}
 
     def subscribe(self, prefix: str, since: Revision) -> Watcher:
         """Start queueing events below `prefix`. What is older than now must be given to `Watcher.begin`."""
@@ -158,14 +159,29 @@ class Broadcast:
         if not events:
             return
         self.revision = events[-1].kv.mod_revision
+        for event in events:
+            self._touched[_folder(event.kv.key)] = self.revision
         for prefix, watchers in list(self._watchers.items()):
             concerned = tuple([event for event in events if event.kv.key.startswith(prefix)])
             if concerned:
                 for watcher in list(watchers):
                     watcher.offer(concerned)
 
+    def untouched(self, prefixes: Iterable[str], since: Revision) -> bool:
+        """Whether no event after `since` was published near these prefixes; see `Store.untouched`."""
+        for prefix in prefixes:
+            folder = _folder(prefix)
+            if not folder or self._touched.get(folder, EMPTY) > since:
+                return False
+        return True
+
     def close(self) -> None:
         """End every watch."""
         for watchers in list(self._watchers.values()):
             for watcher in list(watchers):
                 watcher.close()
+
+
+def _folder(key: str) -> str:
+    """Its first two elements, e.g. `/registry/pods/`: a kind, for whoever lays keys out as Kubernetes does."""
+    return key[: key.find("/", key.find("/", 1) + 1) + 1]

@@ -11,7 +11,7 @@ Sources: k8s.io/apiserver pkg/storage/etcd3/store.go, watcher.go; etcd v3.4 Docu
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from netpod import errors
 from netpod.store import gateway, receipts
@@ -112,6 +112,12 @@ class EtcdStore:
                 watcher.close()
                 raise
         return watcher
+
+    def untouched(self, prefixes: Iterable[str], since: Revision) -> bool:
+        """Whether nothing near these prefixes changed, as far as any answer told; see `Store.untouched`."""
+        # Own writes are answered before the feed tells of them.
+        known = self._broadcast.revision >= self._etcd.revision
+        return known and self._broadcast.untouched(prefixes, since)
 
     async def compact(self, revision: Revision) -> None:
         """Forget history up to `revision`; another API server may have done it already."""

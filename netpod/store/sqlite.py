@@ -12,7 +12,7 @@ import functools
 import queue
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -140,6 +140,10 @@ class SqliteStore:
                 raise
             watcher.begin(history)
         return watcher
+
+    def untouched(self, prefixes: Iterable[str], since: Revision) -> bool:
+        """Whether nothing near these prefixes changed; see `Store.untouched`."""
+        return self._broadcast.untouched(prefixes, since)
 
     async def compact(self, revision: Revision) -> None:
         """Forget history up to `revision`, a chunk at a time so that writers get their turn."""

@@ -4,7 +4,7 @@ The words are etcd's. Every write gets the next revision of one counter for the 
 `mod_revision` is the revision of its last write, and naming it in the next write is the compare-and-swap.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple, NewType, Protocol
 
@@ -163,6 +163,13 @@ class Store(Protocol):
 
         Raises:
             Expired: events after `since_revision` are compacted away, or it is later than the store's.
+        """
+        ...
+
+    def untouched(self, prefixes: Iterable[str], since: Revision) -> bool:
+        """Whether what was read below these prefixes at revision `since`, or found absent there, is so still.
+
+        False also where the store cannot know without asking, or where only a neighbour changed.
         """
         ...
 
