@@ -1,8 +1,8 @@
 """ResourceQuotas: nothing is created that makes a namespace use more than it may.
 
 What is used is counted from the stored objects each time, under a lock of the namespace, so two writes of this server
-never share the last place; objects are read once per revision. What a quota's status says is written
-by the controller of quotas, from the same counts.
+never share the last place; objects are read once per revision. What was created is counted in the quota's status at
+once, as upstream's controller of quotas expects it: that one looks only when something goes, and every five minutes.
 
 Source: plugin/pkg/admission/resourcequota/{admission,controller}.go.
 """
@@ -14,17 +14,19 @@ from datetime import datetime
 from fractions import Fraction
 from typing import cast
 
-from netpod.api import podamounts, quantity, registry, usage
+from netpod.api import podamounts, quantity, registry, structs, usage
 from netpod.api.meta import Object
 from netpod.api.pod import Pod
 from netpod.api.policy import ResourceQuota
 from netpod.api.service import Service
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
+from netpod.errors import Conflict, NotFound
 from netpod.store.store import KeyValue, Revision
 
 QUOTAS = registry.of(ResourceQuota)
 Amounts = Mapping[str, Fraction]
+ATTEMPTS = 5
 
 
 class Quotas:
@@ -51,7 +53,12 @@ class Quotas:
 
     @contextlib.asynccontextmanager
     async def charge(
-        self, resource: registry.Resource, new: Object, old: Object | None = None
+        self,
+        resource: registry.Resource,
+        new: Object,
+        old: Object | None = None,
+        *,
+        dry_run: bool = False,
     ) -> AsyncIterator[None]:
         """Have a write under way within what its namespace may use.
 
@@ -59,6 +66,7 @@ class Quotas:
             resource: Of the object.
             new: The object as it will be.
             old: What it replaces; only Services are judged again.
+            dry_run: Whether it is not written in the end, and so not counted.
 
         Raises:
             Forbidden: it would be too much.
@@ -70,15 +78,40 @@ class Quotas:
         lock = self._locks.setdefault(namespace, asyncio.Lock())
         async with lock:
             page = await self._store.list(QUOTAS, namespace)
+            counts: dict[str, Amounts] = {}
             for kv in page.items:
                 quota = cast(ResourceQuota, objects.unpack(QUOTAS, kv))
                 if usage.concerns(quota, new):
-                    await self._check(quota, resource, new, old)
+                    counts[quota.metadata.name] = await self._check(quota, resource, new, old)
             yield
+            for name, amounts in counts.items():
+                if amounts and not dry_run:
+                    await self._count(namespace, name, amounts)
+
+    async def _count(self, namespace: str, name: str, amounts: Amounts) -> None:
+        """Say in a quota's status what is used now; what its controller has not looked at yet stays unsaid."""
+        for _ in range(ATTEMPTS):
+            kv = await self._store.find(QUOTAS, namespace, name)
+            if kv is None:
+                return
+            quota = cast(ResourceQuota, objects.unpack(QUOTAS, kv))
+            before = quota.status.used
+            hard = quota.spec.hard
+            told = {k: usage.written(k, v, hard) for k, v in amounts.items() if k in before}
+            used = {**before, **told}
+            if used == before:
+                return
+            status = structs.replace(quota.status, used=used)
+            try:
+                await self._store.replace(QUOTAS, kv, structs.replace(quota, status=status))
+                return
+            except (Conflict, NotFound):
+                continue
 
     async def _check(
         self, quota: ResourceQuota, resource: registry.Resource, new: Object, old: Object | None
-    ) -> None:
+    ) -> Amounts:
+        """What of a quota is used with the write; nothing where it takes none of it."""
         now = self._now()
         hard = podamounts.exact(quota.spec.hard)
         name = quota.metadata.name
@@ -92,11 +125,11 @@ class Quotas:
             asked = {k: v - before.get(k, Fraction(0)) for k, v in asked.items()}
         asked = {k: v for k, v in asked.items() if v > 0}
         if not asked:
-            return
+            return {}
         used = await self._used(quota, resource, now)
         over = [k for k, v in asked.items() if used.get(k, Fraction(0)) + v > hard[k]]
         if not over:
-            return
+            return {k: used.get(k, Fraction(0)) + v for k, v in asked.items()}
         over.sort()
 
         def told(amounts: Amounts) -> str:

@@ -146,7 +146,7 @@ class Writer:
         obj = await admission.admit_create(self.storage, resource, obj)
         if not await self._quotas.concern(resource, obj):
             return await self._put(resource, obj, dry_run)
-        async with self._quotas.charge(resource, obj):
+        async with self._quotas.charge(resource, obj, dry_run=dry_run):
             return await self._put(resource, obj, dry_run)
 
     async def _put(self, resource: registry.Resource, obj: Object, dry_run: bool) -> KeyValue:
@@ -195,7 +195,7 @@ class Writer:
         async with self._services:
             service, claim = self.allocators.claim(cast(Service, old), new)
             try:
-                async with self._quotas.charge(resource, service, old):
+                async with self._quotas.charge(resource, service, old, dry_run=dry_run):
                     kv = await self._store(resource, kv, service, old, dry_run)
             except BaseException:
                 claim.undo()

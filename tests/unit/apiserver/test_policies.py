@@ -191,6 +191,30 @@ def test_limit_range_refuses(
     run(body)
 
 
+def test_what_is_created_is_counted_at_once(run: Run) -> None:
+    """In the status that a controller has begun; it counts again only when something goes, or every five minutes."""
+
+    async def body(api: Api) -> None:
+        made = await api.create(QUOTAS, quota(pods="4", **{"requests.memory": "4Gi"}))
+        await api.create(PODS, sized("zero", {"memory": "1Mi"}, {}))
+        assert not (await api.get(f"{QUOTAS}/q")).get("status", {}).get("used")
+        hard = made["spec"]["hard"]
+        begun = {"status": {"hard": hard, "used": {"pods": "1"}}}
+        merge = {"Content-Type": "application/merge-patch+json"}
+        await api("PATCH", f"{QUOTAS}/q/status", begun, headers=merge)
+        await api.create(PODS, sized("one", {"memory": "512Mi"}, {}))
+        code, _ = await api("POST", f"{PODS}?dryRun=All", sized("dry", {"memory": "1Gi"}, {}))
+        assert code == 201
+        assert (await api.get(f"{QUOTAS}/q"))["status"]["used"] == {"pods": "2"}
+        begun["status"]["used"]["requests.memory"] = "513Mi"
+        await api("PATCH", f"{QUOTAS}/q/status", begun, headers=merge)
+        await api.create(PODS, sized("two", {"memory": "511Mi"}, {}))
+        used = (await api.get(f"{QUOTAS}/q"))["status"]["used"]
+        assert used == {"pods": "3", "requests.memory": "1Gi"}
+
+    run(body)
+
+
 def test_quota_counts_objects(run: Run) -> None:
     """One more than allowed is refused with what was asked, used and allowed; a deletion makes room."""
 
