@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netpod.api import registry, structs, validate_policy
+from netpod.api import codec, registry, structs, validate_policy
 from netpod.api.core import (
     ConfigMap,
     EndpointAddress,
@@ -25,6 +25,7 @@ from netpod.api.service import Service, ServicePort, ServiceSpec
 from netpod.apiserver import objects, rbac_components, rbac_controllers, rbac_policy
 from netpod.apiserver.writes import Writer
 from netpod.ip import Address, Network, family_of
+from netpod.store.store import KeyValue
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 NAME = "kubernetes"
@@ -77,9 +78,8 @@ async def ensure(
         tasks.create_task(_put(writer, endpoint_slice(control_plane)))
         if client_ca:
             tasks.create_task(_put(writer, authentication(client_ca, front_proxy_ca)))
-        for each in _ROLES:
-            for role in each.objects():
-                tasks.create_task(_reconcile(writer, role))
+        for role, kv in await _roles(writer):
+            tasks.create_task(_reconcile(writer, role, kv))
         for priority in priority_classes():
             tasks.create_task(_create(writer, priority))
 
@@ -166,23 +166,39 @@ async def _create(writer: Writer, obj: Object) -> None:
         await writer.create(resource, obj)
 
 
-async def _reconcile(writer: Writer, wanted: Object) -> None:
+async def _roles(writer: Writer) -> list[tuple[Object, KeyValue | None]]:
+    """The default roles and bindings, each with what is stored of it; read kind by kind, since they are many."""
+    wanted = [obj for each in _ROLES for obj in each.objects()]
+    resources = {type(obj): registry.of(type(obj)) for obj in wanted}
+    stored: dict[str, KeyValue] = {}
+    for resource in resources.values():
+        stored |= {kv.key: kv for kv in (await writer.storage.list(resource)).items}
+    return [
+        (obj, stored.get(objects.key(resources[type(obj)], about.namespace, about.name)))
+        for obj in wanted
+        for about in (obj.metadata,)
+    ]
+
+
+async def _reconcile(writer: Writer, wanted: Object, kv: KeyValue | None) -> None:
     """Make a default role or binding, or give back what it lacks; unless its autoupdate annotation was changed.
 
     Source: plugin/pkg/auth/authorizer/rbac/bootstrappolicy, pkg/registry/rbac/reconciliation.
     """
     resource = registry.of(type(wanted))
-    about = wanted.metadata
-    kv = await writer.storage.find(resource, about.namespace, about.name)
     if kv is None:
         await writer.create(resource, wanted)
         return
-    found = objects.unpack(resource, kv)
-    if found.metadata.annotations.get(rbac_policy.AUTOUPDATE) != "true":
+    plain = objects.parsed(kv)
+    if plain["metadata"].get("annotations", {}).get(rbac_policy.AUTOUPDATE) != "true":
+        return
+    if plain.get("aggregationRule") is not None:
         return
     field = "rules" if hasattr(wanted, "rules") else "subjects"
-    if getattr(found, "aggregation_rule", None) is not None:
+    # Nearly always all is there; plain values say so without making the object.
+    if all(it in plain.get(field, ()) for it in codec.encode(wanted).get(field, ())):
         return
+    found = objects.unpack(resource, kv)
     has = getattr(found, field)
     lacks = tuple(it for it in getattr(wanted, field) if it not in has)
     if lacks:
