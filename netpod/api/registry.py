@@ -138,6 +138,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(group="storage.k8s.io", kind="CSIStorageCapacity", plural="csistoragecapacities", at="storage:CSIStorageCapacity"),
     Resource(group="storage.k8s.io", kind="VolumeAttachment", plural="volumeattachments", at="storage:VolumeAttachment", namespaced=False, subresources=("status",)),
     Resource(group="node.k8s.io", kind="RuntimeClass", plural="runtimeclasses", at="storage:RuntimeClass", namespaced=False),
+    Resource(group="certificates.k8s.io", kind="CertificateSigningRequest", plural="certificatesigningrequests", at="certificates:CertificateSigningRequest", namespaced=False, short_names=("csr",), subresources=("status", "approval")),
     Resource(group="scheduling.k8s.io", kind="PriorityClass", plural="priorityclasses", at="policy:PriorityClass", namespaced=False, short_names=("pc",)),
     Resource(group="gateway.networking.k8s.io", kind="GatewayClass", plural="gatewayclasses", at="gateway:GatewayClass", namespaced=False, short_names=("gc",), subresources=("status",), categories=("gateway-api",)),
     Resource(group="gateway.networking.k8s.io", kind="Gateway", plural="gateways", at="gateway:Gateway", short_names=("gtw",), subresources=("status",), categories=("gateway-api",)),

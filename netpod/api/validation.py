@@ -60,6 +60,7 @@ _CREATE: Mapping[str, Check] = {
     "Service": validate_service.service,
 }
 _LATE: Mapping[str, tuple[str, str, str]] = {
+    "CertificateSigningRequest": ("certificates", "request", "request_update"),
     "ClusterRole": ("rbac", "cluster_role", ""),
     "ClusterRoleBinding": ("rbac", "cluster_role_binding", "binding_update"),
     "ControllerRevision": ("workloads", "revision", "revision_update"),

@@ -16,6 +16,7 @@ from netpod.api.rbac import GROUP, ClusterRole, PolicyRule
 from netpod.apiserver import (
     authentication,
     authorization,
+    certificates,
     negotiation,
     noderestriction,
     nodes,
@@ -235,6 +236,8 @@ class Access:
         user, route = call.user, call.route
         if MASTERS in user.groups:
             return
+        if route.resource.kind == certificates.KIND:
+            await certificates.permit(self.allowed, self._storage, call)
         node = nodes.name_of(user)
         rbac = route.resource.group == GROUP and route.resource.plural in _CHECKED
         if not node and not rbac:

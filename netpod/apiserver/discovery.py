@@ -34,6 +34,7 @@ SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
         {"group": "autoscaling", "version": "v1", "kind": "Scale"},
         ["get", "patch", "update"],
     ),
+    "approval": ({}, ["get", "patch", "update"]),
     "ephemeralcontainers": ({}, ["get", "patch", "update"]),
     "log": ({}, ["get"]),
     "exec": ({"kind": "PodExecOptions"}, ["create", "get"]),

@@ -8,6 +8,7 @@ from netpod.api import codec, registry, structs
 from netpod.api.meta import Json, Object
 from netpod.apiserver import (
     calls,
+    certificates,
     debugging,
     managed,
     negotiation,
@@ -81,6 +82,8 @@ async def create(writer: Writer, call: Call) -> Reply:
     if obj.metadata.resource_version:
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
     headers = calls.warnings(call, codec.unknown_fields(obj))
+    if route.resource.kind == certificates.KIND:
+        obj = certificates.requested(route.resource, obj, call.user)
     obj = managed.created(call, obj)
     kv = await writer.create(route.resource.storage, obj, dry_run=call.dry_run)
     if not headers and not writer.judges:

@@ -3,6 +3,7 @@
 Source: kube-state-metrics docs/metrics/storage, policy, cluster; internal/store.
 """
 
+import base64
 from collections.abc import Iterable
 
 from netpod.api import quantity
@@ -173,7 +174,33 @@ _NETWORK_POLICY = ordinary(
     ),
 )  # fmt: skip
 
+_REQUEST = "kube_certificatesigningrequest"
+
+
+def _said(request: Json) -> Iterable[Sample]:
+    types = [it.get("type") for it in items(request, "status.conditions")]
+    for said in ("Approved", "Denied"):
+        yield {"condition": said.lower()}, float(types.count(said))
+
+
+def _signed(request: Json) -> Iterable[Sample]:
+    yield {}, float(len(base64.b64decode(dig(request, "status.certificate", ""))))
+
+
+_CERTIFICATE_SIGNING_REQUEST = ordinary(
+    "certificates.k8s.io",
+    "certificatesigningrequests",
+    "certificatesigningrequest",
+    Family(
+        f"{_REQUEST}_condition", "The number of each certificatesigningrequest condition", _said
+    ),
+    Family(f"{_REQUEST}_cert_length", "Length of the issued cert", _signed),
+    namespace="",
+    signer_name="spec.signerName",
+)
+
 CONFIGURATION = (
+    _CERTIFICATE_SIGNING_REQUEST,
     _PERSISTENT_VOLUME,
     _PERSISTENT_VOLUME_CLAIM,
     _STORAGE_CLASS,

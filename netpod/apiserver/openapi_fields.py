@@ -148,6 +148,7 @@ ATOMIC_MAPS = frozenset({("ServiceSpec", "selector"), ("PodSpec", "nodeSelector"
 OWN_FORM = frozenset(
     {
         ("networking.k8s.io/v1beta1", "Ingress"),
+        ("discovery.k8s.io/v1beta1", "EndpointSlice"),
         ("autoscaling/v1", "HorizontalPodAutoscaler"),
         ("events.k8s.io/v1", "Event"),
     }

@@ -47,6 +47,17 @@ STRUCTS: Mapping[str, str] = {
 }
 
 FIELDS: Mapping[str, str] = {
+    "CertificateSigningRequestSpec.request": "A certificate request (PKCS#10) in PEM, in base64.",
+    "CertificateSigningRequestSpec.signerName": "Who shall sign, e.g. kubernetes.io/kube-apiserver-client.",
+    "CertificateSigningRequestSpec.expirationSeconds": "How long the certificate should live; at least 600.",
+    "CertificateSigningRequestSpec.usages": "What the certificate is for, e.g. client auth.",
+    "CertificateSigningRequestSpec.username": "Who asked; filled in.",
+    "CertificateSigningRequestSpec.uid": "His uid; filled in.",
+    "CertificateSigningRequestSpec.groups": "His groups; filled in.",
+    "CertificateSigningRequestSpec.extra": "What else is known of him; filled in.",
+    "CertificateSigningRequestStatus.certificate": "What was signed: certificates in PEM, in base64.",
+    "CertificateSigningRequestCondition.type": "Approved, Denied or Failed.",
+    "CertificateSigningRequestCondition.lastUpdateTime": "When it was last written.",
     "*.immutable": "Once true, the data can no longer be changed; only deleted and made anew.",
     "*.binaryData": "Values that are no text, in base64, by key.",
     "*.type": "Which of the possible kinds it is.",

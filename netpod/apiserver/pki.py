@@ -20,6 +20,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from netpod.ip import Address
@@ -127,6 +128,21 @@ class Authority:
         context.set_alpn_protocols(["http/1.1"])
         return context
 
+    def builder(
+        self, subject: x509.Name, key: CertificatePublicKeyTypes, life: timedelta
+    ) -> x509.CertificateBuilder:
+        """The beginning of a certificate that is no authority's; it does not outlive this one."""
+        left = self._certificate.not_valid_after_utc - self._now
+        builder = self._builder(subject, self._certificate.subject, key, min(life, left))
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(issuer, False)
+
+    def issue(self, builder: x509.CertificateBuilder) -> bytes:
+        """The certificate, signed, in PEM."""
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
     def _pair(self, role: str) -> Pair:
         return Pair(certificate=self.folder / f"{role}.crt", key=self.folder / f"{role}.key")
 
@@ -148,7 +164,7 @@ class Authority:
         return certificate.not_valid_after_utc - self._now > NEAR
 
     def _builder(
-        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta
+        self, subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, life: timedelta
     ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
@@ -169,12 +185,9 @@ class Authority:
         alternatives: x509.SubjectAlternativeName | None,
     ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(subject, self._certificate.subject, key.public_key(), LIFE)
-        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        builder = self.builder(subject, key.public_key(), LIFE)
         builder = builder.add_extension(_usage(ca=False), True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), False)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = builder.add_extension(issuer, False)
         if alternatives is not None:
             builder = builder.add_extension(alternatives, False)
         _write(pair, builder.sign(self._key, hashes.SHA256()), key)

@@ -9,10 +9,11 @@ addon phase for kube-proxy's ConfigMap.
 from collections.abc import Iterator
 
 from netpod.api.meta import Object, ObjectMeta
-from netpod.api.rbac import GROUP, PolicyRule, Role, RoleBinding, RoleRef, Subject
+from netpod.api.rbac import GROUP, ClusterRole, PolicyRule, Role, RoleBinding, RoleRef, Subject
 from netpod.apiserver.rbac_policy import ANNOTATIONS, GATEWAY, LABELS, READ, bind, role, rule
 
 SYSTEM = "kube-system"
+CERTIFICATES = "certificates.k8s.io"
 MANAGER, SCHEDULER, PROXY = (
     f"system:kube-{name}" for name in ("controller-manager", "scheduler", "proxy")
 )
@@ -77,6 +78,7 @@ def _controllers() -> Iterator[PolicyRule]:
     yield rule("batch", "jobs", "create")
     yield rule("discovery.k8s.io", "endpointslices", "create")
     yield rule("coordination.k8s.io", "leases", "create")
+    yield rule(CERTIFICATES, "signers", "approve sign")
     yield from _reviews()
 
 
@@ -95,6 +97,21 @@ def _network_policy() -> Iterator[PolicyRule]:
     yield _events()
     yield rule("", "namespaces nodes pods", READ)
     yield rule("networking.k8s.io", "networkpolicies", READ)
+
+
+def _certificates() -> Iterator[ClusterRole]:
+    """Roles for who approves requests of one signer, and for kubelets that ask for a certificate of their own."""
+    for signer in (
+        "kube-apiserver-client",
+        "kube-apiserver-client-kubelet",
+        "kubelet-serving",
+        "legacy-unknown",
+    ):
+        may = _named(CERTIFICATES, "signers", "approve", f"kubernetes.io/{signer}")
+        yield role(f"system:{CERTIFICATES}:{signer}-approver", (may,))
+    for asked in ("nodeclient", "selfnodeclient"):
+        may = rule(CERTIFICATES, f"certificatesigningrequests/{asked}", "create")
+        yield role(f"system:{CERTIFICATES}:certificatesigningrequests:{asked}", (may,))
 
 
 def _named(groups: str, resources: str, verbs: str | tuple[str, ...], *names: str) -> PolicyRule:
@@ -135,6 +152,7 @@ def objects() -> tuple[Object, ...]:
         role("system:node-proxier", _proxier()),
         role(MANAGER, _controllers()),
         role(SCHEDULER, _scheduler()),
+        *_certificates(),
         role("system:cloud-controller-manager", _cloud()),
         role("netpod:network-policy", _network_policy()),
         role("netpod:dns", _dns()),

@@ -30,6 +30,14 @@ _RULES: dict[str, tuple[str, ...]] = {
         "storage.k8s.io csidrivers,csinodes get list watch",
         _EVENTS,
     ),
+    "certificate-controller": (
+        "certificates.k8s.io certificatesigningrequests delete get list watch",
+        "certificates.k8s.io certificatesigningrequests/approval,certificatesigningrequests/status update",
+        # Which signers, upstream names one by one: those of kubernetes.io.
+        "certificates.k8s.io signers approve sign",
+        "authorization.k8s.io subjectaccessreviews create",
+        _EVENTS,
+    ),
     "clusterrole-aggregation-controller": (
         "rbac.authorization.k8s.io clusterroles escalate get list patch update watch",
     ),

@@ -28,7 +28,7 @@ OBJECT = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DE
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
 CREATED = ("binding", "eviction", "token")
 """Subresources that are only created."""
-CHANGED = ("status", "scale", "finalize", "ephemeralcontainers")
+CHANGED = ("status", "scale", "finalize", "ephemeralcontainers", "approval")
 """Subresources that are parts of a stored object."""
 CONNECTED = frozenset({"exec", "attach", "portforward"})
 """Subresources that upgrade the connection; a GET is as good as a POST."""

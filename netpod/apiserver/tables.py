@@ -12,6 +12,7 @@ from typing import Any
 from netpod.api.registry import Resource
 from netpod.apiserver import (
     tables_batch,
+    tables_certificates,
     tables_core,
     tables_gateway,
     tables_metrics,
@@ -30,6 +31,7 @@ _DEFAULT = Layout(
 
 LAYOUTS: Mapping[str, Layout] = {
     **tables_batch.LAYOUTS,
+    **tables_certificates.LAYOUTS,
     **tables_core.LAYOUTS,
     **tables_metrics.LAYOUTS,
     **tables_gateway.LAYOUTS,

@@ -17,7 +17,7 @@ from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.pod import Pod
 from netpod.api.service import Service
-from netpod.apiserver import admission, managed, objects, storage
+from netpod.apiserver import admission, certificates, managed, objects, storage
 from netpod.apiserver.alike import Alike, Made
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.quotas import Quotas
@@ -182,7 +182,7 @@ class Writer:
         """
         old = objects.unpack(resource, kv)
         _check_identity(resource, new, old)
-        new = _merge(resource, new, old, subresource)
+        new = _merge(resource, new, old, subresource, self.now())
         if self._judge is not None:
             self._judge(resource, new, old)
         if not subresource or subresource in ("scale", EPHEMERAL):
@@ -278,8 +278,12 @@ def _check_identity(resource: registry.Resource, new: Object, old: Object) -> No
         raise storage.conflict(resource, found.name, storage.MODIFIED)
 
 
-def _merge(resource: registry.Resource, new: Object, old: Object, subresource: str) -> Object:
+def _merge(
+    resource: registry.Resource, new: Object, old: Object, subresource: str, now: datetime
+) -> Object:
     """What the writer may change from `new`, everything else from `old`."""
+    if subresource and resource.kind == certificates.KIND:
+        return certificates.merged(new, old, subresource, now)
     if subresource == "status":
         managed = new.metadata.managed_fields
         return _with(_with_meta(old, managed_fields=managed), status=getattr(new, "status"))  # noqa: B009
@@ -317,4 +321,6 @@ def _merge(resource: registry.Resource, new: Object, old: Object, subresource: s
         merged = _with(merged, status=getattr(old, "status"))  # noqa: B009
     if isinstance(merged, Namespace) and isinstance(old, Namespace):
         merged = structs.replace(merged, spec=old.spec)
+    elif resource.kind == certificates.KIND:
+        return certificates.merged(merged, old, subresource, now)
     return merged

@@ -184,6 +184,7 @@ def _controllers_config(config: ClusterConfig) -> ControllersConfig:
         root_ca=(config.paths.pki / "ca.crt").read_text(),
         volumes=config.paths.volumes,
         sign=Signer(config.paths.pki).sign,
+        certify=lambda request: keys.certify(config, request),
     )
 
 

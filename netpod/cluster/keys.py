@@ -14,6 +14,7 @@ from netpod.cluster.config import ClusterConfig, NodeConfig
 from netpod.ip import host_port
 
 if TYPE_CHECKING:
+    from netpod.api.certificates import CertificateSigningRequest
     from netpod.apiserver.pki import Authority
 
 ADDONS = ("dns", "ingress")
@@ -74,6 +75,18 @@ def ensure_kubelet(config: ClusterConfig, node: NodeConfig) -> None:
 def _ensure_kubelet(authority: "Authority", node: NodeConfig) -> None:
     names = [node.name, *map(str, node.node_ips)]
     authority.server(names, kubelet(node.name), f"system:node:{node.name}")
+
+
+def certify(config: ClusterConfig, request: "CertificateSigningRequest") -> bytes:
+    """Make the certificate that an approved request asks for, in PEM.
+
+    Raises:
+        NetpodError: its signer does not sign such a request.
+    """
+    from netpod.api import meta
+    from netpod.apiserver import certify, pki
+
+    return certify.sign(pki.Authority(config.paths.pki, meta.now()), request)
 
 
 def kubeconfig(config: ClusterConfig, addon: str) -> Path:

@@ -12,7 +12,8 @@ from netpod.api.workloads import ReplicationController
 from netpod.client.events import EventRecorder
 from netpod.client.informer import Informers
 from netpod.client.rest import Client
-from netpod.controllers import horizontal, jobs, nodelifecycle
+from netpod.controllers import certificates, horizontal, jobs, nodelifecycle
+from netpod.controllers.certificates import CertificatesController
 from netpod.controllers.claimprotection import ClaimProtectionController, VolumeProtectionController
 from netpod.controllers.controller import Context
 from netpod.controllers.cronjob import CronJobController
@@ -53,6 +54,7 @@ class ControllersConfig:
         root_ca: Certificate of the cluster's authority, PEM, for ConfigMap kube-root-ca.crt; "" for none.
         autoscaling_period: Seconds between two looks at what the pods of an autoscaler use.
         volumes: Directory below which volumes are made for claims; None makes none.
+        certify: Makes the certificates of requests that were approved; None makes none.
         sign: Signs the claims of tokens that are kept in Secrets; None issues none.
     """
 
@@ -64,6 +66,7 @@ class ControllersConfig:
     autoscaling_period: float = horizontal.PERIOD
     volumes: Path | None = None
     sign: Callable[[dict[str, Any]], str] | None = None
+    certify: certificates.Sign | None = None
 
 
 async def run(
@@ -119,6 +122,7 @@ def loops(
         EndpointSliceMirroringController(context),
         RootCaPublisher(context, config.root_ca),
         TokensController(context, config.sign, config.root_ca),
+        CertificatesController(context, config.certify),
         ResourceQuotaController(context),
         GarbageCollector(context),
         NamespaceController(context),

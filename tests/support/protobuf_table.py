@@ -17,6 +17,7 @@ SECTIONS = (
     "core/v1 apps/v1 batch/v1 batch/v1beta1 autoscaling/v1 autoscaling/v2 policy/v1 policy/v1beta1"
     " networking/v1 networking/v1beta1 discovery/v1 discovery/v1beta1 coordination/v1 events/v1"
     " rbac/v1 storage/v1 node/v1 scheduling/v1 authentication/v1 authorization/v1 apiextensions/v1"
+    " certificates/v1"
 ).split()
 META = "meta/v1"
 ELSEWHERE = {

@@ -74,6 +74,7 @@ CONTROLLERS = (
     "/apis/storage.k8s.io/v1/volumeattachments",
     "/apis/node.k8s.io/v1/runtimeclasses",
     "/apis/coordination.k8s.io/v1/leases",
+    "/apis/certificates.k8s.io/v1/certificatesigningrequests",
     "/apis/events.k8s.io/v1/events",
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
 )
@@ -91,7 +92,6 @@ ABSENT = (
     "/apis/admissionregistration.k8s.io/v1",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "/apis/apiregistration.k8s.io/v1/apiservices",
-    "/apis/certificates.k8s.io/v1/certificatesigningrequests",
     "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas",
     "/apis/internal.apiserver.k8s.io/v1alpha1/storageversions",
     "/apis/resource.k8s.io/v1/resourceclaims",

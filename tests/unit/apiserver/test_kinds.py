@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from netpod.api import registry
+from tests.unit.apiserver.requests import signing_request
 from tests.unit.apiserver.support import Api, pod
 
 Run = Callable[[Callable[[Api], Awaitable[None]]], None]
@@ -63,6 +64,13 @@ SPECS: dict[str, dict[str, Any]] = {
         }
     },
     "RuntimeClass": {"handler": "crun"},
+    "CertificateSigningRequest": {
+        "spec": {
+            "request": signing_request(),
+            "signerName": "example.com/a",
+            "usages": ["client auth"],
+        }
+    },
     "GatewayClass": {"spec": {"controllerName": "example.com/gateway"}},
     "Gateway": {
         "spec": {

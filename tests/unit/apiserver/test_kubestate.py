@@ -347,3 +347,17 @@ def test_a_scrape_needs_a_right(run: Run) -> None:
         assert PATH in (await api.get("/"))["paths"]
 
     run(body)
+
+
+def test_requests_for_certificates_tell_what_became_of_them() -> None:
+    """By signer: approved or denied, and how long what was signed is."""
+    spec = {"signerName": "example.com/a"}
+    status = {"conditions": [{"type": "Approved"}], "certificate": "c2lnbmVk"}
+    told = _of(
+        "certificatesigningrequests", {"metadata": {"name": "r"}, "spec": spec, "status": status}
+    )
+    whose = {"certificatesigningrequest": "r", "signer_name": "example.com/a"}
+    name = "kube_certificatesigningrequest_condition"
+    assert _value(told, name, condition="approved", **whose) == 1
+    assert _value(told, name, condition="denied", **whose) == 0
+    assert _value(told, "kube_certificatesigningrequest_cert_length", **whose) == 6

@@ -69,6 +69,7 @@ COLUMNS = {
     "csinodes": "Name Drivers Age",
     "csistoragecapacities": "Name StorageClassName Capacity",
     "volumeattachments": "Name Attacher PV Node Attached Age",
+    "certificatesigningrequests": "Name Age SignerName Requestor RequestedDuration Condition",
     "runtimeclasses": "Name Handler Age",
 }  # fmt: skip
 
