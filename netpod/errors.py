@@ -106,6 +106,10 @@ class NotFound(ApiError):
     reason = "NotFound"
 
 
+class UnknownPath(NotFound):
+    """No API group, document or check is served at a path; said in plain text, as upstream says it."""
+
+
 class MethodNotAllowed(ApiError):
     """The resource exists but does not support this verb."""
 
@@ -118,6 +122,10 @@ class NotAcceptable(ApiError):
 
     code = 406
     reason = "NotAcceptable"
+
+
+class UnknownMedia(NotAcceptable):
+    """Not one of the content types in Accept is known, whatever its parameters."""
 
 
 class Conflict(ApiError):
@@ -142,6 +150,14 @@ class Expired(ApiError):
     reason = "Expired"
 
 
+class Continued(Expired):
+    """A list cannot be continued as it was; `token` continues with what is there now."""
+
+    def __init__(self, message: str, token: str) -> None:
+        super().__init__(message)
+        self.token = token
+
+
 class TooLarge(ApiError):
     """The body exceeds the limit."""
 
@@ -154,6 +170,10 @@ class UnsupportedMediaType(ApiError):
 
     code = 415
     reason = "UnsupportedMediaType"
+
+
+class UnknownContentType(UnsupportedMediaType):
+    """No patch has the body's content type, whatever it is a patch of."""
 
 
 class Invalid(ApiError):

@@ -34,6 +34,7 @@ class Resource:
         custom: apiserver.customkinds.CustomKind of a kind that a CustomResourceDefinition made, or None.
         singular_name: Where the singular is not the kind in lower case.
         list_name: Where the list's kind is not the kind with List behind.
+        warning: What everybody is told who uses it, e.g. what it is replaced by.
     """
 
     group: str = ""
@@ -50,6 +51,7 @@ class Resource:
     custom: Any = None
     singular_name: str = ""
     list_name: str = ""
+    warning: str = ""
 
     @property
     def cls(self) -> type[Object]:
@@ -151,8 +153,15 @@ RESOURCES: tuple[Resource, ...] = (
 _BY_PLURAL = {(r.group, r.version, r.plural): r for r in RESOURCES}
 
 
-def _view(group: str, version: str, of: tuple[str, str, str]) -> Resource:
+def _view(
+    group: str, version: str, of: tuple[str, str, str], since: str = "", until: str = ""
+) -> Resource:
+    """Another version of a resource, deprecated `since` and gone `until`, if so upstream."""
     stored = _BY_PLURAL[of]
+    warning = (
+        f"{group}/{version} {stored.kind} is deprecated in v{since}+, unavailable in v{until}+; "
+        f"use {stored.api_version} {stored.kind}"
+    )
     return Resource(
         group=group,
         version=version,
@@ -164,16 +173,23 @@ def _view(group: str, version: str, of: tuple[str, str, str]) -> Resource:
         subresources=stored.subresources,
         categories=stored.categories,
         stored=stored,
+        warning=warning if since else "",
     )
 
 
 VIEWS = (
     _view("autoscaling", "v1", ("autoscaling", "v2", "horizontalpodautoscalers")),
     _view("events.k8s.io", "v1", ("", "v1", "events")),
-    _view("batch", "v1beta1", ("batch", "v1", "cronjobs")),
-    _view("policy", "v1beta1", ("policy", "v1", "poddisruptionbudgets")),
-    _view("discovery.k8s.io", "v1beta1", ("discovery.k8s.io", "v1", "endpointslices")),
-    _view("networking.k8s.io", "v1beta1", ("networking.k8s.io", "v1", "ingresses")),
+    _view("batch", "v1beta1", ("batch", "v1", "cronjobs"), "1.21", "1.25"),
+    _view("policy", "v1beta1", ("policy", "v1", "poddisruptionbudgets"), "1.21", "1.25"),
+    _view(
+        "discovery.k8s.io",
+        "v1beta1",
+        ("discovery.k8s.io", "v1", "endpointslices"),
+        "1.21",
+        "1.25",
+    ),
+    _view("networking.k8s.io", "v1beta1", ("networking.k8s.io", "v1", "ingresses"), "1.19", "1.22"),
     _view(
         "gateway.networking.k8s.io",
         "v1beta1",
@@ -205,11 +221,11 @@ NODE_STATS = Resource(group="stats.netpod.dev", kind="NodeStats", plural="nodest
 MEASURES = (NODE_METRICS, POD_METRICS, NODE_STATS)
 """What is measured and kept in memory: apiserver/measures.py."""
 
-COMPONENT_STATUS = Resource(kind="ComponentStatus", plural="componentstatuses", at="core:Unstructured", namespaced=False, short_names=("cs",), verbs=("get", "list"))  # fmt: skip
+COMPONENT_STATUS = Resource(kind="ComponentStatus", plural="componentstatuses", at="core:Unstructured", namespaced=False, short_names=("cs",), verbs=("get", "list"), warning="v1 ComponentStatus is deprecated in v1.19+")  # fmt: skip
 """What is asked when somebody asks for it: apiserver/componentstatus.py."""
 
 EMPTY = (
-    Resource(group="policy", version="v1beta1", kind="PodSecurityPolicy", plural="podsecuritypolicies", at="core:Unstructured", namespaced=False, short_names=("psp",), verbs=("get", "list", "watch")),
+    Resource(group="policy", version="v1beta1", kind="PodSecurityPolicy", plural="podsecuritypolicies", at="core:Unstructured", namespaced=False, short_names=("psp",), verbs=("get", "list", "watch"), warning="policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+"),
 )  # fmt: skip
 """What old clients list and watch, and of which there is never one."""
 

@@ -1,4 +1,4 @@
-"""Label and field selectors: text or LabelSelector -> a query, compiled once, asked often.
+"""Label selectors: text or LabelSelector -> a query, compiled once, asked often. For fields see fieldselectors.py.
 
     selector     = requirement *( "," requirement )
     requirement  = key | "!" key | key ("=" | "==" | "!=") value
@@ -6,7 +6,7 @@
 
 A requirement on a key the labels lack: `!=`, `notin` and `!key` match, the others do not.
 
-Source: k8s.io/apimachinery pkg/labels/selector.go, pkg/fields/selector.go, pkg/apis/meta/v1/helpers.go.
+Source: k8s.io/apimachinery pkg/labels/selector.go, pkg/apis/meta/v1/helpers.go.
 """
 
 import functools
@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from netpod.api import validate_names
 from netpod.api.meta import LabelSelector
@@ -121,6 +120,7 @@ _EXPRESSION_OPERATORS = {
     "Exists": Operator.EXISTS,
     "DoesNotExist": Operator.DOES_NOT_EXIST,
 }
+_SIGNS = frozenset({"=", "==", "!=", "(", ")", ",", "<", ">"})
 _TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)")
 
 
@@ -134,7 +134,7 @@ def parse_labels(text: str) -> LabelQuery:
     try:
         return LabelQuery(_Parser(text).requirements())
     except ValueError as error:
-        raise BadRequest(f'cannot parse label selector "{text}": {error}') from None
+        raise BadRequest(str(error)) from None
 
 
 def from_labels(labels: Labels) -> LabelQuery:
@@ -175,13 +175,19 @@ class _Parser:
 
     def requirements(self) -> tuple[Requirement, ...]:
         found: list[Requirement] = []
-        while self._peek():
-            found.append(self._requirement())
+        while token := self._peek():
+            if token in _SIGNS:
+                raise ValueError(f"found '{token}', expected: !, identifier, or 'end of string'")
+            try:
+                found.append(self._requirement())
+            except ValueError as error:
+                raise ValueError(f"unable to parse requirement: {error}") from None
             if not self._peek():
                 break
-            self._expect(",", "',' or 'end of string'")
-            if not self._peek():
-                raise ValueError("found '', expected: identifier after ','")
+            self._expect(",", ", expected: ',' or 'end of string'")
+            token = self._peek()
+            if not token or token in _SIGNS:
+                raise ValueError(f"found '{token}', expected: identifier after ','")
         return tuple(sorted(found, key=lambda r: r.key))
 
     def _peek(self) -> str:
@@ -195,7 +201,7 @@ class _Parser:
     def _expect(self, token: str, expected: str) -> None:
         found = self._take()
         if found != token:
-            raise ValueError(f"found '{found}', expected: {expected}")
+            raise ValueError(f"found '{found}'{expected}")
 
     def _requirement(self) -> Requirement:
         if self._peek() == "!":
@@ -206,25 +212,26 @@ class _Parser:
             return Requirement(key, Operator.EXISTS)
         self._take()
         if word in ("=", "=="):
-            return Requirement(key, Operator.EQUALS, frozenset({self._value()}))
+            return Requirement(key, Operator.EQUALS, _valid(key, self._value()))
         if word == "!=":
-            return Requirement(key, Operator.NOT_EQUALS, frozenset({self._value()}))
+            return Requirement(key, Operator.NOT_EQUALS, _valid(key, self._value()))
         if word in ("in", "notin"):
-            return Requirement(key, Operator(word), self._values())
+            return Requirement(key, Operator(word), _valid(key, *self._values()))
         if word in ("<", ">"):
             bound = self._value()
-            if not re.fullmatch(r"-?\d+", bound):
-                raise ValueError("for 'Gt', 'Lt' operators, the value must be an integer")
+            if not re.fullmatch(r"[+-]?\d+", bound):
+                told = "for 'Gt', 'Lt' operators, the value must be an integer"
+                raise ValueError(f'values[0]: Invalid value: "{bound}": {told}')
             return Requirement(key, Operator(word), frozenset({bound}))
         raise ValueError(f"found '{word}', expected: in, notin, =, ==, !=, gt, lt")
 
     def _key(self) -> str:
         key = self._take()
-        if not key or key in ("=", "==", "!=", "!", "(", ")", ",", "<", ">"):
-            raise ValueError(f"found '{key}', expected: !, identifier, or 'end of string'")
+        if not key or key == "!" or key in _SIGNS:
+            raise ValueError(f"found '{key}', expected: identifier")
         problems = validate_names.qualified_name(key)
         if problems:
-            raise ValueError(f'key: Invalid value: "{key}": {"; ".join(problems)}')
+            raise ValueError(f'<nil>: Invalid value: "{key}": {"; ".join(problems)}')
         return str(key)
 
     def _value(self) -> str:
@@ -233,146 +240,22 @@ class _Parser:
         value = self._take()
         if value in ("=", "==", "!=", "!", "(", "<", ">"):
             raise ValueError(f"found '{value}', expected: identifier")
-        problems = validate_names.label_value(value)
-        if problems:
-            raise ValueError(f'values[0]: Invalid value: "{value}": {"; ".join(problems)}')
         return str(value)
 
     def _values(self) -> frozenset[str]:
-        self._expect("(", "'('")
+        self._expect("(", " expected: '('")
         values = {self._value()}
         while self._peek() == ",":
             self._take()
             values.add(self._value())
-        self._expect(")", "',', ')' or identifier")
+        self._expect(")", ", expected: ',', ')' or identifier")
         return frozenset(values)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldRequirement:
-    """One condition on one field: `path` is or, with `negated`, is not `value`."""
-
-    path: str
-    value: str
-    negated: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.path}{'!=' if self.negated else '='}{self.value}"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldQuery:
-    """All field requirements together; without any it matches everything."""
-
-    requirements: tuple[FieldRequirement, ...] = ()
-    _compiled: tuple[tuple[tuple[str, ...], str, bool], ...] = field(
-        init=False, repr=False, compare=False
-    )
-
-    def __post_init__(self) -> None:
-        compiled = tuple((tuple(r.path.split(".")), r.value, r.negated) for r in self.requirements)
-        object.__setattr__(self, "_compiled", compiled)
-
-    def matches(self, obj: Mapping[str, Any]) -> bool:
-        """Say whether the object, as plain JSON values, is selected; an absent field reads as ""."""
-        for path, wanted, negated in self._compiled:
-            value: Any = obj
-            for name in path:
-                value = value.get(name) if isinstance(value, Mapping) else None
-            if (_text(value, path) == wanted) is negated:
-                return False
-        return True
-
-    @property
-    def everything(self) -> bool:
-        """Whether every object is selected."""
-        return not self.requirements
-
-    def exact(self, path: str) -> str | None:
-        """Return the value the field must have, or None where other values may match too."""
-        return next((r.value for r in self.requirements if r.path == path and not r.negated), None)
-
-    def __str__(self) -> str:
-        return ",".join(str(requirement) for requirement in self.requirements)
-
-
-_BOOLEANS = {("spec", "unschedulable"), ("spec", "hostNetwork")}
-_FIELD = re.compile(r"((?:[^\\=!,]|\\.)+)(==|!=|=)((?:[^\\,=]|\\.)*)")
-_ESCAPED = re.compile(r"\\([\\,=])")
-_EVENT_FIELDS = (
-    "involvedObject.kind",
-    "involvedObject.namespace",
-    "involvedObject.name",
-    "involvedObject.uid",
-    "involvedObject.apiVersion",
-    "involvedObject.resourceVersion",
-    "involvedObject.fieldPath",
-    "reason",
-    "reportingComponent",
-    "source",
-    "type",
-)
-
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "Event": _EVENT_FIELDS,
-    "Namespace": ("status.phase",),
-    "Node": ("spec.unschedulable",),
-    "Pod": (
-        "spec.nodeName",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "spec.serviceAccountName",
-        "spec.hostNetwork",
-        "status.phase",
-        "status.podIP",
-        "status.podIPs",
-        "status.nominatedNodeName",
-    ),
-    "ReplicaSet": ("status.replicas",),
-    "Secret": ("type",),
-    "Service": ("spec.clusterIP", "spec.type"),
-}
-"""Fields by kind that upstream selects by, besides metadata.name and metadata.namespace.
-
-Source: pkg/apis/core/v1/conversion.go.
-"""
-
-
-@functools.lru_cache(maxsize=1024)
-def parse_fields(text: str, kind: str = "") -> FieldQuery:
-    r"""Read a field selector, e.g. `spec.nodeName=worker,status.phase!=Failed`.
-
-    In values `\,`, `\=` and `\\` stand for the character itself.
-
-    Args:
-        text: The selector; "" selects everything.
-        kind: When given, only the fields upstream supports for this kind are accepted.
-
-    Raises:
-        BadRequest: the text is no field selector, or the field is not supported for the kind.
-    """
-    found = []
-    for term in filter(None, re.findall(r"(?:[^\\,]|\\.)+", text)):
-        match = _FIELD.fullmatch(term)
-        if match is None:
-            raise BadRequest(f"invalid selector: '{text}'; can't understand '{term}'")
-        path, operator, value = match.groups()
-        if kind and path not in ("metadata.name", "metadata.namespace", *FIELDS.get(kind, ())):
-            raise BadRequest(f'"{path}" is not a known field selector: only {_known(kind)}')
-        found.append(FieldRequirement(path, _ESCAPED.sub(r"\1", value), operator == "!="))
-    return FieldQuery(tuple(found))
-
-
-def _known(kind: str) -> str:
-    names = ("metadata.name", "metadata.namespace", *FIELDS.get(kind, ()))
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _text(value: Any, path: tuple[str, ...]) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or (value is None and path in _BOOLEANS):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return str(value.get("component", "")) if path == ("source",) else ""
-    return "" if value is None else str(value)
+def _valid(key: str, *values: str) -> frozenset[str]:
+    """The values, if labels can have them."""
+    for index, value in enumerate(sorted(values)):
+        if problems := validate_names.label_value(value):
+            told = "; ".join(problems)
+            raise ValueError(f'values[{index}][{key}]: Invalid value: "{value}": {told}')
+    return frozenset(values)

@@ -24,10 +24,15 @@ from netpod.apiserver.calls import Reply
 GZIP_BYTES = 128 * 1024
 """Bodies from this size on are compressed. Source: defaultGzipThresholdBytes."""
 GZIP_LEVEL = 1
+CACHE = "no-cache, private"
+"""Nobody may keep an answer without asking again. Source: pkg/endpoints/filters/cachecontrol.go."""
 
 
 def failed(error: errors.ApiError) -> Reply:
     """What a client is told of an error."""
+    if isinstance(error, errors.UnknownPath):
+        nosniff = (("X-Content-Type-Options", "nosniff"),)
+        return Reply(404, b"404 page not found\n", "text/plain; charset=utf-8", nosniff)
     data = status.failure(error)
     headers: tuple[tuple[str, str], ...] = ()
     if isinstance(error, errors.Unauthorized):
@@ -40,10 +45,11 @@ def failed(error: errors.ApiError) -> Reply:
 class Whole(web.StreamResponse):
     """An answer that is there as a whole, without what the library's own Response does for any other kind."""
 
-    def __init__(self, status: int, content_type: str, body: bytes) -> None:
+    def __init__(self, status: int, content_type: str, body: bytes, audit_id: str = "") -> None:
         super().__init__(status=status)
         self.body = body
         self._type = content_type
+        self._audit_id = audit_id
         self._request: web.BaseRequest | None = None
 
     @property
@@ -71,6 +77,8 @@ class Whole(web.StreamResponse):
             body = b""
         more = b"".join([_field(*item) for item in self.headers.items()]) if self.headers else b""
         date = _date(int(time.time()))
+        if self._audit_id:
+            more += b"Audit-Id: %b\r\n" % self._audit_id.encode()
         await request.writer.write_eof(
             b"%b%b%b%b%b\r\n%b" % (head, length, date, connection, more, body)
         )
@@ -79,7 +87,8 @@ class Whole(web.StreamResponse):
 @functools.lru_cache(maxsize=256)
 def _start(minor: int, status: int, content_type: str) -> bytes:
     reason = http.HTTPStatus(status).phrase
-    return f"HTTP/1.{minor} {status} {reason}\r\n".encode() + _field("Content-Type", content_type)
+    line = f"HTTP/1.{minor} {status} {reason}\r\n".encode()
+    return line + _field("Cache-Control", CACHE) + _field("Content-Type", content_type)
 
 
 @functools.lru_cache(maxsize=2)
@@ -92,7 +101,9 @@ def _field(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode()
 
 
-async def response(reply: Reply, request: web.BaseRequest, *, near: bool) -> Whole:
+async def response(
+    reply: Reply, request: web.BaseRequest, *, near: bool, audit_id: str = ""
+) -> Whole:
     """The response to a request; a client that is `near` gets nothing compressed."""
     body, content_type = reply.body, reply.content_type
     headers = request.headers
@@ -101,7 +112,7 @@ async def response(reply: Reply, request: web.BaseRequest, *, near: bool) -> Who
     packed = not near and len(body) >= GZIP_BYTES and "gzip" in headers.get("Accept-Encoding", "")
     if packed:
         body = await asyncio.to_thread(_gzip, body)
-    made = Whole(reply.status, content_type, body)
+    made = Whole(reply.status, content_type, body, audit_id)
     for name, value in reply.headers:
         made.headers.add(name, value)
     if packed:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,14 +27,23 @@ log = logging.getLogger(__name__)
 class Seen:
     """What the server finds out about a request while it answers."""
 
+    audit_id: str
     user: User | None = None
     route: Route | None = None
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """What a request is called in the log and in its answer: what the client says, or a new UUID."""
+    given = headers.get("Audit-Id", "")
+    usable = given and len(given) <= MAX_ID and given.isascii() and given.isprintable()
+    return given if usable else str(uuid.uuid4())
 
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
 MAX_BYTES = 100 * 1024 * 1024
 """A file of this size becomes FILE.1, which the next one replaces. Source: --audit-log-maxsize, in MB."""
 
+MAX_ID = 64
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update"}
 
 
@@ -129,7 +138,7 @@ def _event(request: web.BaseRequest, seen: Seen, received: datetime, code: int) 
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "level": "Metadata",
-        "auditID": str(uuid.uuid4()),
+        "auditID": seen.audit_id,
         "stage": "ResponseComplete",
         "requestURI": request.raw_path,
         "verb": route.verb if route else _VERBS.get(request.method, request.method.lower()),

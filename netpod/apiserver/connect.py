@@ -24,7 +24,7 @@ from netpod.api.core import Endpoints
 from netpod.api.node import Node
 from netpod.api.pod import Pod
 from netpod.api.service import Service
-from netpod.apiserver import forwarding, objects, status
+from netpod.apiserver import answers, forwarding, objects, status
 from netpod.apiserver.dialer import Connector, Target
 from netpod.apiserver.routes import Route
 from netpod.apiserver.storage import Storage
@@ -53,15 +53,16 @@ async def serve(
     query = list(parse_qsl(request.query_string, keep_blank_values=True))
     if route.subresource == "log":
         return await _log(request, pod, query, storage, connector)
-    if not forwarding.is_upgrade(request):
-        raise errors.BadRequest("Upgrade request required")
+    if route.subresource != "portforward":
+        container = _container(pod, dict(query).get("container", ""))
     if not pod.spec.node_name:
         raise errors.BadRequest(f"pod {route.name} does not have a host assigned")
+    if not forwarding.is_upgrade(request):
+        raise errors.BadRequest("Upgrade request required")
     if route.subresource == "portforward":
         wanted = [("port", value) for name, value in query if name == "ports"]
         path = _path("portForward", pod)
     else:
-        container = _container(pod, dict(query).get("container", ""))
         wanted = [
             (_STREAMS[name], "1")
             for name, value in query
@@ -84,7 +85,7 @@ async def _log(
     wanted = [(name, value) for name, value in query if name in _LOG and value]
     _check_log(pod.metadata.name, dict(wanted))
     if not pod.spec.node_name:
-        return web.Response(content_type="text/plain")
+        return web.Response(status=204, headers={"Cache-Control": answers.CACHE})
     kubelet = await _kubelet(storage, pod.spec.node_name)
     path = f"{_path('containerLogs', pod, container)}?{urlencode(wanted)}"
     answer = connector.http().get(kubelet.url + path, ssl=connector.tls(kubelet) or False)
@@ -125,12 +126,15 @@ def _check_log(pod: str, wanted: dict[str, str]) -> None:
             found.append(cause)
     if "sinceSeconds" in wanted and "sinceTime" in wanted:
         message = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
-        found.append(errors.FieldError(field="", reason="FieldValueForbidden", message=message))
+        found.append(errors.FieldError(field="[]", reason="FieldValueForbidden", message=message))
     if "sinceTime" in wanted:
         try:
             meta.parse_timestamp(wanted["sinceTime"])
         except ValueError as error:
-            raise errors.BadRequest(f'parsing time "{wanted["sinceTime"]}" failed') from error
+            text = wanted["sinceTime"]
+            raise errors.BadRequest(
+                f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"'
+            ) from error
     if found:
         raise status.invalid("PodLogOptions", "", pod, found)
 
@@ -157,12 +161,10 @@ def _container(pod: Pod, name: str) -> str:
         raise errors.BadRequest(f"container {name} is not valid for pod {pod_name}")
     if len(containers) == 1 and not first:
         return containers[0]
-    hint = f", choose one of: [{' '.join(containers)}]"
-    if first:
-        hint += f" or one of the init containers: [{' '.join(first)}]"
-    if debuggers:
-        hint += f" or one of the ephemeral containers: [{' '.join(debuggers)}]"
-    raise errors.BadRequest(f"a container name must be specified for pod {pod_name}{hint}")
+    names = " ".join((*first, *containers, *debuggers))
+    raise errors.BadRequest(
+        f"a container name must be specified for pod {pod_name}, choose one of: [{names}]"
+    )
 
 
 def _path(verb: str, pod: Pod, container: str = "") -> str:
@@ -222,7 +224,7 @@ def split(name: str) -> tuple[str, str, str]:
 async def _pod_target(storage: Storage, route: Route, scheme: str, port: str) -> Target:
     pod = await _pod(storage, route.namespace, route.name)
     if not pod.status.pod_ip:
-        raise errors.BadRequest(f"address not allowed: pod {route.name} has no address yet")
+        raise errors.BadRequest("address not allowed")
     declared = [p for container in pod.spec.containers for p in container.ports]
     if not port:
         number = declared[0].container_port if declared else 80

@@ -18,10 +18,10 @@ from netpod.api.core import CustomResource
 from netpod.api.meta import Condition, Json, Object
 from netpod.api.validate_errors import Errors
 from netpod.apiserver import deletion, objects, status, structural
-from netpod.apiserver.calls import DeleteOptions
 from netpod.apiserver.live import Live
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.tables_cells import AGE, NAME, Column, Layout, Row, age, since
+from netpod.apiserver.writeoptions import DeleteOptions
 from netpod.apiserver.writes import Writer
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"

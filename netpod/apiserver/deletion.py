@@ -17,14 +17,21 @@ from netpod.api import meta, registry
 from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.pod import Pod
-from netpod.apiserver import calls, objects, reading, selection, status, storage
-from netpod.apiserver.calls import Call, DeleteOptions, Reply
+from netpod.apiserver import calls, objects, reading, selection, status, storage, writeoptions
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.writeoptions import DeleteOptions
 from netpod.apiserver.writes import Writer, may_go
 from netpod.store.store import KeyValue
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 POLICY_FINALIZERS = {"Orphan": ORPHAN, "Foreground": FOREGROUND}
+JOBS = "jobs.batch"
+ORPHANING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+    "set propagationPolicy=Orphan to suppress this warning"
+)
+"""Jobs leave their pods alone unless told otherwise. Source: pkg/registry/batch/job/storage/storage.go."""
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 DEFAULT_GRACE = 30
 ATTEMPTS = 10
@@ -40,12 +47,14 @@ async def delete(writer: Writer, call: Call) -> Reply:
         NotFound, Conflict (a precondition does not hold), Forbidden (a namespace every cluster needs).
     """
     route = call.route
-    options = calls.delete_options(call)
+    options = writeoptions.delete_options(call)
     kv, gone = await delete_one(writer, route.resource, route.namespace, route.name, options)
+    orphaning = route.resource.qualified == JOBS and not options.propagation_policy
+    headers = (calls.warning(ORPHANING),) if orphaning else ()
     if gone and route.resource.cls is not Pod:
         uid = str(objects.parsed(kv)["metadata"].get("uid", ""))
-        return Reply(body=status.success(route.resource, route.name, uid))
-    return Reply(body=objects.wire(route.resource, kv))
+        return Reply(body=status.success(route.resource, route.name, uid), headers=headers)
+    return Reply(body=objects.wire(route.resource, kv), headers=headers)
 
 
 async def delete_collection(writer: Writer, call: Call) -> Reply:
@@ -55,7 +64,7 @@ async def delete_collection(writer: Writer, call: Call) -> Reply:
         The list of what was deleted.
     """
     route = call.route
-    options = calls.delete_options(call)
+    options = writeoptions.delete_options(call)
     chosen = selection.of_call(call)
     page = await writer.storage.list(route.resource, route.namespace)
     deleted = []
@@ -64,7 +73,7 @@ async def delete_collection(writer: Writer, call: Call) -> Reply:
             continue
         _, namespace, name = kv.key.rsplit("/", 2)
         try:
-            kv, _ = await delete_one(
+            await delete_one(
                 writer,
                 route.resource,
                 namespace if route.resource.namespaced else "",
@@ -90,19 +99,10 @@ async def delete_one(
         kv = await writer.storage.get(resource, namespace, name)
         obj = objects.unpack(resource, kv)
         if wanted.uid and wanted.uid != obj.metadata.uid:
-            raise storage.conflict(
-                resource,
-                name,
-                f"Precondition failed: UID in precondition: {wanted.uid}, "
-                f"UID in object meta: {obj.metadata.uid}",
-            )
+            raise _unmet(resource, name, "UID", wanted.uid, obj.metadata.uid)
         if wanted.resource_version and wanted.resource_version != obj.metadata.resource_version:
-            raise storage.conflict(
-                resource,
-                name,
-                f"Precondition failed: ResourceVersion in precondition: {wanted.resource_version}, "
-                f"ResourceVersion in object meta: {obj.metadata.resource_version}",
-            )
+            version = obj.metadata.resource_version
+            raise _unmet(resource, name, "ResourceVersion", wanted.resource_version, version)
         if isinstance(obj, Namespace) and name in KEPT_NAMESPACES:
             raise storage.forbidden(resource, name, "this namespace may not be deleted")
         try:
@@ -111,6 +111,27 @@ async def delete_one(
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("the loop returns or raises")
+
+
+_CAUSES = {
+    "UID": "The object might have been deleted and then recreated",
+    "ResourceVersion": "The object might have been modified",
+}
+
+
+def _unmet(
+    resource: registry.Resource, name: str, what: str, wanted: str, found: str
+) -> errors.Conflict:
+    """What is said when a precondition does not hold."""
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    details = {"name": name, "kind": resource.kind}
+    if resource.group:
+        details["group"] = resource.group
+    return errors.Conflict(
+        f'Operation cannot be fulfilled on {kind} "{name}": the {what} in the precondition ({wanted}) '
+        f"does not match the {what} in record ({found}). {_CAUSES[what]}",
+        details=details,
+    )
 
 
 async def _delete(
@@ -122,15 +143,22 @@ async def _delete(
 ) -> tuple[KeyValue, bool]:
     before = obj.metadata
     grace = _grace(obj, options)
+    policy = options.propagation_policy
+    if (
+        not policy
+        and resource.qualified == JOBS
+        and not set(POLICY_FINALIZERS.values()).intersection(before.finalizers)
+    ):
+        policy = "Orphan"
     marked = dataclasses.replace(
         obj,
         metadata=dataclasses.replace(
             before,
-            finalizers=_finalizers(before.finalizers, options.propagation_policy),
+            finalizers=_finalizers(before.finalizers, policy),
             deletion_timestamp=before.deletion_timestamp
             if before.deletion_timestamp and grace == before.deletion_grace_period_seconds
             else meta.timestamp(writer.now() + timedelta(seconds=grace)),
-            deletion_grace_period_seconds=grace,
+            deletion_grace_period_seconds=None if isinstance(obj, Namespace) else grace,
             generation=before.generation + 1
             if before.generation and not before.deletion_timestamp
             else before.generation,
@@ -144,7 +172,7 @@ async def _delete(
         gone = await writer.storage.delete(resource, kv, dry_run=options.dry_run)
         if not options.dry_run:
             writer.forget(obj)
-        return gone, True
+        return gone._replace(value=objects.pack(resource, marked)), True
     if before.deletion_timestamp and before.finalizers == marked.metadata.finalizers:
         known = before.deletion_grace_period_seconds or 0
         if grace >= known:

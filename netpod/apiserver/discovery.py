@@ -3,6 +3,7 @@
 Source: k8s.io/apimachinery pkg/apis/meta/v1/types.go APIGroup, APIResource; k8s.io/apiserver pkg/endpoints/discovery.
 """
 
+import base64
 import functools
 import hashlib
 import platform
@@ -14,11 +15,31 @@ import netpod
 from netpod.api import registry
 from netpod.api.meta import Json
 from netpod.api.registry import SERVED, Resource
+from netpod.apiserver import routes
 
 KUBERNETES = ("1", "30", "v1.30.0-netpod")
 """The version of the API whose words we use: major, minor, gitVersion."""
 
 LIST = "APIGroupDiscoveryList"
+ORDER = (
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+)
+"""Groups in the order in which clients prefer them. Source: cmd/kube-apiserver/app/aggregator.go."""
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 SUBRESOURCES: dict[str, tuple[dict[str, Json], list[str]]] = {
     "status": ({}, ["get", "patch", "update"]),
@@ -72,6 +93,12 @@ def _commit() -> str:
     return digest.hexdigest()
 
 
+def _groups(custom: tuple[Resource, ...]) -> list[str]:
+    """Names of all groups but the core one, upstream's in upstream's order, then the others by name."""
+    found = {r.group for r in (*SERVED, *custom)} - {""}
+    return [*(name for name in ORDER if name in found), *sorted(found.difference(ORDER))]
+
+
 def _group(group: str, custom: tuple[Resource, ...]) -> dict[str, Json]:
     versions = [
         {"groupVersion": f"{group}/{version}", "version": version}
@@ -80,14 +107,25 @@ def _group(group: str, custom: tuple[Resource, ...]) -> dict[str, Json]:
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
+def _storage_hash(stored: Resource) -> str:
+    """What changes when objects are stored in another version. Source: discovery.StorageVersionHash."""
+    kind = f"{stored.group}/{stored.version}/{stored.kind}".encode()
+    return base64.b64encode(hashlib.sha256(kind).digest()[:8]).decode()
+
+
 def _entries(resource: Resource) -> list[dict[str, Json]]:
+    verbs = list(resource.verbs) or VERBS
+    if resource.plural in routes.ONE_BY_ONE:
+        verbs = [verb for verb in verbs if verb != "deletecollection"]
     main: dict[str, Json] = {
         "name": resource.plural,
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(resource.verbs) or VERBS,
+        "verbs": verbs,
     }
+    if resource.custom is None and not resource.verbs:
+        main["storageVersionHash"] = _storage_hash(resource.storage)
     if resource.short_names:
         main["shortNames"] = list(resource.short_names)
     if resource.categories:
@@ -111,16 +149,21 @@ def _entries(resource: Resource) -> list[dict[str, Json]]:
 
 
 @functools.lru_cache(maxsize=512)
-def document(path: str, custom: tuple[Resource, ...] = ()) -> bytes | None:
-    """The discovery document at a path, None where there is none."""
+def document(path: str, custom: tuple[Resource, ...] = (), server: str = "") -> bytes | None:
+    """The discovery document at a path, None where there is none; `server` is where it is reached, HOST:PORT."""
     parts = path.strip("/").split("/")
-    groups = list(dict.fromkeys(r.group for r in (*SERVED, *custom) if r.group))
+    groups = _groups(custom)
     data: dict[str, Json] | None = None
     match parts:
         case ["version"]:
             data = version()
         case ["api"]:
-            data = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+            address = {"clientCIDR": "0.0.0.0/0", "serverAddress": server}
+            data = {
+                "kind": "APIVersions",
+                "versions": ["v1"],
+                "serverAddressByClientCIDRs": [address],
+            }
         case ["apis"]:
             data = {
                 "kind": "APIGroupList",
@@ -143,7 +186,7 @@ def aggregated(path: str, version: str, custom: tuple[Resource, ...] = ()) -> tu
     Source: k8s.io/api apidiscovery/v2/types.go.
     """
     served = (*SERVED, *custom)
-    groups = [""] if path == "/api" else dict.fromkeys(r.group for r in served if r.group)
+    groups = [""] if path == "/api" else _groups(custom)
     items = []
     for group in groups:
         versions = []
@@ -213,5 +256,8 @@ def _resource_list(group: str, wanted: str, custom: tuple[Resource, ...]) -> dic
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": served[0].api_version,
-        "resources": [entry for resource in served for entry in _entries(resource)],
+        "resources": sorted(
+            (entry for resource in served for entry in _entries(resource)),
+            key=lambda entry: str(entry["name"]),
+        ),
     }

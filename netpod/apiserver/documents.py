@@ -4,10 +4,11 @@ Source: k8s.io/apiserver pkg/server/routes, pkg/endpoints/discovery/aggregated/n
 """
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from netpod import errors
 from netpod.api import registry
-from netpod.apiserver import discovery, negotiation, openapi, serviceaccounts
+from netpod.apiserver import discovery, negotiation, openapi, routes, serviceaccounts
 from netpod.apiserver.calls import Reply
 from netpod.apiserver.health import Health
 from netpod.apiserver.kubestate_cache import KubeState
@@ -15,6 +16,9 @@ from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 from netpod.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 Resources = tuple[registry.Resource, ...]
 KUBE_STATE = "/metrics/kube-state"
@@ -49,11 +53,11 @@ class Documents:
         self._kube_state = KubeState(storage)
         self._base = base
 
-    async def open(self, path: str, query: Mapping[str, str]) -> Reply:
+    async def open(self, path: str, query: "MultiMapping[str]") -> Reply:
         """The answer at a path that needs no credentials.
 
         Raises:
-            NotFound: there is no such check.
+            UnknownPath: there is no such check.
         """
         if path == "/version":
             return Reply(body=discovery.document(path) or b"")
@@ -69,7 +73,7 @@ class Documents:
             version = negotiation.aggregated(accept)
             if version:
                 return _aggregated(path, version, headers.get("If-None-Match", ""), custom)
-        if (body := discovery.document(path, custom)) is not None:
+        if (body := discovery.document(path, custom, self._base.partition("//")[2])) is not None:
             return Reply(body=body, headers=(("Vary", "Accept"),))
         if path in (serviceaccounts.CONFIGURATION, serviceaccounts.KEYS):
             return Reply(body=self._tokens.document(path, self._base))
@@ -118,4 +122,4 @@ def only_get(method: str) -> None:
         MethodNotAllowed: the method is not GET or HEAD.
     """
     if method not in ("GET", "HEAD"):
-        raise errors.MethodNotAllowed("the server does not allow this method on this path")
+        raise errors.MethodNotAllowed(routes.NOT_ALLOWED)

@@ -11,8 +11,9 @@ from netpod.api import codec, meta, registry, selectors
 from netpod.api.meta import Json
 from netpod.api.pod import Pod
 from netpod.api.policy import Eviction, PodDisruptionBudget
-from netpod.apiserver import calls, deletion, negotiation, objects, status, storage
-from netpod.apiserver.calls import Call, DeleteOptions, Reply
+from netpod.apiserver import deletion, negotiation, objects, status, storage, writeoptions
+from netpod.apiserver.calls import Call, Reply
+from netpod.apiserver.writeoptions import DeleteOptions
 from netpod.apiserver.writes import Writer
 from netpod.store.store import KeyValue
 
@@ -38,11 +39,8 @@ async def evict(writer: Writer, call: Call) -> Reply:
             f"cannot evict pod: the body is a {version} {kind}, not an Eviction"
         )
     wish = codec.decode(Eviction, data)
-    if wish.metadata.name not in ("", route.name):
-        raise errors.BadRequest(
-            f"name in URL does not match name in Eviction object: "
-            f"{route.name} != {wish.metadata.name}"
-        )
+    if wish.metadata.name != route.name:
+        raise errors.BadRequest("name in URL does not match name in Eviction object")
     options = _options(call, dict(wish.delete_options or {}))
     for _ in range(ATTEMPTS):
         kv = await writer.storage.get(PODS, route.namespace, route.name)
@@ -60,7 +58,7 @@ async def evict(writer: Writer, call: Call) -> Reply:
                 except errors.Conflict:
                     continue
         await deletion.delete_one(writer, PODS, route.namespace, route.name, options)
-        return Reply(status=201, body=status.success(PODS, route.name, code=201))
+        return Reply(status=201, body=status.CREATED)
     raise errors.TooManyRequests(
         "Cannot evict pod as it would violate the pod's disruption budget.",
         details={"retryAfterSeconds": 10},
@@ -71,7 +69,7 @@ def _options(call: Call, given: dict[str, Json]) -> DeleteOptions:
     """The deletion's options from the Eviction, not from the body as a whole."""
     given.pop("apiVersion", None)
     body = negotiation.dump({**given, "kind": "DeleteOptions"})
-    return calls.delete_options(call._replace(body=body, content_type=negotiation.JSON))
+    return writeoptions.delete_options(call._replace(body=body, content_type=negotiation.JSON))
 
 
 def _is_free(pod: Pod) -> bool:

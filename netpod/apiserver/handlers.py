@@ -10,6 +10,7 @@ from netpod.apiserver import (
     calls,
     certificates,
     debugging,
+    kinds,
     managed,
     negotiation,
     objects,
@@ -34,26 +35,28 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
         BadRequest: another kind, name or namespace than the URL's, or a value of the wrong type.
     """
     route = call.route
-    for name, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
-        found = data.setdefault(name, wanted)
-        if found != wanted:
-            raise errors.BadRequest(
-                f"the {name} in the data ({found}) does not match the expected one ({wanted})"
-            )
+    if (data.get("apiVersion"), data.get("kind")) != (resource.api_version, resource.kind):
+        data["apiVersion"] = data.get("apiVersion") or resource.api_version
+        data["kind"] = data.get("kind") or resource.kind
+        kinds.check(resource, data["apiVersion"], data["kind"])
     if resource.custom is not None:
         calls.warnings(call, resource.custom.admit(resource, data))
     given = data.get("metadata")
     if resource.namespaced and isinstance(given, dict) and given.get("namespace") in ("", None):
         given["namespace"] = route.namespace
-    obj = codec.decode(resource.cls, views.stored(resource, data))
+    try:
+        obj = codec.decode(resource.cls, views.stored(resource, data))
+    except errors.BadRequest as error:
+        raise kinds.undecodable(resource, error) from error
     metadata = obj.metadata
+    if route.name and (metadata.name or resource.custom is None):
+        kinds.check_name(metadata.name, route.name)
     if resource.namespaced and metadata.namespace not in ("", route.namespace):
         raise errors.BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    if route.name and metadata.name not in ("", route.name):
-        raise errors.BadRequest(
-            f"the name of the object ({metadata.name}) does not match the name on the URL ({route.name})"
+            f"the namespace of the object ({metadata.namespace}) does not match the namespace on the request "
+            f"({route.namespace})"
+            if route.name
+            else "the namespace of the provided object does not match the namespace sent on the request"
         )
     name = route.name or metadata.name
     namespace = route.namespace if resource.namespaced else ""
@@ -61,6 +64,10 @@ def decode(call: Call, data: dict[str, Json], resource: registry.Resource) -> Ob
         return obj
     metadata = structs.replace(metadata, name=name, namespace=namespace)
     return structs.replace(obj, metadata=metadata)
+
+
+def _body(call: Call) -> dict[str, Json]:
+    return negotiation.body(call.body, call.content_type, call.route.resource.kind)
 
 
 def answer(
@@ -78,7 +85,7 @@ async def create(writer: Writer, call: Call) -> Reply:
     """
     route = call.route
     since = writer.storage.revision
-    obj = decode(call, negotiation.body(call.body, call.content_type), route.resource)
+    obj = decode(call, _body(call), route.resource)
     if obj.metadata.resource_version:
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
     headers = calls.warnings(call, codec.unknown_fields(obj))
@@ -110,14 +117,9 @@ async def update(writer: Writer, call: Call) -> Reply:
         BadRequest, Conflict, NotFound, Invalid, UnsupportedMediaType.
     """
     route = call.route
-    data = negotiation.body(call.body, call.content_type)
+    data = _body(call)
     if route.subresource == "scale":
         return await subresources.update_scale(writer, call, data)
-    given = data.get("metadata")
-    if route.resource.custom is None and not (isinstance(given, dict) and given.get("name")):
-        raise errors.BadRequest(
-            f"the name of the object ({route.name} based on URL) was undeterminable: name must be provided"
-        )
     old_kind = debugging.is_written(call, data)
     if old_kind:
         data = debugging.as_pod(data)

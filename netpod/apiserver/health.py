@@ -5,9 +5,13 @@ Source: k8s.io/apiserver pkg/server/healthz/healthz.go.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from netpod import errors
 from netpod.apiserver.calls import Reply
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 TEXT = "text/plain; charset=utf-8"
 STORE_SECONDS = 2.0
@@ -38,8 +42,8 @@ class Health:
             "log": always,
             "etcd": self.stored,
             "poststarthook/rbac/bootstrap-roles": self._started,
-            "shutdown": self._started,
         }
+        self._ready_checks = {**self._checks, "shutdown": self._started}
 
     async def stored(self) -> bool:
         """Whether the store answers."""
@@ -53,30 +57,35 @@ class Health:
     async def _started(self) -> bool:
         return self._ready()
 
-    async def answer(self, path: str, query: Mapping[str, str]) -> Reply:
+    async def answer(self, path: str, query: "MultiMapping[str]") -> Reply:
         """The answer at a path whose first element is one of GROUPS.
 
         Raises:
-            NotFound: there is no check of that name.
+            UnknownPath: there is no check of that name.
         """
         group, _, name = path.strip("/").partition("/")
+        checks = self._ready_checks if group == "readyz" else self._checks
         if name:
-            check = self._checks.get(name)
+            check = checks.get(name)
             if check is None:
-                raise errors.NotFound("the server could not find the requested resource")
+                raise errors.UnknownPath(f"there is no check at {path}")
             passed = await check()
             text = "ok" if passed else "internal server error: reason withheld"
             return _reply(passed, text)
-        excluded = query.get("exclude", "")
+        excluded = dict.fromkeys(query.getall("exclude", []))
         lines, failed = [], False
-        for name, check in self._checks.items():
-            if name == excluded:
+        for name, check in checks.items():
+            if name in excluded:
+                del excluded[name]
                 lines.append(f"[+]{name} excluded: ok")
             elif await check():
                 lines.append(f"[+]{name} ok")
             else:
                 failed = True
                 lines.append(f"[-]{name} failed: reason withheld")
+        if excluded:
+            names = ", ".join(f'"{name}"' for name in sorted(excluded))
+            lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
         if failed:
             return _reply(False, "\n".join([*lines, f"{group} check failed", ""]))
         if "verbose" in query:

@@ -24,38 +24,35 @@ def check(call: Call) -> None:
     """Refuse combinations that mean nothing.
 
     Raises:
-        BadRequest: a list is continued at another revision.
+        BadRequest: a list is continued at another revision; a number is none.
         Invalid: parameters contradict each other; all of them are named.
     """
     query, watching = call.query, call.route.verb == "watch"
+    for name in ("limit", "timeoutSeconds"):
+        call.number(name)
     match, initial = query.get(_MATCH, ""), query.get(_INITIAL, "")
     version, token = query.get("resourceVersion", ""), query.get("continue", "")
     found: list[tuple[str, str, str]] = []
-    if match not in MATCHES:
-        found.append(
-            (
-                _MATCH,
-                "FieldValueNotSupported",
-                f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""',
-            )
-        )
-    elif initial:
-        if not watching:
-            found.append(_forbidden(_INITIAL, "sendInitialEvents is forbidden for list"))
-        elif match != "NotOlderThan":
-            detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            found.append(_forbidden(_MATCH, detail))
-    elif match and watching:
+    if watching and initial and match != "NotOlderThan":
+        detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        found.append(_forbidden(_MATCH, detail))
+    if watching and match and not initial:
         detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         found.append(_forbidden(_MATCH, detail))
-    elif match and token:
-        found.append(_forbidden(_MATCH, "resourceVersionMatch is forbidden with continue"))
-    elif match and not version:
+    if match and not watching and not version:
         detail = "resourceVersionMatch is forbidden unless resourceVersion is provided"
         found.append(_forbidden(_MATCH, detail))
-    elif match == "Exact" and version == "0":
+    if match and token:
+        detail = "resourceVersionMatch is forbidden when continue is provided"
+        found.append(_forbidden(_MATCH, detail))
+    if match not in MATCHES:
+        told = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
+        found.append((_MATCH, "FieldValueNotSupported", told))
+    if match == "Exact" and version == "0" and not watching:
         detail = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         found.append(_forbidden(_MATCH, detail))
+    if initial and not watching:
+        found.append(_forbidden(_INITIAL, "sendInitialEvents is forbidden for list"))
     if found:
         causes = [errors.FieldError(field=f, reason=r, message=m) for f, r, m in found]
         raise status.invalid("ListOptions", "meta.k8s.io", "", causes)
@@ -76,6 +73,6 @@ def not_later(wanted: int, newest: Revision) -> None:
     if wanted > newest:
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
         raise errors.Timeout(
-            f"Too large resource version: {wanted}, current: {newest}",
+            f"Timeout: Too large resource version: {wanted}, current: {newest}",
             details={"causes": [cause], "retryAfterSeconds": 1},
         )

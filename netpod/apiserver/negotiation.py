@@ -15,16 +15,20 @@ import orjson
 from netpod import errors
 from netpod.api import codec, yamltext
 from netpod.api.meta import Json
+from netpod.api.registry import Resource
 from netpod.apiserver import protobuf
 
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+PARTIAL = "PartialObjectMetadata"
 DISCOVERY = "apidiscovery.k8s.io"
 TRANSFORMS = {
     ("Table", "v1"),
     ("Table", "v1beta1"),
     ("PartialObjectMetadata", "v1"),
+    ("PartialObjectMetadata", "v1beta1"),
     ("PartialObjectMetadataList", "v1"),
+    ("PartialObjectMetadataList", "v1beta1"),
 }
 
 
@@ -48,20 +52,24 @@ def wanted(accept: str) -> Wanted:
     """
     if not accept.strip():
         return AS_IS
+    known = False
     for entry in accept.split(","):
         media, *parameters = (part.strip() for part in entry.split(";"))
         options = dict(part.partition("=")[::2] for part in parameters)
+        known = known or media == protobuf.MEDIA
         if media not in (JSON, *YAML, "application/*", "*/*"):
             continue
+        known = True
         kind = options.get("as", "")
         if not kind:
             return AS_IS
         if options.get("g") == "meta.k8s.io" and (kind, options.get("v", "")) in TRANSFORMS:
             return Wanted(kind, options["v"])
-    raise errors.NotAcceptable(
-        "only the following media types are accepted: application/json, application/yaml, "
-        "application/json;as=Table;v=v1;g=meta.k8s.io"
-    )
+    if known:
+        raise errors.NotAcceptable(
+            f"only the following media types are accepted: {JSON}, {YAML[0]}"
+        )
+    raise errors.UnknownMedia("406: Not Acceptable")
 
 
 @functools.lru_cache(maxsize=256)
@@ -91,8 +99,8 @@ def aggregated(accept: str) -> str:
     return ""
 
 
-def body(data: bytes, content_type: str) -> dict[str, Json]:
-    """Read a request's body.
+def body(data: bytes, content_type: str, kind: str = "") -> dict[str, Json]:
+    """Read a request's body, which is to be an object of a kind.
 
     Raises:
         UnsupportedMediaType: neither JSON nor YAML.
@@ -103,10 +111,13 @@ def body(data: bytes, content_type: str) -> dict[str, Json]:
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise errors.BadRequest(f"cannot parse JSON: {error}") from error
+            raise _unrecognized(data, kind, f"{_TYPED}{json_fault(error)}") from error
         yamltext.check_depth(found, data)
     elif media in YAML:
-        documents = codec.load_manifests(data)
+        try:
+            documents = codec.load_manifests(data)
+        except errors.BadRequest as error:
+            raise _unrecognized(data, kind, str(error)) from error
         if len(documents) != 1:
             raise errors.BadRequest(
                 f"cannot parse YAML: expected one document, found {len(documents)}"
@@ -118,20 +129,97 @@ def body(data: bytes, content_type: str) -> dict[str, Json]:
     else:
         raise errors.UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: "
-            f"{JSON}, {YAML[0]}"
+            f"{JSON}, {YAML[0]}, {protobuf.MEDIA}"
         )
     if not isinstance(found, dict):
-        raise errors.BadRequest("cannot decode the body: expected an object")
+        cause = f"json: cannot unmarshal {word(found)} into Go value of type {_TYPE_META}"
+        raise _unrecognized(data, kind, _TYPED + cause)
     return found
 
 
-def partial(data: Mapping[str, Json]) -> dict[str, Json]:
-    """An object's PartialObjectMetadata."""
+_TYPED = "couldn't get version/kind; json parse error: "
+_TYPE_META = (
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+    'Kind string "json:\\"kind,omitempty\\"" }'
+)
+_WORDS: Mapping[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "bool",
+    int: "number",
+    float: "number",
+    type(None): "null",
+}
+_SHOWN = 30
+"""Most bytes of a body that are said again in an error. Source: summarizeData."""
+
+
+def word(value: Json) -> str:
+    """What Go's decoder calls a JSON value."""
+    return next(word for type_, word in _WORDS.items() if isinstance(value, type_))
+
+
+def json_fault(error: orjson.JSONDecodeError) -> str:
+    """In the words of Go's decoder."""
+    if error.pos >= len(error.doc.rstrip()):
+        return "unexpected end of JSON input"
+    return f"invalid character {error.doc[error.pos]!r} looking for beginning of value"
+
+
+def _unrecognized(data: bytes, kind: str, cause: str) -> errors.BadRequest:
+    if not kind:
+        return errors.BadRequest(f"cannot decode the body: {cause}")
+    if not data:
+        shown = "<empty>"
+    elif data.startswith(b"{"):
+        cut = data if len(data) <= _SHOWN else data[: _SHOWN - 1] + b" ..."
+        shown = cut.decode(errors="replace")
+    else:
+        shown = data.hex() if len(data) <= _SHOWN else f"{data[: _SHOWN - 1].hex()} ..."
+    return errors.BadRequest(
+        f"the object provided is unrecognized (must be of type {kind}): {cause} ({shown})"
+    )
+
+
+def metadata(data: Mapping[str, Json], version: str) -> dict[str, Json]:
+    """An object's PartialObjectMetadata in a version of meta.k8s.io."""
     return {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "kind": PARTIAL,
+        "apiVersion": f"meta.k8s.io/{version}",
         "metadata": data["metadata"],
     }
+
+
+def partial(data: Mapping[str, Json], asked: Wanted, resource: Resource) -> dict[str, Json]:
+    """The answer to who asked for one object's metadata.
+
+    Raises:
+        NotAcceptable: the client asked for a list of them.
+    """
+    if asked.kind != PARTIAL:
+        raise errors.NotAcceptable(
+            f"you requested {asked.kind}, but the requested object is not a list "
+            f"(*{_package(resource)}.{resource.kind})"
+        )
+    return metadata(data, asked.version)
+
+
+def check_list(asked: Wanted, resource: Resource) -> None:
+    """Refuse who asked for the metadata of one object of a list.
+
+    Raises:
+        NotAcceptable: so it is.
+    """
+    if asked.kind == PARTIAL:
+        raise errors.NotAcceptable(
+            f"you requested {PARTIAL}, but the requested object is a list "
+            f"(*{_package(resource)}.{resource.list_kind})"
+        )
+
+
+def _package(resource: Resource) -> str:
+    return resource.group.partition(".")[0] or "core"
 
 
 def dump(data: Mapping[str, Json]) -> bytes:

@@ -101,6 +101,17 @@ def wire(resource: registry.Resource, kv: KeyValue, revision: Revision | None = 
     )
 
 
+def item(resource: registry.Resource, kv: KeyValue) -> bytes:
+    """The object as it stands in a list, which says its kind once for all; only custom kinds repeat it."""
+    if resource.custom is not None:
+        return wire(resource, kv)
+    if resource.stored is not None:
+        shown = views.shown(resource, plain(kv))
+        return orjson.dumps({k: v for k, v in shown.items() if k not in ("apiVersion", "kind")})
+    rest = kv.value[len(_head(resource)) :]
+    return b'{"metadata":{"resourceVersion":"%d",%s' % (kv.mod_revision, rest)
+
+
 def unpack(resource: registry.Resource, kv: KeyValue) -> Object:
     """The stored object with its resourceVersion."""
     obj = codec.from_json(resource.cls, kv.value)

@@ -63,7 +63,7 @@ def answer(path: str, accept: str, if_none_match: str = "", custom: Resources = 
         place = path.removeprefix(f"{V3}/")
         chosen = _places(resources).get(place)
         if chosen is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.UnknownPath(f"no group version at {path}")
         found = _v3(chosen)
     headers = (("ETag", f'"{found.tag}"'), ("Vary", "Accept"))
     if f'"{found.tag}"' in if_none_match:

@@ -11,13 +11,15 @@ import orjson
 
 from netpod.api import yamltext
 from netpod.api.registry import Resource
-from netpod.apiserver import patch_strategic
-from netpod.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
+from netpod.apiserver import negotiation, patch_strategic
+from netpod.errors import BadRequest, Invalid, TooLarge, UnknownContentType, UnsupportedMediaType
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+
+APPLY_PATCH = "application/apply-patch+yaml"
 
 MAX_OPERATIONS = 10_000
 """Most operations one JSON patch may hold, as upstream's maxJSONPatchOperations."""
@@ -44,23 +46,22 @@ def apply_patch(
         UnsupportedMediaType: the content type is none of ACCEPTED.
     """
     media_type = content_type.partition(";")[0].strip().lower()
+    if resource.custom is not None and media_type not in (JSON_PATCH, MERGE_PATCH):
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            + ", ".join((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+        )
     if media_type not in ACCEPTED:
-        raise UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: "
-            + ", ".join(ACCEPTED)
-        )
-    if media_type == STRATEGIC_MERGE_PATCH and resource.custom is not None:
-        raise UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: "
-            + ", ".join((JSON_PATCH, MERGE_PATCH))
-        )
+        raise UnknownContentType("415: Unsupported Media Type")
+    if media_type == MERGE_PATCH:
+        return _object(merge_patch(current, _merge_patch(body)))
     patch = _load(body)
     if media_type == JSON_PATCH:
         return _json_patch(current, patch)
     if not isinstance(patch, dict):
-        raise BadRequest(f"cannot patch {resource.kind}: the patch must be a JSON object")
-    if media_type == MERGE_PATCH:
-        return _object(merge_patch(current, patch))
+        raise BadRequest(
+            f"json: cannot unmarshal {negotiation.word(patch)} into Go value of type map[string]interface {{}}"
+        )
     return patch_strategic.apply(resource.kind, current, patch)
 
 
@@ -91,26 +92,45 @@ def _load(body: bytes) -> Any:
     try:
         patch = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"error decoding patch: {error}") from error
+        raise BadRequest(negotiation.json_fault(error)) from error
+    yamltext.check_depth(patch)
+    return patch
+
+
+def _merge_patch(body: bytes) -> dict[str, Any]:
+    try:
+        patch = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest("Invalid JSON Patch") from error
+    if not isinstance(patch, dict):
+        raise BadRequest("Invalid JSON Patch")
     yamltext.check_depth(patch)
     return patch
 
 
 def _json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
     if not isinstance(operations, list):
-        raise BadRequest("error decoding patch: a JSON patch must be a list of operations")
+        raise BadRequest(
+            f"json: cannot unmarshal {negotiation.word(operations)} into Go value of type jsonpatch.Patch"
+        )
+    strange = next((it for it in operations if not isinstance(it, dict)), None)
+    if strange is not None:
+        word = negotiation.word(strange)
+        raise BadRequest(f"json: cannot unmarshal {word} into Go value of type jsonpatch.Operation")
     if len(operations) > MAX_OPERATIONS:
         raise TooLarge(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         )
     try:
         patched = _operate(_copied(current), jsonpatch.JsonPatch(operations))
-    except (jsonpatch.InvalidJsonPatch, TypeError, RecursionError) as error:
-        raise BadRequest(f"error decoding patch: {_said(error)}") from error
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
-        raise Invalid(
-            "the server rejected our request due to an error in our request: " + _said(error)
-        ) from error
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpointer.JsonPointerException,
+        TypeError,
+        RecursionError,
+    ) as error:
+        # Upstream does not say which operation, and what the library says would tell the whole object.
+        raise Invalid("the server rejected our request due to an error in our request") from error
     return _object(patched)
 
 
@@ -134,7 +154,3 @@ def _object(patched: Any) -> dict[str, Any]:
         raise BadRequest("cannot patch object: the patch does not leave a JSON object")
     yamltext.check_depth(patched)
     return patched
-
-
-def _said(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -6,6 +6,7 @@ Source: k8s.io/apiserver pkg/endpoints/handlers/get.go; pkg/storage/continue.go.
 """
 
 import base64
+import posixpath
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -29,9 +30,14 @@ from netpod.apiserver.storage import Storage
 from netpod.store.store import KeyValue, Revision
 
 TOO_OLD = (
-    "The provided continue parameter is too old to display a consistent list result. "
-    "You must start a new list without the continue parameter."
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+    "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+    "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+    "modified, or deleted between the time the first chunk was returned and now may show up in the list."
 )
+CONTINUE_VERSION = "meta.k8s.io/v1"
+NOW = Revision(-1)
+"""In a token: go on with the newest state, whatever that is."""
 INCLUDE = ("", "Metadata", "Object", "None")
 
 
@@ -45,8 +51,13 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
     route = call.route
     wanted = negotiation.wanted(call.accept)
     if "resourceVersion" in call.query:
-        listoptions.not_later(call.number("resourceVersion"), storage.revision)
-    kv = await storage.get(route.resource, route.namespace, route.name)
+        listoptions.not_later(call.version(), storage.revision)
+    try:
+        kv = await storage.get(route.resource, route.namespace, route.name)
+    except errors.NotFound as error:
+        if route.subresource != "scale" or route.resource.custom is not None:
+            raise
+        raise subresources.no_scale(route.resource, route.name) from error
     if debugging.is_spoken(call):
         return debugging.answer(kv)
     if not wanted.kind and route.subresource != "scale":
@@ -57,8 +68,24 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
     if wanted.kind == "Table":
         found = table(call, wanted, [found], kv.mod_revision, now, resource)
     elif wanted.kind:
-        found = negotiation.partial(found)
+        found = negotiation.partial(found, wanted, resource)
     return Reply(body=orjson.dumps(found))
+
+
+def written(call: Call, reply: Reply, now: datetime) -> Reply:
+    """The answer to a write in the form its client asked for; a Status has only one."""
+    wanted, resource = negotiation.wanted(call.accept), call.route.resource
+    if not wanted.kind:
+        return reply
+    found = orjson.loads(reply.body)
+    if found.get("kind") != resource.kind:
+        return reply
+    if wanted.kind == "Table":
+        revision = Revision(int(found["metadata"].get("resourceVersion", 0)))
+        found = table(call, wanted, [found], revision, now)
+    else:
+        found = negotiation.partial(found, wanted, resource)
+    return reply._replace(body=orjson.dumps(found))
 
 
 async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
@@ -86,7 +113,10 @@ async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
             after=after,
         )
     except errors.Expired as error:
-        raise errors.Expired(TOO_OLD if after else str(error)) from error
+        if not after:
+            raise
+        prefix = objects.prefix(route.resource, route.namespace)
+        raise errors.Continued(TOO_OLD, _token(NOW, prefix, after)) from error
     items: Sequence[KeyValue] = page.items
     remaining: int | None = page.remaining
     if not chosen.everything:
@@ -96,7 +126,8 @@ async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
             items, remaining = items[:limit], -1
     token = ""
     if remaining and items:
-        token = _token(page.revision, items[-1].key)
+        prefix = objects.prefix(route.resource, route.namespace)
+        token = _token(page.revision, prefix, items[-1].key)
     meta: dict[str, Json] = {"resourceVersion": str(page.revision)}
     if token:
         meta["continue"] = token
@@ -108,10 +139,11 @@ async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
         found["metadata"] = meta
         return Reply(body=orjson.dumps(found))
     if wanted.kind:
-        partial = [negotiation.partial(objects.plain(kv)) for kv in items]
+        negotiation.check_list(wanted, route.resource)
+        partial = [negotiation.metadata(objects.plain(kv), wanted.version) for kv in items]
         body = {
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
+            "kind": wanted.kind,
+            "apiVersion": f"meta.k8s.io/{wanted.version}",
             "metadata": meta,
             "items": partial,
         }
@@ -131,7 +163,7 @@ def _list_body(
         resource.list_kind.encode(),
         resource.api_version.encode(),
         orjson.dumps(meta),
-        b",".join([objects.wire(resource, kv) for kv in items]),
+        b",".join([objects.item(resource, kv) for kv in items]),
     )
 
 
@@ -164,7 +196,10 @@ def included(call: Call) -> str:
     """
     include = call.query.get("includeObject", "")
     if include not in INCLUDE:
-        raise errors.BadRequest(f'includeObject: Unsupported value: "{include}"')
+        raise errors.BadRequest(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
+            "must be 'Metadata', 'Object', 'None', or empty"
+        )
     return include or "Metadata"
 
 
@@ -180,37 +215,58 @@ def table(
 
     Their columns are those of `resource`, or of what the call is about.
     """
-    made = tables.table(
+    return tables.table(
         resource or call.route.resource,
         found,
         now=now,
         resource_version=str(revision),
         include_object=included(call),
+        version=wanted.version,
     )
-    if wanted.version == "v1beta1":
-        made["apiVersion"] = "meta.k8s.io/v1beta1"
-    return made
 
 
 def _start(call: Call, newest: Revision) -> tuple[Revision | None, str]:
     """Revision to list (None: the newest) and key to go on after."""
     token = call.query.get("continue", "")
     if token:
-        try:
-            data = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-            revision, after = Revision(int(data["rv"])), str(data["start"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise errors.BadRequest(f"continue key is not valid: {error}") from error
-        if not after.startswith(objects.prefix(call.route.resource, call.route.namespace)):
-            raise errors.BadRequest("continue key is not valid: it is of another list")
-        return revision, after
-    wanted = call.number("resourceVersion")
+        revision, start = _read_token(token)
+        after = objects.prefix(call.route.resource, call.route.namespace) + start.rstrip("\0")
+        return None if revision == NOW else revision, after
+    wanted = call.version()
     listoptions.not_later(wanted, newest)
     if call.query.get("resourceVersionMatch", "") == "Exact":
         return Revision(wanted), ""
     return None, ""
 
 
-def _token(revision: Revision, key: str) -> str:
-    data = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": key})
+def _token(revision: Revision, prefix: str, key: str) -> str:
+    """What continues a list of the keys below a prefix after `key`."""
+    start = key.removeprefix(prefix) + "\0"
+    data = orjson.dumps({"v": CONTINUE_VERSION, "rv": revision, "start": start})
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _read_token(token: str) -> tuple[Revision, str]:
+    """Revision and start of what `_token` wrote.
+
+    Raises:
+        BadRequest: somebody else wrote it.
+    """
+    try:
+        data = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        version, revision, start = data["v"], int(data.get("rv", 0)), str(data.get("start", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _bad_token(str(error)) from error
+    if version != CONTINUE_VERSION:
+        raise _bad_token(f'server does not recognize this encoded version "{version}"')
+    if revision == 0:
+        raise _bad_token(f"incorrect encoded start resourceVersion (version {version})")
+    if not start:
+        raise _bad_token(f"encoded start key empty (version {version})")
+    if posixpath.normpath(f"/{start}") != f"/{start}":
+        raise _bad_token(start)
+    return Revision(revision), start
+
+
+def _bad_token(cause: str) -> errors.BadRequest:
+    return errors.BadRequest(f"invalid continue token: continue key is not valid: {cause}")

@@ -16,6 +16,7 @@
 Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -47,11 +48,22 @@ class Route(NamedTuple):
 KNOWN = 1024
 """Paths that are remembered; all are forgotten when there are more."""
 _known: dict[tuple[str, str, bool], Route] = {}
+ONE_BY_ONE = ("namespaces",)
+"""What cannot be deleted as a collection."""
+NOT_ALLOWED = "the server does not allow this method on the requested resource"
 
 
-def unknown_path() -> errors.NotFound:
-    """What upstream says about a path nobody serves."""
-    return errors.NotFound("the server could not find the requested resource")
+def unknown_path(path: str) -> errors.NotFound:
+    """What upstream says about a path nobody serves: a Status in groups it has, else the web server's words."""
+    parts = path.split("/")
+    if parts[1] == "api" or (parts[1] == "apis" and len(parts) > 3 and parts[2] in _groups()):
+        return errors.NotFound("the server could not find the requested resource")
+    return errors.UnknownPath(f"nothing is served at {path}")
+
+
+@functools.cache
+def _groups() -> frozenset[str]:
+    return frozenset(resource.group for resource in registry.SERVED)
 
 
 def is_true(text: str | None) -> bool:
@@ -71,6 +83,7 @@ def parse(
 
     Raises:
         NotFound: no resource is served there.
+        BadRequest: the name cannot be one element of a path.
         MethodNotAllowed: the resource has no such verb.
     """
     watch = is_true(query.get("watch"))
@@ -86,17 +99,16 @@ def parse(
 
 
 def _parse(method: str, path: str, watch: bool, find: Find) -> Route:
-    parts = path.strip("/").split("/")
+    parts = path.removeprefix("/").removesuffix("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
     elif parts[0] == "apis" and len(parts) > 3:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
-        raise unknown_path()
-    if rest[0] == "watch" and len(rest) > 1:
-        watch, rest = True, rest[1:]
-    # The answer to a HEAD has no body to stream.
-    watch = watch and method != "HEAD"
+        raise unknown_path(path)
+    legacy = rest[0] == "watch" and len(rest) > 1
+    if legacy:
+        rest = rest[1:]
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
@@ -104,18 +116,26 @@ def _parse(method: str, path: str, watch: bool, find: Find) -> Route:
         rest = rest[:3]  # what follows is somebody else's path
     resource = find(group, version, rest[0])
     if resource is None or len(rest) > 3 or not all(rest):
-        raise unknown_path()
+        raise unknown_path(path)
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
     if (namespace and not resource.namespaced) or (
         subresource and subresource not in resource.subresources
     ):
-        raise unknown_path()
-    if resource.namespaced and not namespace and (name or method == "POST"):
-        raise unknown_path()
+        raise unknown_path(path)
+    everywhere = resource.namespaced and not namespace
+    if name and (everywhere or resource.verbs == ("create",)):
+        raise unknown_path(path)
+    if name in (".", "..") or "%" in name:
+        fault = "contain '%'" if "%" in name else f"be '{name}'"
+        raise errors.BadRequest(f'Name parameter invalid: "{name}": may not {fault}')
+    # An object is watched by the list of its name, as fieldSelector; the answer to a HEAD has no body to stream.
+    watch = (legacy or (watch and not name)) and method != "HEAD"
     verb = (OBJECT if name else COLLECTION).get("GET" if method == "HEAD" else method)
     if (
         verb is None
+        or (everywhere and verb not in ("list", "watch"))
+        or (verb == "deletecollection" and resource.plural in ONE_BY_ONE)
         or (name and not subresource and method == "POST")
         or (subresource in CREATED and method != "POST")
         or (subresource == "log" and verb != "get")
@@ -123,13 +143,19 @@ def _parse(method: str, path: str, watch: bool, find: Find) -> Route:
         or (resource.verbs and verb not in resource.verbs)
         or (subresource in CHANGED and method in ("POST", "DELETE"))
     ):
-        raise errors.MethodNotAllowed(
-            "the server does not allow this method on the requested resource"
-        )
+        raise errors.MethodNotAllowed(NOT_ALLOWED)
     if subresource in CONNECTED:
         # A WebSocket begins with a GET, but who may only read must not run programs.
         # Upstream asks for create since 1.35.
         verb = "create"
     elif watch and not subresource and verb in ("get", "list"):
+        if resource.verbs and "watch" not in resource.verbs:
+            raise errors.MethodNotAllowed(
+                f'watch is not supported on resources of kind "{resource.qualified}"',
+                details={
+                    "kind": resource.plural,
+                    **({"group": resource.group} if resource.group else {}),
+                },
+            )
         verb = "watch"
     return Route(verb, resource, namespace, name, subresource)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netpod import errors
-from netpod.api import selectors
-from netpod.api.selectors import FieldQuery, LabelQuery
+from netpod.api import fieldselectors, selectors
+from netpod.api.fieldselectors import FieldQuery
+from netpod.api.selectors import LabelQuery
 from netpod.apiserver import objects
 from netpod.apiserver.calls import Call
 from netpod.store.store import KeyValue
@@ -48,7 +49,7 @@ def only_name(query: Mapping[str, str]) -> str:
     if NAME not in text:
         return ""
     try:
-        return selectors.parse_fields(text.strip()).exact(NAME) or ""
+        return fieldselectors.parse_fields(text.strip()).exact(NAME) or ""
     except errors.BadRequest:
         return ""
 
@@ -64,12 +65,13 @@ def of_call(call: Call) -> Selection:
     field_text = call.query.get("fieldSelector", "").strip()
     if not label_text and not field_text and not route.name:
         return EVERYTHING
-    fields = selectors.parse_fields(field_text, route.resource.kind)
+    resource = route.resource
+    fields = fieldselectors.parse_fields(field_text, resource.kind, resource.group)
     name = fields.exact(NAME) or route.name
     if route.name and name != route.name:
         raise errors.BadRequest(f"fieldSelector {NAME} doesn't match requested name {route.name}")
     labels = selectors.parse_labels(label_text)
-    alone = len(fields.requirements) == 1 and fields.exact(NAME) is not None
+    alone = len(fields.requirements) == 1 and bool(fields.exact(NAME))
     return Selection(
         labels=None if labels.everything else labels,
         fields=None if fields.everything or alone else fields,

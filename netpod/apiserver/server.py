@@ -28,6 +28,7 @@ from netpod.apiserver import (
     authorization,
     bodies,
     bootstrap,
+    calls,
     connect,
     deletion,
     documents,
@@ -44,6 +45,7 @@ from netpod.apiserver import (
     subresources,
     watch,
     watchwire,
+    writeoptions,
 )
 from netpod.apiserver.access import Access
 from netpod.apiserver.allocators import Allocators
@@ -216,7 +218,7 @@ class ApiServer:
         """Answer whoever comes through a listener, until it is shut or the server stops."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            seen = audit.Seen()
+            seen = audit.Seen(audit.request_id(request.headers))
             answer = self._counted(request, listener, seen)
             if self._audit is not None:
                 answer = self._audit.follow(request, seen, answer)
@@ -271,7 +273,8 @@ class ApiServer:
             log.exception("cannot answer %s %s", request.method, request.path)
             found = answers.failed(errors.ApiError(f"Internal error occurred: {error!r}"))
         if isinstance(found, Reply):
-            return await answers.response(found, request, near=listener.user is not None)
+            near = listener.user is not None
+            return await answers.response(found, request, near=near, audit_id=seen.audit_id)
         return found
 
     async def _answer(
@@ -307,7 +310,10 @@ class ApiServer:
             with self._limits.watching(user, exempt=local):
                 return await self._watch(request, await _call(request, user, route))
         with self._limits.flight(user, route.verb, exempt=local):
-            return await self._dispatch(await _call(request, user, route))
+            reply = await self._dispatch(await _call(request, user, route))
+        if warning := route.resource.warning:
+            reply = reply._replace(headers=(*reply.headers, calls.warning(warning)))
+        return reply
 
     async def _dispatch(self, call: Call) -> Reply:
         route = call.route
@@ -323,13 +329,15 @@ class ApiServer:
         negotiation.wanted(call.accept)
         if route.resource.verbs:
             return await reviews.answer(self._access, call)
+        if route.verb in writeoptions.OPTIONS:
+            writeoptions.check_options(call)
         await self._access.admit(call)
         writer = self._access.writer(call.user, self.writer)
         write = self._posts.get(route.subresource) or WRITES[route.verb]
         if write is handlers.create:
             alike = await handlers.create_alike(writer, call)
             if alike is not None:
-                return alike
+                return reading.written(call, alike, meta.now())
         assert self._tasks is not None, "requests come while serving"
         # The write outlives the client: it is whole or not at all, and its claims on the pools are settled.
         outcome: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -337,7 +345,7 @@ class ApiServer:
         reply = await outcome
         if route.resource.plural == DEFINITIONS:
             await self._custom.refresh()
-        return reply
+        return reading.written(call, reply, meta.now())
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         stream = await watch.Stream.open(self._storage, call)

@@ -9,6 +9,9 @@ from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Json
 
+GENERIC = (errors.NotFound, errors.MethodNotAllowed, errors.UnknownMedia, errors.UnknownContentType)
+"""Errors whose details are told even if there are none, as the web server below upstream's handlers does."""
+
 
 def failure(error: errors.ApiError) -> dict[str, Json]:
     """The Status of an error."""
@@ -18,20 +21,28 @@ def failure(error: errors.ApiError) -> dict[str, Json]:
             {"reason": cause.reason, "message": cause.message, "field": cause.field}
             for cause in error.causes
         ]
+    told = bool(details) or isinstance(error, GENERIC)
+    told = told or (isinstance(error, errors.Invalid) and not error.causes)
     return {
         "kind": "Status",
         "apiVersion": "v1",
-        "metadata": {},
+        "metadata": {"continue": error.token} if isinstance(error, errors.Continued) else {},
         "status": "Failure",
         "message": str(error),
         "reason": error.reason,
-        **({"details": details} if details else {}),
+        **({"details": details} if told else {}),
         "code": error.code,
     }
 
 
-def success(resource: registry.Resource, name: str, uid: str = "", *, code: int = 200) -> bytes:
-    """The Status that answers a deletion or a binding."""
+CREATED = orjson.dumps(
+    {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+)
+"""What answers a binding or an eviction."""
+
+
+def success(resource: registry.Resource, name: str, uid: str = "") -> bytes:
+    """The Status that answers a deletion."""
     details = {"name": name, "kind": resource.plural}
     if resource.group:
         details["group"] = resource.group
@@ -43,7 +54,6 @@ def success(resource: registry.Resource, name: str, uid: str = "", *, code: int 
             "apiVersion": "v1",
             "metadata": {},
             "status": "Success",
-            **({"code": code} if code != 200 else {}),
             "details": details,
         }
     )
@@ -54,7 +64,7 @@ def invalid(kind: str, group: str, name: str, found: list[errors.FieldError]) ->
     subject = f"{kind}.{group}" if group else kind
     texts = [str(error) for error in found]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    details: dict[str, object] = {"name": name, "kind": kind}
+    details: dict[str, object] = {"name": name, "kind": kind} if name else {"kind": kind}
     if group:
         details["group"] = group
     return errors.Invalid(f'{subject} "{name}" is invalid: {text}', causes=found, details=details)

@@ -14,7 +14,7 @@ from netpod.api.apps import Deployment, ReplicaSet, Scale, ScaleSpec, ScaleStatu
 from netpod.api.core import Binding
 from netpod.api.meta import Condition, Json, LabelSelector
 from netpod.api.pod import Pod
-from netpod.apiserver import managed, negotiation, objects, status, storage
+from netpod.apiserver import kinds, managed, negotiation, objects, status, storage
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.writes import Writer
 from netpod.store.store import KeyValue
@@ -32,13 +32,22 @@ def selector_text(selector: LabelSelector | Mapping[str, str] | None) -> str:
         return ""
     if isinstance(selector, Mapping):
         return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    parts = [(key, f"{key}={value}") for key, value in selector.match_labels.items()]
     for one in selector.match_expressions:
         if one.operator in OPERATORS:
-            parts.append(f"{one.key} {OPERATORS[one.operator]} ({','.join(sorted(one.values))})")
+            text = f"{one.key} {OPERATORS[one.operator]} ({','.join(sorted(one.values))})"
         else:
-            parts.append(f"!{one.key}" if one.operator == "DoesNotExist" else one.key)
-    return ",".join(parts)
+            text = f"!{one.key}" if one.operator == "DoesNotExist" else one.key
+        parts.append((one.key, text))
+    return ",".join(text for _, text in sorted(parts, key=lambda part: part[0]))
+
+
+def no_scale(resource: registry.Resource, name: str) -> errors.NotFound:
+    """`deployments/scale.apps "x" not found`: reading the scale of what is not there."""
+    kind, group = f"{resource.plural}/scale", resource.group or SCALE.group
+    return errors.NotFound(
+        f'{kind}.{group} "{name}" not found', details={"name": name, "group": group, "kind": kind}
+    )
 
 
 def scale_of(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
@@ -60,7 +69,7 @@ def scale_of(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
             replicas=workload.status.replicas, selector=selector_text(workload.spec.selector)
         ),
     )
-    return codec.encode(scale)
+    return {"spec": {}, **codec.encode(scale)}
 
 
 def _custom_scale(resource: registry.Resource, kv: KeyValue) -> dict[str, Json]:
@@ -101,9 +110,12 @@ async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Rep
         Conflict, NotFound.
     """
     route = call.route
-    if data.get("kind", "Scale") != "Scale":
-        raise errors.BadRequest(f"cannot scale: the body is a {data['kind']}, not a Scale")
-    scale = codec.decode(Scale, data)
+    kinds.check(SCALE, data.get("apiVersion") or SCALE.api_version, data.get("kind") or SCALE.kind)
+    try:
+        scale = codec.decode(Scale, data)
+    except errors.BadRequest as wrong:
+        raise kinds.undecodable(SCALE, wrong) from wrong
+    kinds.check_name(scale.metadata.name, route.name)
     if scale.spec.replicas < 0:
         error = errors.FieldError(
             field="spec.replicas",
@@ -132,9 +144,9 @@ async def bind(writer: Writer, call: Call) -> Reply:
     """
     route = call.route
     binding = codec.decode(Binding, negotiation.body(call.body, call.content_type))
-    target = binding.target
-    if target.kind not in ("", "Node") or not target.name:
-        raise errors.BadRequest("cannot bind pod: target must be a Node with a name")
+    if binding.metadata.name != route.name:
+        raise errors.BadRequest("name in URL does not match name in Binding object")
+    _check_target(binding)
     for _ in range(10):
         kv = await writer.storage.get(PODS, route.namespace, route.name)
         pod = cast(Pod, objects.unpack(PODS, kv))
@@ -145,8 +157,22 @@ async def bind(writer: Writer, call: Call) -> Reply:
             )
         except errors.Conflict:
             continue
-        return Reply(status=201, body=status.success(PODS, route.name, code=201))
+        return Reply(status=201, body=status.CREATED)
     raise storage.conflict(PODS, route.name, storage.MODIFIED)
+
+
+def _check_target(binding: Binding) -> None:
+    """Source: pkg/apis/core/validation ValidatePodBinding."""
+    target = binding.target
+    found = []
+    if target.kind not in ("", "Node"):
+        told = f'Unsupported value: "{target.kind}": supported values: "Node", "<empty>"'
+        found.append(("target.kind", "FieldValueNotSupported", told))
+    if not target.name:
+        found.append(("target.name", "FieldValueRequired", "Required value"))
+    if found:
+        faults = [errors.FieldError(field=f, reason=r, message=m) for f, r, m in found]
+        raise status.invalid("Binding", "", binding.metadata.name, faults)
 
 
 def _check_binding(pod: Pod, binding: Binding) -> None:

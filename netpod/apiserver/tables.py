@@ -53,6 +53,7 @@ def table(
     continue_: str = "",
     remaining: int | None = None,
     include_object: str = "Metadata",
+    version: str = "v1",
 ) -> dict[str, Any]:
     """Return the objects as a metav1.Table.
 
@@ -64,6 +65,7 @@ def table(
         continue_: Token of the next page, if any.
         remaining: How many objects follow this page, if known.
         include_object: What each row carries: Metadata (PartialObjectMetadata), Object or None.
+        version: Of meta.k8s.io, v1 or v1beta1.
     """
     layout = LAYOUTS.get(resource.kind, _DEFAULT)
     if resource.custom is not None:
@@ -77,25 +79,29 @@ def table(
         metadata["remainingItemCount"] = remaining
     return {
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": f"meta.k8s.io/{version}",
         "metadata": metadata,
         "columnDefinitions": [column.definition() for column in layout.columns],
-        "rows": [_row(resource, layout.row(obj, now), obj, include_object) for obj in objects],
+        "rows": [
+            _row(resource, layout.row(obj, now), obj, include_object, version) for obj in objects
+        ],
     }
 
 
 def _row(
-    resource: Resource, row: Row, obj: Mapping[str, Any], include_object: str
+    resource: Resource, row: Row, obj: Mapping[str, Any], include_object: str, version: str
 ) -> dict[str, Any]:
     shown: dict[str, Any] = {"cells": list(row.cells)}
     if row.conditions:
         shown["conditions"] = [dict(condition) for condition in row.conditions]
     if include_object == "Object":
         shown["object"] = {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
-    elif include_object != "None":
+    elif include_object == "None":
+        shown["object"] = None
+    else:
         shown["object"] = {
             "kind": "PartialObjectMetadata",
-            "apiVersion": "meta.k8s.io/v1",
+            "apiVersion": f"meta.k8s.io/{version}",
             "metadata": obj.get("metadata", {}),
         }
     return shown

@@ -196,7 +196,7 @@ LAYOUTS: Mapping[str, Layout] = {
         (
             NAME,
             Column("Controller", "Whose revision it is."),
-            Column("Revision", "Its number.", "integer"),
+            Column("Revision", "Its number."),
             AGE,
         ),
         _revision,

@@ -11,7 +11,7 @@ from typing import Any
 from netpod.api import meta
 
 Json = Mapping[str, Any]
-Cell = str | int
+Cell = str | int | bool
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"
@@ -136,7 +136,7 @@ def first_three(values: Sequence[str], empty: str) -> str:
     if not values:
         return empty
     shown = ",".join(values[:3])
-    return f"{shown} + {len(values) - 3} more..." if len(values) > 3 else shown
+    return f"{shown} + {len(values) - 3} more..." if len(values) > 3 else shown or empty
 
 
 def labels_text(labels: Mapping[str, Any] | None) -> str:
@@ -147,18 +147,18 @@ def labels_text(labels: Mapping[str, Any] | None) -> str:
 
 
 def selector_text(selector: Json | None) -> str:
-    """Return a LabelSelector as selector text: `a=1,b in (x,y),!c`; `<none>` without requirements."""
+    """Return a LabelSelector as selector text, by key: `a=1,b in (x,y),!c`; `<none>` without requirements."""
     if not selector:
         return NONE
-    parts = [f"{key}={value}" for key, value in sorted(dig(selector, "matchLabels", {}).items())]
+    parts = [(key, f"{key}={value}") for key, value in dig(selector, "matchLabels", {}).items()]
     for expression in items(selector, "matchExpressions"):
         key, operator = expression.get("key", ""), expression.get("operator", "")
         values = ",".join(sorted(expression.get("values") or ()))
         if operator in ("In", "NotIn"):
-            parts.append(f"{key} {operator.lower()} ({values})")
+            parts.append((key, f"{key} {operator.lower()} ({values})"))
         else:
-            parts.append(f"!{key}" if operator == "DoesNotExist" else key)
-    return ",".join(parts) or NONE
+            parts.append((key, f"!{key}" if operator == "DoesNotExist" else key))
+    return ",".join(text for _, text in sorted(parts, key=lambda part: part[0])) or NONE
 
 
 def joined(values: Iterable[str], empty: str = NONE) -> str:

@@ -99,7 +99,9 @@ def _event(obj: Json, now: datetime) -> Row:
     last = since(dig(obj, "lastTimestamp"), now) if dig(obj, "lastTimestamp") else first
     count = dig(obj, "count", 0)
     if dig(obj, "series"):
-        last, count = since(dig(obj, "series.lastObservedTime"), now), dig(obj, "series.count", 0)
+        # The first one is not of the series.
+        last = since(dig(obj, "series.lastObservedTime"), now)
+        count = dig(obj, "series.count", 0) + 1
     kind, name = dig(obj, "involvedObject.kind", "").lower(), dig(obj, "involvedObject.name", "")
     return Row(
         (
@@ -156,20 +158,20 @@ LAYOUTS: Mapping[str, Layout] = {
         _node,
     ),
     "ConfigMap": Layout(
-        (NAME, Column("Data", "Number of keys.", "integer"), AGE),
+        (NAME, Column("Data", "Number of keys."), AGE),
         _config_map,
     ),
     "Secret": Layout(
         (
             NAME,
             Column("Type", "Kind of secret."),
-            Column("Data", "Number of keys.", "integer"),
+            Column("Data", "Number of keys."),
             AGE,
         ),
         _secret,
     ),
     "ServiceAccount": Layout(
-        (NAME, Column("Secrets", "Number of secrets.", "integer"), AGE), _service_account
+        (NAME, Column("Secrets", "Number of secrets."), AGE), _service_account
     ),
     "Lease": Layout((NAME, Column("Holder", "Who holds the lease."), AGE), _lease),
     "Event": Layout(

@@ -50,7 +50,7 @@ def _external_ip(obj: Json) -> str:
     external_ips = dig(obj, "spec.externalIPs", [])
     match dig(obj, "spec.type", ""):
         case "LoadBalancer":
-            return joined([*external_ips, *_ways_in(obj)], "<pending>")
+            return joined([*_ways_in(obj), *external_ips], "<pending>")
         case "ExternalName":
             return str(dig(obj, "spec.externalName", ""))
     return joined(external_ips)
@@ -80,7 +80,7 @@ def _host_port(address: str, port: int) -> str:
 
 
 def _endpoint_slice(obj: Json, now: datetime) -> Row:
-    ports = [str(p.get("port") or p.get("name") or "*") for p in items(obj, "ports")]
+    ports = [str(p.get("port") or p.get("name", "*")) for p in items(obj, "ports")]
     addresses = [address for e in items(obj, "endpoints") for address in e.get("addresses") or ()]
     return Row(
         (

@@ -30,7 +30,7 @@ _MODES = {
     "ReadWriteOncePod": "RWOP",
 }
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_CREATED = Column("Created At", "When it was made.", format="date-time")
+_CREATED = Column("Created At", "When it was made.", "date")
 
 
 def _name(obj: Json) -> str:
@@ -79,7 +79,7 @@ def _autoscaler(obj: Json, now: datetime) -> Row:
             _name(obj),
             f"{target.get('kind', '')}/{target.get('name', '')}",
             _targets(obj),
-            dig(obj, "spec.minReplicas", "<unset>"),
+            str(dig(obj, "spec.minReplicas", "<unset>")),
             dig(obj, "spec.maxReplicas", 0),
             dig(obj, "status.currentReplicas", 0),
             age(obj, now),
@@ -166,7 +166,7 @@ def _storage_class(obj: Json, now: datetime) -> Row:
             dig(obj, "provisioner", ""),
             dig(obj, "reclaimPolicy", "Delete"),
             dig(obj, "volumeBindingMode", UNKNOWN),
-            "true" if dig(obj, "allowVolumeExpansion", False) else "false",
+            bool(dig(obj, "allowVolumeExpansion", False)),
             age(obj, now),
         )
     )
@@ -183,7 +183,7 @@ def _quota(obj: Json, now: datetime) -> Row:
 
 
 def _priority_class(obj: Json, now: datetime) -> Row:
-    default = "true" if dig(obj, "globalDefault", False) else "false"
+    default = bool(dig(obj, "globalDefault", False))
     return Row((_name(obj), dig(obj, "value", 0), default, age(obj, now)))
 
 
@@ -288,7 +288,7 @@ LAYOUTS: Mapping[str, Layout] = {
         (
             NAME,
             Column("Value", "The priority.", "integer"),
-            Column("Global-Default", "Whether pods without a class have it."),
+            Column("Global-Default", "Whether pods without a class have it.", "boolean"),
             AGE,
         ),
         _priority_class,

@@ -13,10 +13,6 @@ def _name(obj: Json) -> str:
     return str(dig(obj, "metadata.name", ""))
 
 
-def _word(value: Json) -> str:
-    return "true" if value else "false"
-
-
 def _node(obj: Json, now: datetime) -> Row:
     return Row((_name(obj), len(items(obj, "spec.drivers")), age(obj, now)))
 
@@ -27,11 +23,11 @@ def _driver(obj: Json, now: datetime) -> Row:
     return Row(
         (
             _name(obj),
-            _word(dig(obj, "spec.attachRequired", True)),
-            _word(dig(obj, "spec.podInfoOnMount", False)),
-            _word(dig(obj, "spec.storageCapacity", False)),
+            bool(dig(obj, "spec.attachRequired", True)),
+            bool(dig(obj, "spec.podInfoOnMount", False)),
+            bool(dig(obj, "spec.storageCapacity", False)),
             ",".join(audiences) or "<unset>",
-            _word(dig(obj, "spec.requiresRepublish", False)),
+            bool(dig(obj, "spec.requiresRepublish", False)),
             ",".join(map(str, modes)),
             age(obj, now),
         )
@@ -45,7 +41,7 @@ def _attachment(obj: Json, now: datetime) -> Row:
             dig(obj, "spec.attacher", ""),
             dig(obj, "spec.source.persistentVolumeName", ""),
             dig(obj, "spec.nodeName", ""),
-            _word(dig(obj, "status.attached", False)),
+            bool(dig(obj, "status.attached", False)),
             age(obj, now),
         )
     )
@@ -64,11 +60,13 @@ LAYOUTS: Mapping[str, Layout] = {
     "CSIDriver": Layout(
         (
             NAME,
-            Column("AttachRequired", "Whether volumes are attached before they are mounted."),
-            Column("PodInfoOnMount", "Whether it is told for which pod."),
-            Column("StorageCapacity", "Whether it tells how much room there is."),
+            Column(
+                "AttachRequired", "Whether volumes are attached before they are mounted.", "boolean"
+            ),
+            Column("PodInfoOnMount", "Whether it is told for which pod.", "boolean"),
+            Column("StorageCapacity", "Whether it tells how much room there is.", "boolean"),
             Column("TokenRequests", "Audiences of the tokens it gets."),
-            Column("RequiresRepublish", "Whether it is asked again from time to time."),
+            Column("RequiresRepublish", "Whether it is asked again from time to time.", "boolean"),
             Column("Modes", "Which kinds of volumes it makes."),
             AGE,
         ),
@@ -83,10 +81,10 @@ LAYOUTS: Mapping[str, Layout] = {
     "VolumeAttachment": Layout(
         (
             NAME,
-            Column("Attacher", "The driver."),
+            Column("Attacher", "The driver.", format="name"),
             Column("PV", "The volume."),
             Column("Node", "The node."),
-            Column("Attached", "Whether it is attached."),
+            Column("Attached", "Whether it is attached.", "boolean"),
             AGE,
         ),
         _attachment,

@@ -91,8 +91,8 @@ LAYOUTS: Mapping[str, Layout] = {
         (
             NAME,
             Column("Ready", "Number of the pod with ready state"),
-            Column("Up-to-date", "Pods of the newest template.", "integer"),
-            Column("Available", "Pods ready for at least minReadySeconds.", "integer"),
+            Column("Up-to-date", "Pods of the newest template."),
+            Column("Available", "Pods ready for at least minReadySeconds."),
             AGE,
             *_TEMPLATE_COLUMNS,
         ),

@@ -101,7 +101,7 @@ class Stream:
             raise errors.NotAcceptable(
                 "only the following media types are accepted: application/json;stream=watch"
             )
-        since = Revision(call.number("resourceVersion"))
+        since = Revision(call.version())
         stream = cls(call, negotiation.wanted(call.accept), selection.of_call(call), since)
         if stream._wanted.kind == "Table":
             reading.included(call)  # once the stream has begun it is too late to refuse
@@ -187,14 +187,14 @@ class Stream:
         if self._wanted.kind == "Table":
             shown = self._table(data, told.revision, meta.now())
         else:
-            shown = negotiation.partial(data)
+            shown = negotiation.metadata(data, self._wanted.version)
         return _line(told.type, orjson.dumps(shown))
 
     def _table(self, data: dict[str, Json], revision: Revision, now: datetime) -> dict[str, Json]:
         shown = reading.table(self._call, self._wanted, [data], revision, now)
         # Only the first table of a stream carries the columns. Source: handlers/response.go.
         if not self._first_table:
-            shown["columnDefinitions"] = []
+            shown["columnDefinitions"] = None
         self._first_table = False
         return shown
 
@@ -209,7 +209,7 @@ class Stream:
             "metadata": metadata,
         }
         if self._wanted.kind.startswith("PartialObjectMetadata"):
-            data = negotiation.partial(data)
+            data = negotiation.metadata(data, self._wanted.version)
         return _line("BOOKMARK", orjson.dumps(data))
 
     def _expired(self, message: str) -> bytes:

@@ -9,15 +9,17 @@ import functools
 
 from aiohttp import web
 
-from netpod.apiserver import forwarding, negotiation
+from netpod.apiserver import answers, forwarding, negotiation
 from netpod.apiserver.watch import Stream
+
+_HEADERS = {"Cache-Control": answers.CACHE, "Content-Type": negotiation.JSON}
 
 
 async def send(request: web.BaseRequest, stream: Stream) -> web.StreamResponse:
     """Send all of a stream's events in the way the request asks; the caller closes the stream."""
     if forwarding.is_upgrade(request):
         return await _socket(request, stream)
-    response = web.StreamResponse(headers={"Content-Type": negotiation.JSON})
+    response = web.StreamResponse(headers=_HEADERS)
     response.enable_chunked_encoding()
     with contextlib.suppress(ConnectionResetError):  # the client left between two writes
         await response.prepare(request)

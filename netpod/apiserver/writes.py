@@ -17,7 +17,7 @@ from netpod.api.core import Namespace
 from netpod.api.meta import Object
 from netpod.api.pod import Pod
 from netpod.api.service import Service
-from netpod.apiserver import admission, certificates, managed, objects, storage
+from netpod.apiserver import admission, certificates, managed, objects, status, storage
 from netpod.apiserver.alike import Alike, Made
 from netpod.apiserver.allocators import Allocators
 from netpod.apiserver.quotas import Quotas
@@ -215,7 +215,7 @@ class Writer:
             gone = await self.storage.delete(resource, kv, dry_run=dry_run)
             if not dry_run:
                 self.forget(old)
-            return gone
+            return gone._replace(value=objects.pack(resource, new))
         return await self.storage.replace(resource, kv, new, dry_run=dry_run)
 
     def forget(self, obj: Object) -> None:
@@ -272,6 +272,8 @@ def _check_identity(resource: registry.Resource, new: Object, old: Object) -> No
         raise storage.conflict(
             resource,
             found.name,
+            f"StorageError: invalid object, Code: 4, Key: {objects.key(resource, found.namespace, found.name)}, "
+            "ResourceVersion: 0, AdditionalErrorMsg: "
             f"Precondition failed: UID in precondition: {wanted.uid}, UID in object meta: {found.uid}",
         )
     if wanted.resource_version not in ("", "0", found.resource_version):
@@ -298,11 +300,15 @@ def _merge(
     if before.deletion_timestamp:
         added = [name for name in finalizers if name not in before.finalizers]
         if added:
-            raise storage.forbidden(
-                resource,
-                before.name,
-                f"no new finalizers can be added if the object is being deleted, found new: {added}",
+            names = ", ".join(f'"{name}"' for name in added)
+            told = (
+                "Forbidden: no new finalizers can be added if the object is being deleted, "
+                f"found new finalizers []string{{{names}}}"
             )
+            fault = errors.FieldError(
+                field="metadata.finalizers", reason="FieldValueForbidden", message=told
+            )
+            raise status.invalid(resource.kind, resource.group, before.name, [fault])
     metadata = structs.replace(
         new.metadata,
         name=before.name,

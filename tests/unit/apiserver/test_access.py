@@ -164,9 +164,11 @@ def test_discovery_lists_every_resource(run: Run) -> None:
         assert apps["deployments/scale"]["kind"] == "Scale"
         assert (await api.get("/apis/apps"))["preferredVersion"]["version"] == "v1"
         assert (await api.get("/version"))["gitVersion"].startswith("v1.")
-        for path in ("/apis/none", "/apis/apps/v9", "/api/v1/nothing", "/api/v2/pods", "/x"):
+        for path in ("/apis/apps/v9", "/api/v1/nothing", "/api/v2/pods"):
             code, status = await api("GET", path)
-            assert (code, status["reason"]) == (404, "NotFound")
+            assert (code, status["reason"], status["details"]) == (404, "NotFound", {})
+        for path in ("/apis/none", "/apis/none/v1", "/x"):
+            assert await api("GET", path) == (404, b"404 page not found\n")
         for method, path in (
             ("PUT", CONFIGMAPS),
             ("POST", f"{CONFIGMAPS}/a"),

@@ -66,7 +66,9 @@ def test_moving_into_a_selection_is_an_addition(run: Run) -> None:
             api.watch("/api/v1/pods", resourceVersion=version, labelSelector="app=x") as label,
         ):
             target = {"apiVersion": "v1", "kind": "Node", "name": "w"}
-            code, _ = await api("POST", f"{PODS}/a/binding", {"target": target})
+            code, _ = await api(
+                "POST", f"{PODS}/a/binding", {"metadata": {"name": "a"}, "target": target}
+            )
             assert code == 201
             assert (await node())["type"] == "ADDED"
             assert (await label())["type"] == "MODIFIED"

@@ -79,11 +79,14 @@ def test_json_patch_applies_operations_in_order() -> None:
         {"op": "remove", "path": "/metadata/nothing"},
         {"op": "replace", "path": "/spec/ports/7", "value": 1},
         {"op": "add", "path": "/a/b/c", "value": 1},
+        {"path": "/a"},
+        {"op": "fly", "path": "/a"},
+        {"op": "add", "path": "/a"},
     ],
 )
 def test_a_json_patch_that_does_not_fit_is_unprocessable(operation: dict[str, Any]) -> None:
-    """A failed test or a missing path is 422: the request was understood, the object differs."""
-    with pytest.raises(Invalid, match="rejected our request"):
+    """A failed test, a missing path or an unknown operation is 422, and nothing is said of the object."""
+    with pytest.raises(Invalid, match=r"rejected our request due to an error in our request$"):
         apply(patch.JSON_PATCH, [operation])
 
 
@@ -94,9 +97,6 @@ def test_a_json_patch_that_does_not_fit_is_unprocessable(operation: dict[str, An
         "x",
         [1],
         ["x"],
-        [{"path": "/a"}],
-        [{"op": "fly", "path": "/a"}],
-        [{"op": "add", "path": "/a"}],
         [{"op": "replace", "path": "", "value": 3}],
     ],
 )
@@ -114,9 +114,10 @@ def test_too_many_operations_are_refused() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"a: b"])
 def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
-    """400 with the parser's words."""
+    """400, in the words of Go's parser or of upstream's library."""
+    words = "Invalid JSON Patch|unexpected end of JSON input|invalid character"
     for content_type in patch.ACCEPTED:
-        with pytest.raises(BadRequest, match="error decoding patch"):
+        with pytest.raises(BadRequest, match=words):
             patch.apply_patch(SERVICE, CURRENT, content_type, body)
 
 
@@ -124,14 +125,14 @@ def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
 def test_a_merge_patch_must_be_an_object(body: bytes) -> None:
     """A list would replace the whole object."""
     for content_type in (patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH):
-        with pytest.raises(BadRequest, match="must be a JSON object"):
+        with pytest.raises(BadRequest, match=r"Invalid JSON Patch|cannot unmarshal"):
             patch.apply_patch(SERVICE, CURRENT, content_type, body)
 
 
 @pytest.mark.parametrize("content_type", ["application/apply-patch+yaml", "application/json", ""])
 def test_other_content_types_are_named_as_unsupported(content_type: str) -> None:
-    """415 lists what is accepted."""
-    with pytest.raises(UnsupportedMediaType, match="accepted media types include"):
+    """415, in the web server's words."""
+    with pytest.raises(UnsupportedMediaType, match="415: Unsupported Media Type"):
         apply(content_type, {})
 
 
