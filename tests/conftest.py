@@ -29,6 +29,8 @@ def _enter_private_namespaces() -> None:
     """
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     prepare = (
+        # Clusters of the machine's would be seen to come and go: their namespaces are mounts that this one inherits.
+        "{ umount -a -t nsfs 2>/dev/null || true; } && "
         "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && "
         "mkdir -p /run/netns /run/lock /run/source && "
         f"ln -s {shlex.quote(str(ROOT / 'netpod'))} /run/source/netpod && "

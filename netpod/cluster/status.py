@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from netpod.client.blocking import BlockingClient
-from netpod.cluster import cleanup, launch, publish, role
+from netpod.cluster import cleanup, launch, publish, role, without
 from netpod.cluster import config as configuration
 from netpod.cluster.config import ClusterConfig
 from netpod.cluster.publish import Published
@@ -71,6 +71,8 @@ class Report:
         )
         if off := self.nodes_off:
             yield "nodes off", ", ".join(off)
+        for component in without.parse(self.config.without):
+            yield "left out", f"{component}, {without.kubeconfig(self.config.paths, component)}"
         if not self.policies_enforced:
             yield "network policies", f"not enforced: {unenforced.WHY}"
         yield "ingress address", self.load_balancer or ("none yet" if self.api_ready else "unknown")
@@ -95,6 +97,7 @@ class Report:
             "apiReady": self.api_ready,
             "nodesReady": self.nodes_ready,
             "nodesOff": list(self.nodes_off),
+            "without": list(without.parse(self.config.without)),
             "policiesEnforced": self.policies_enforced,
             "ingressAddress": self.load_balancer,
             "published": [

@@ -110,5 +110,6 @@ def _commands(cluster: Cluster, nodes: list[str]) -> Iterator[tuple[str, list[st
             f"--hostname-override={node}",
             "--cluster-cidr=10.244.0.0/16",
             "--conntrack-max-per-core=0",
+            "--proxy-mode=iptables",
         )
         yield f"kube-proxy-{node}", start(without.KUBE_PROXY, *options), paths.netns_node(node)
