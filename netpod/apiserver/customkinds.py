@@ -32,9 +32,13 @@ _STEP = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CustomKind:
-    """One version of a custom kind: schema, columns, and where its scale is (JSON paths, or "")."""
+    """One version of a custom kind: schema, columns, and where its scale is (JSON paths, or "").
+
+    `defaulted`: the schema has defaults, which objects get also when they are read.
+    """
 
     schema: Mapping[str, Json]
+    defaulted: bool = False
     columns: tuple[Mapping[str, Json], ...] = ()
     replicas: str = ""
     status_replicas: str = ""
@@ -229,6 +233,7 @@ def _resources(definition: CustomResourceDefinition) -> Sequence[registry.Resour
             stored=stored,
             custom=CustomKind(
                 schema=version["schema"]["openAPIV3Schema"],
+                defaulted=structural.has_defaults(version["schema"]["openAPIV3Schema"]),
                 columns=tuple(version.get("additionalPrinterColumns") or ()),
                 replicas=str(scale.get("specReplicasPath") or ""),
                 status_replicas=str(scale.get("statusReplicasPath") or ""),

@@ -14,7 +14,7 @@ import orjson
 from netpod.api import codec, registry, structs
 from netpod.api.core import CustomResource
 from netpod.api.meta import Json, Object
-from netpod.apiserver import views
+from netpod.apiserver import structural, views
 from netpod.store.store import KeyValue, Revision
 
 T = TypeVar("T", bound=Object)
@@ -89,8 +89,12 @@ def pack(resource: registry.Resource, obj: Object) -> bytes:
 
 def wire(resource: registry.Resource, kv: KeyValue, revision: Revision | None = None) -> bytes:
     """The object as clients see it; `revision` instead of its own where an event has a later one."""
-    if resource.stored is not None:
-        return orjson.dumps(views.shown(resource, plain(kv, revision)))
+    filled = resource.custom is not None and resource.custom.defaulted
+    if filled or resource.stored is not None:
+        data = views.shown(resource, plain(kv, revision))
+        if filled:
+            structural.fill(data, resource.custom.schema)
+        return orjson.dumps(data)
     head = _head(resource)
     if not kv.mod_revision:
         return kv.value

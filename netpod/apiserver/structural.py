@@ -81,6 +81,13 @@ def fill(value: Json, schema: Schema) -> None:
                 fill(element, others)
 
 
+def has_defaults(schema: Schema) -> bool:
+    """Tell whether `fill` could ever do something."""
+    properties = (schema.get("properties") or {}).values()
+    inner = (schema.get("items"), schema.get("additionalProperties"), *properties)
+    return "default" in schema or any(has_defaults(it) for it in inner if isinstance(it, Mapping))
+
+
 def check(errors: Errors, value: Json, schema: Schema, path: str = "") -> None:
     """Say where a value does not fit."""
     if value is None and schema.get("nullable"):

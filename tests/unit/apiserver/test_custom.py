@@ -91,6 +91,34 @@ def test_a_definition_is_served_at_once(run: Run) -> None:
     run(body)
 
 
+def test_objects_get_later_defaults_when_they_are_read(run: Run) -> None:
+    """A default that came after the object shows in get and list; what was stored stays."""
+
+    async def body(api: Api) -> None:
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+        }
+        made = definition()
+        for version in made["spec"]["versions"]:
+            version["schema"] = {"openAPIV3Schema": schema}
+        await api.create(CRDS, made)
+        await api.create(THINGS, {"metadata": {"name": "t"}, "b": "own"})
+        assert "a" not in await api.get(f"{THINGS}/t")
+        schema["properties"]["a"]["default"] = schema["properties"]["b"]["default"] = "later"
+        patch = {"spec": {"versions": made["spec"]["versions"]}}
+        headers = {"Content-Type": "application/merge-patch+json"}
+        code, answer = await api("PATCH", f"{CRDS}/things.x.dev", patch, headers=headers)
+        assert code == 200, answer
+        for path in (THINGS, THINGS.replace("v1", "v2")):
+            found = await api.get(f"{path}/t")
+            (listed,) = (await api.get(path))["items"]
+            assert found == listed
+            assert (found["a"], found["b"]) == ("later", "own")
+
+    run(body)
+
+
 def test_objects_are_pruned_defaulted_and_checked(run: Run) -> None:
     """Unknown fields go, defaults come, and what does not fit is refused with its path."""
 
