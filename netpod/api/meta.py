@@ -168,12 +168,13 @@ def timestamp(moment: datetime) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _timestamp(second: datetime) -> str:
-    return second.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime, which writes the year 1, that Go calls zero, with one digit.
+    return second.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def micro_timestamp(moment: datetime) -> str:
     """Format as metav1.MicroTime: RFC 3339 in UTC with six decimals."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

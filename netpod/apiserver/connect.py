@@ -9,6 +9,8 @@ Source: kubernetes pkg/registry/core/pod/strategy.go (LogLocation, streamLocatio
 pkg/registry/core/service/storage/storage.go ResourceLocation, pkg/registry/core/node/strategy.go.
 """
 
+import base64
+import contextlib
 import dataclasses
 import ipaddress
 import random
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from typing import cast
 from urllib.parse import parse_qsl, quote, urlencode
 
+import aiohttp
 from aiohttp import web
 
 from netpod import errors
@@ -34,6 +37,7 @@ _LOG = ("follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceT
 _NUMBERS = {"tailLines": 0, "sinceSeconds": 1, "limitBytes": 1}
 """Parameters of a log that are integers, and the smallest allowed."""
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
+_BINARY, _BASE64 = "binary.k8s.io", "base64.binary.k8s.io"
 _TRUE = ("1", "true", "t")
 
 
@@ -94,6 +98,8 @@ async def _log(
         async with answer as log:
             if log.status != 200:
                 raise _told(log.status, (await log.read()).decode(errors="replace").strip())
+            if forwarding.is_upgrade(request):
+                return await _messages(request, log.content)
             response.enable_chunked_encoding()
             await response.prepare(request)
             async for chunk in log.content.iter_any():
@@ -104,6 +110,23 @@ async def _log(
         if response.prepared:  # the log ends here, and must not look complete
             raise ConnectionResetError("the kubelet's answer was cut short") from error
         raise forwarding.unreachable(kubelet, error) from error
+
+
+async def _messages(request: web.BaseRequest, log: aiohttp.StreamReader) -> web.StreamResponse:
+    """A log as messages of a WebSocket; base64 for who can only read text.
+
+    Source: k8s.io/apiserver pkg/util/wsstream stream.go NewDefaultReaderProtocols.
+    """
+    socket = web.WebSocketResponse(protocols=(_BINARY, _BASE64), compress=False)
+    await socket.prepare(request)
+    with contextlib.suppress(ConnectionResetError):
+        async for chunk in log.iter_any():
+            if socket.ws_protocol == _BASE64:
+                await socket.send_str(base64.b64encode(chunk).decode())
+            else:
+                await socket.send_bytes(chunk)
+        await socket.close()
+    return socket
 
 
 def _check_log(pod: str, wanted: dict[str, str]) -> None:

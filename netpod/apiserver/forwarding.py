@@ -18,6 +18,7 @@ from yarl import URL
 
 from netpod import errors
 from netpod.apiserver.dialer import BUFFER, Connector, Target
+from netpod.apiserver.rewriting import Rewriter
 from netpod.client import upgrade
 
 FAILURES = (aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
@@ -57,7 +58,7 @@ async def forward(
         connector: Opens the connection.
         target: Who answers.
         path: With query, percent-encoded, as the target is to see it.
-        prefix: Where the target's `/` lies for the client; redirections of the target are led there.
+        prefix: Where the target's `/` lies for the client; redirections and links of the target are led there.
 
     Raises:
         Unavailable: the target does not answer.
@@ -103,18 +104,29 @@ async def _exchange(
     )
     async with asked as answer:
         response = web.StreamResponse(status=answer.status, reason=answer.reason)
-        for name, value in _kept(answer.headers.items(), frozenset()):
+        page = None
+        if prefix and _is_page(answer) and request.method != "HEAD":
+            page = Rewriter(lambda url: _led(url, target, prefix))
+        counted = frozenset(("content-length",)) if page else frozenset[str]()
+        for name, value in _kept(answer.headers.items(), counted):
             if name.lower() == "location" and prefix:
                 value = _led(value, target, prefix)
             response.headers.add(name, value)
         # Where the target counts no bytes we count none either.
-        if answer.content_length is None and request.method != "HEAD":
+        if (page or answer.content_length is None) and request.method != "HEAD":
             response.enable_chunked_encoding()
         await response.prepare(request)
         async for chunk in answer.content.iter_any():
-            await response.write(chunk)
+            await response.write(page.take(chunk) if page else chunk)
+        if page:
+            await response.write(page.take(b"", last=True))
         await response.write_eof()
         return response
+
+
+def _is_page(answer: aiohttp.ClientResponse) -> bool:
+    coding = answer.headers.get("Content-Encoding", "identity")
+    return answer.content_type == "text/html" and coding == "identity"
 
 
 def _kept(headers: Iterable[tuple[str, str]], ours: frozenset[str]) -> Iterable[tuple[str, str]]:
@@ -138,14 +150,15 @@ def _forwarded(request: web.BaseRequest, prefix: str) -> dict[str, str]:
 
 
 def _led(location: str, target: Target, prefix: str) -> str:
-    """A redirection of the target as the client must see it."""
+    """A redirection or link of the target as the client must see it."""
     parts = urlsplit(location)
     if parts.netloc and f"{parts.scheme}://{parts.netloc}" != target.url:
         return location
-    if not parts.path.startswith("/"):
+    if not parts.path.startswith("/") or parts.path.startswith(prefix.rstrip("/") + "/"):
         return location
     rest = prefix.rstrip("/") + parts.path
-    return rest + (f"?{parts.query}" if parts.query else "")
+    query = f"?{parts.query}" if parts.query else ""
+    return rest + query + (f"#{parts.fragment}" if parts.fragment else "")
 
 
 async def _tunnel(

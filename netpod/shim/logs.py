@@ -92,7 +92,7 @@ class Log:
         """Write what is left, also a last line without its end, and close the FIFO."""
         self.pump(limit=1024)
         if self._partial:
-            self._write(b"F", [bytes(self._partial)])
+            self._write(b"P", [bytes(self._partial)])
             self._partial.clear()
         os.close(self.fifo)
 
@@ -128,7 +128,8 @@ def tail(path: Path, *, lines: int = 80, size: int = 2048) -> str:
             found = file.read().splitlines(keepends=True)[-lines:]
     except OSError:
         return ""
-    text = b"".join(line.split(b" ", 3)[-1] for line in found if line.count(b" ") >= 3)
+    parts = (line.split(b" ", 3) for line in found if line.count(b" ") >= 3)
+    text = b"".join(it[3].removesuffix(b"\n") if it[2] == b"P" else it[3] for it in parts)
     return text[-size:].decode(errors="replace")
 
 

@@ -1,8 +1,10 @@
 """Manifests become objects and come back whole."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from netpod.api import codec, registry
+from netpod.api import codec, meta, registry
 from netpod.api.apps import Deployment
 from netpod.api.core import ConfigMap
 from netpod.api.meta import ObjectMeta
@@ -159,3 +161,10 @@ def test_kind_under_another_version_is_pointed_out() -> None:
     """The usual mistake, an old apiVersion, is named with the one that works."""
     with pytest.raises(NotFound, match="Deployment is served as apps/v1"):
         codec.decode_object({"apiVersion": "extensions/v1beta1", "kind": "Deployment"})
+
+
+def test_times_have_four_digits_for_the_year() -> None:
+    """Go's zero time is in the year 1, which strftime writes with one digit."""
+    zero = datetime(1, 1, 1, 0, 0, 2, 345, tzinfo=UTC)
+    assert meta.timestamp(zero) == "0001-01-01T00:00:02Z"
+    assert meta.micro_timestamp(zero) == "0001-01-01T00:00:02.000345Z"

@@ -3,7 +3,8 @@
 import pytest
 
 from netpod import errors
-from netpod.apiserver import connect, routes
+from netpod.apiserver import connect, forwarding, routes
+from netpod.apiserver.rewriting import Rewriter
 
 POD = "/api/v1/namespaces/default/pods/web"
 
@@ -61,3 +62,19 @@ def test_a_proxy_leads_nowhere_inside() -> None:
         with pytest.raises(errors.BadRequest, match="address not allowed"):
             connect.outside(address, 80, "")
     assert connect.outside("10.244.1.2", 443, "https").url == "https://10.244.1.2:443"
+
+
+def test_links_of_a_page_lead_through_the_proxy() -> None:
+    """Absolute paths get the prefix, once; everything else stays, wherever the page is cut."""
+    page = (
+        b'<!DOCTYPE html><html><a class="x" href="/a?b=1&amp;c">t</a><img src=/i.png>'
+        b"<a href='rel'>&lt;&#228;\xc3\xa4</a><a href=\"http://other/x\">o</a>"
+        b'<a href="/p/proxy/done">d</a><script>s = \'<a href="/in/script">\'</script><!-- <a href="/c"> -->'
+    )
+    wanted = page.replace(b'"/a?b', b'"/p/proxy/a?b').replace(b"/i.png", b'"/p/proxy/i.png"')
+    wanted = wanted.replace(b"'rel'", b'"rel"')
+    target = connect.outside("10.244.1.2", 80, "")
+    for size in (1, 7, len(page)):
+        rewriter = Rewriter(lambda url: forwarding._led(url, target, "/p/proxy/"))
+        pieces = [page[n : n + size] for n in range(0, len(page), size)]
+        assert b"".join(map(rewriter.take, pieces)) + rewriter.take(b"", last=True) == wanted

@@ -46,11 +46,12 @@ def test_lines_are_written_whole(piped: Piped) -> None:
 
 
 def test_the_last_line_needs_no_end(piped: Piped) -> None:
-    """What a container wrote before it died is kept."""
+    """What a container wrote before it died is kept, and marked as a part: it had no end."""
     os.write(piped.writer, b"panic")
     os.close(piped.writer)
     piped.log.finish()
-    assert piped.lines() == [(b"F", b"panic")]
+    assert piped.lines() == [(b"P", b"panic")]
+    assert logs.tail(piped.path) == "panic"
 
 
 def test_long_lines_come_in_parts(piped: Piped) -> None:
