@@ -159,6 +159,9 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
 def validate_status(new: Object, old: Object) -> list[FieldError]:
     """Return what is wrong with the status an object gets."""
     errors = Errors()
+    now, before = new.metadata, old.metadata
+    if (now.labels, now.annotations) != (before.labels, before.annotations):
+        _metadata(errors, new)
     check = _STATUS.get(new.kind)
     if check is not None:
         check(errors, new, old)

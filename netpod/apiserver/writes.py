@@ -280,6 +280,10 @@ def _check_identity(resource: registry.Resource, new: Object, old: Object) -> No
         raise storage.conflict(resource, found.name, storage.MODIFIED)
 
 
+_STATUS_ALONE = frozenset(("CustomResourceDefinition", "VolumeAttachment"))
+"""Kinds whose status is written without labels and annotations. Source: ResetObjectMetaForStatus in pkg/registry."""
+
+
 def _merge(
     resource: registry.Resource, new: Object, old: Object, subresource: str, now: datetime
 ) -> Object:
@@ -287,8 +291,13 @@ def _merge(
     if subresource and resource.kind == certificates.KIND:
         return certificates.merged(new, old, subresource, now)
     if subresource == "status":
-        managed = new.metadata.managed_fields
-        return _with(_with_meta(old, managed_fields=managed), status=getattr(new, "status"))  # noqa: B009
+        about = new.metadata
+        kept: dict[str, Any] = {"managed_fields": about.managed_fields}
+        if resource.custom is None and resource.kind not in _STATUS_ALONE:
+            kept["annotations"] = about.annotations
+            if resource.kind != "Deployment":
+                kept["labels"] = about.labels
+        return _with(_with_meta(old, **kept), status=getattr(new, "status"))  # noqa: B009
     if subresource == EPHEMERAL:
         debuggers = cast(Pod, new).spec.ephemeral_containers
         spec = structs.replace(cast(Pod, old).spec, ephemeral_containers=debuggers)

@@ -329,3 +329,26 @@ def test_scale_is_a_view_of_replicas(run: Run) -> None:
         assert code == 422
 
     run(body)
+
+
+def test_a_status_brings_annotations_along(run: Run) -> None:
+    """Whoever writes a status may note something beside it, checked as ever; labels of Deployments stay."""
+
+    async def body(api: Api) -> None:
+        for place, made in ((PODS, pod("p")), (DEPLOYMENTS, deployment("d"))):
+            name = (await api.create(place, made))["metadata"]["name"]
+            note = {"labels": {"l": "1"}, "annotations": {"a": "1"}, "finalizers": ["x.dev/f"]}
+            path = f"{place}/{name}/status"
+            code, found = await api(
+                "PATCH", path, {"metadata": note}, headers={"Content-Type": MERGE}
+            )
+            assert code == 200, found
+            about = found["metadata"]
+            assert about["annotations"]["a"] == "1"
+            assert ("l" in about.get("labels", {})) == (place == PODS)
+            assert "finalizers" not in about
+            wrong = {"metadata": {"annotations": {"no good": "1"}}}
+            code, refused = await api("PATCH", path, wrong, headers={"Content-Type": MERGE})
+            assert (code, refused["reason"]) == (422, "Invalid")
+
+    run(body)
