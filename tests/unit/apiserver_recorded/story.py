@@ -35,7 +35,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _NOW = re.compile(r"20(2[6-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _AGE = re.compile(r"(\d+[ydhms]){1,2}")
 _VERSIONS = re.compile(
-    r"(version in use \(|resource version: |current: |ResourceVersion in (?:precondition|object meta): )\d+"
+    r"(version in use \(|resource version: |current: "
+    r"|ResourceVersion in (?:precondition|object meta): |ResourceVersion in record \()\d+"
 )
 _KEPT = re.compile(r"\$\{(\w+)\}")
 
