@@ -21,9 +21,12 @@ from netpod.apiserver import (
     field_sets,
     handlers,
     managed,
+    negotiation,
     objects,
+    patch,
     status,
     storage,
+    subresources,
     views,
 )
 from netpod.apiserver.calls import Call, Reply
@@ -31,8 +34,6 @@ from netpod.apiserver.field_sets import FieldSet, Path
 from netpod.apiserver.managed import Manager, Managers
 from netpod.apiserver.routes import is_true
 from netpod.apiserver.writes import Writer
-
-MEDIA_TYPES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 
 
 async def patched(writer: Writer, call: Call) -> Reply:
@@ -42,9 +43,10 @@ async def patched(writer: Writer, call: Call) -> Reply:
         BadRequest: the body is no object, or not of the URL's kind and name.
         Invalid: no fieldManager, or force on another kind of patch.
         Conflict: other managers own fields that would change, and force is not given.
-        NotFound, UnsupportedMediaType.
+        NotFound.
+        UnsupportedMediaType: whether the object is there or not, as clients try another type then.
     """
-    is_apply = call.content_type.partition(";")[0].strip().lower() == MEDIA_TYPES[0]
+    is_apply = patch.media_type(call.route.resource, call.content_type) == patch.APPLY_PATCH
     force = is_true(call.query.get("force"))
     if not is_apply:
         if force:
@@ -56,7 +58,7 @@ async def patched(writer: Writer, call: Call) -> Reply:
     route = call.route
     applied = _config(call)
     if route.subresource == "scale":
-        raise errors.UnsupportedMediaType("scale cannot be applied; apply its object")
+        applied = subresources.scaling(route.resource.storage, route.name, applied)
     manager = Manager(
         name=name,
         operation=managed.APPLY,
@@ -79,6 +81,8 @@ async def patched(writer: Writer, call: Call) -> Reply:
                 subresource=route.subresource,
                 dry_run=call.dry_run,
             )
+            if route.subresource == "scale":
+                return Reply(body=negotiation.dump(subresources.scale_of(route.resource, kv)))
             return handlers.answer(route, kv, headers)
         except _FieldConflict:
             raise

@@ -28,6 +28,23 @@ MAX_COPIED = 3 * 1024 * 1024
 """Most bytes the copy operations of one JSON patch may add, as upstream's JSONPatchMaxCopyBytes."""
 
 
+def media_type(resource: Resource, content_type: str) -> str:
+    """Which kind of patch a Content-Type names.
+
+    Raises:
+        UnsupportedMediaType: none that this resource takes; custom kinds have no merge keys.
+    """
+    found = content_type.partition(";")[0].strip().lower()
+    if resource.custom is not None and found not in (JSON_PATCH, MERGE_PATCH, APPLY_PATCH):
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            + ", ".join((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+        )
+    if found not in (*ACCEPTED, APPLY_PATCH):
+        raise UnknownContentType("415: Unsupported Media Type")
+    return found
+
+
 def apply_patch(
     resource: Resource, current: dict[str, Any], content_type: str, body: bytes
 ) -> dict[str, Any]:
@@ -36,7 +53,7 @@ def apply_patch(
     Args:
         resource: Decides the merge keys of a strategic merge patch.
         current: The object as plain JSON values.
-        content_type: The request's Content-Type; parameters after `;` are ignored.
+        content_type: The request's Content-Type, of no apply patch; parameters after `;` are ignored.
         body: The patch, as JSON.
 
     Raises:
@@ -45,18 +62,12 @@ def apply_patch(
         TooLarge: more than MAX_OPERATIONS operations.
         UnsupportedMediaType: the content type is none of ACCEPTED.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if resource.custom is not None and media_type not in (JSON_PATCH, MERGE_PATCH):
-        raise UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: "
-            + ", ".join((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
-        )
-    if media_type not in ACCEPTED:
-        raise UnknownContentType("415: Unsupported Media Type")
-    if media_type == MERGE_PATCH:
+    kind = media_type(resource, content_type)
+    assert kind in ACCEPTED, "an apply patch is not of one object alone: see apply.py"
+    if kind == MERGE_PATCH:
         return _object(merge_patch(current, _merge_patch(body)))
     patch = _load(body)
-    if media_type == JSON_PATCH:
+    if kind == JSON_PATCH:
         return _json_patch(current, patch)
     if not isinstance(patch, dict):
         raise BadRequest(

@@ -101,6 +101,45 @@ def _replicas(workload: Deployment | ReplicaSet) -> int:
     return 1 if workload.spec.replicas is None else workload.spec.replicas
 
 
+def _scale(data: dict[str, Json], name: str) -> Scale:
+    kinds.check(SCALE, data.get("apiVersion") or SCALE.api_version, data.get("kind") or SCALE.kind)
+    try:
+        scale = codec.decode(Scale, data)
+    except errors.BadRequest as wrong:
+        raise kinds.undecodable(SCALE, wrong) from wrong
+    kinds.check_name(scale.metadata.name, name)
+    if scale.spec.replicas < 0:
+        error = errors.FieldError(
+            field="spec.replicas",
+            reason="FieldValueInvalid",
+            message=f"Invalid value: {scale.spec.replicas}: must be greater than or equal to 0",
+        )
+        raise status.invalid("Scale", "autoscaling", name, [error])
+    return scale
+
+
+def scaling(resource: registry.Resource, name: str, applied: dict[str, Json]) -> dict[str, Json]:
+    """What an applied Scale says of the object that it scales, as if that had been applied.
+
+    Raises:
+        BadRequest: what is applied is no Scale.
+        Invalid: replicas is negative.
+    """
+    _scale(applied, name)
+    said = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": applied["metadata"],
+    }
+    spec = applied.get("spec") or {}
+    if "replicas" in spec:
+        if resource.custom is not None:
+            resource.custom.put(said, resource.custom.replicas, spec["replicas"])
+        else:
+            said["spec"] = {"replicas": spec["replicas"]}
+    return said
+
+
 async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Reply:
     """Set a workload's replicas from a Scale.
 
@@ -110,19 +149,7 @@ async def update_scale(writer: Writer, call: Call, data: dict[str, Json]) -> Rep
         Conflict, NotFound.
     """
     route = call.route
-    kinds.check(SCALE, data.get("apiVersion") or SCALE.api_version, data.get("kind") or SCALE.kind)
-    try:
-        scale = codec.decode(Scale, data)
-    except errors.BadRequest as wrong:
-        raise kinds.undecodable(SCALE, wrong) from wrong
-    kinds.check_name(scale.metadata.name, route.name)
-    if scale.spec.replicas < 0:
-        error = errors.FieldError(
-            field="spec.replicas",
-            reason="FieldValueInvalid",
-            message=f"Invalid value: {scale.spec.replicas}: must be greater than or equal to 0",
-        )
-        raise status.invalid("Scale", "autoscaling", route.name, [error])
+    scale = _scale(data, route.name)
     kv = await writer.storage.get(route.resource, route.namespace, route.name)
     new = _scaled(route.resource.storage, kv, scale.spec.replicas)
     wanted = scale.metadata

@@ -153,6 +153,43 @@ def test_scaling_conflicts_with_a_later_apply(run: Run) -> None:
     run(body)
 
 
+def test_scale_can_be_applied(run: Run) -> None:
+    """As client-go's ApplyScale does it: the manager owns the replicas, through the subresource."""
+
+    async def body(api: Api) -> None:
+        await applied(api, WEB, manifest(), "other")
+        scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 5}}
+        code, why = await applied(api, f"{WEB}/scale", scale, "scaler")
+        words = 'Apply failed with 1 conflict: conflict with "other": .spec.replicas'
+        assert (code, why["message"]) == (409, words)
+        code, made = await applied(api, f"{WEB}/scale", scale, "scaler", force="true")
+        assert (code, made["kind"], made["spec"]["replicas"]) == (200, "Scale", 5)
+        web = await api.get(WEB)
+        (entry,) = [it for it in web["metadata"]["managedFields"] if it["manager"] == "scaler"]
+        assert (entry["operation"], entry["subresource"]) == ("Apply", "scale")
+        assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+        assert web["spec"]["replicas"] == 5
+        code, why = await applied(api, f"{DEPLOYMENTS}/nosuch/scale", scale, "scaler")
+        assert code == 404, why
+        scale["spec"] = {"replicas": -1}
+        code, why = await applied(api, f"{WEB}/scale", scale, "scaler", force="true")
+        assert (code, why["details"]["causes"][0]["field"]) == (422, "spec.replicas")
+
+    run(body)
+
+
+def test_an_unknown_patch_is_refused_whatever_is_there(run: Run) -> None:
+    """client-go learns by 415 not to send CBOR, also where what it would apply is not there yet."""
+
+    async def body(api: Api) -> None:
+        sent = {"Content-Type": "application/apply-patch+cbor"}
+        for query in ({}, {"force": "true"}):
+            code, why = await api("PATCH", WEB, b"", headers=sent, fieldManager="m", **query)
+            assert code == 415, why
+
+    run(body)
+
+
 def test_dry_run_changes_nothing(run: Run) -> None:
     """dryRun=All answers as if, for what exists and what does not."""
 

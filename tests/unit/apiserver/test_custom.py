@@ -163,6 +163,13 @@ def test_status_and_scale_are_apart(run: Run) -> None:
         code, scale = await api("PATCH", f"{path}/scale", {"spec": {"replicas": 5}})
         assert (code, scale["spec"]["replicas"]) == (200, 5)
         assert (await api.get(path))["spec"]["size"] == 5
+        applied = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 6}}
+        apply = {"Content-Type": "application/apply-patch+yaml"}
+        code, scale = await api(
+            "PATCH", f"{path}/scale", applied, headers=apply, fieldManager="m", force="true"
+        )
+        assert (code, scale["spec"]["replicas"]) == (200, 6)
+        assert (await api.get(path))["spec"]["size"] == 6
         strategic = {"Content-Type": "application/strategic-merge-patch+json"}
         assert (await api("PATCH", path, {}, headers=strategic))[0] == 415
 

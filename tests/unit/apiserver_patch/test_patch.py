@@ -129,7 +129,7 @@ def test_a_merge_patch_must_be_an_object(body: bytes) -> None:
             patch.apply_patch(SERVICE, CURRENT, content_type, body)
 
 
-@pytest.mark.parametrize("content_type", ["application/apply-patch+yaml", "application/json", ""])
+@pytest.mark.parametrize("content_type", ["application/apply-patch+cbor", "application/json", ""])
 def test_other_content_types_are_named_as_unsupported(content_type: str) -> None:
     """415, in the web server's words."""
     with pytest.raises(UnsupportedMediaType, match="415: Unsupported Media Type"):
