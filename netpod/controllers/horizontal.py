@@ -94,6 +94,8 @@ class HorizontalController:
             self._warn(found, "FailedGetScale", str(error))
             return self._with(status, [_condition("AbleToScale", "False", "FailedGetScale", why)])
         current = int((scale.get("spec") or {}).get("replicas", 0))
+        # What is there when it is first seen counts as advice: recordInitialRecommendation.
+        self._advice.setdefault(key, [Change(at=now, replicas=current)])
         able = _condition(
             "AbleToScale",
             "True",

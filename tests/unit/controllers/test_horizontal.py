@@ -115,6 +115,25 @@ def test_load_scales_up_to_the_target_share(tmp_path: Path) -> None:
     workloads.tell(tmp_path, story, autoscaling_period=0.1)
 
 
+def test_a_new_autoscaler_does_not_scale_down_at_once(tmp_path: Path) -> None:
+    """What it finds is as good as advice of that moment: it is held for the five minutes of stabilization."""
+
+    async def story(client: Client) -> None:
+        await client.create(web(3))
+
+        async def ready() -> bool:
+            found = await plane.pods(client)
+            return len(found) == 3 and all(p.status.phase == "Running" for p in found)
+
+        await plane.until(ready)
+        await report(client, await plane.pods(client), 1_000_000)
+        await client.create(workloads.made(SCALER))
+        await plane.until(lambda: condition(client, "AbleToScale", "ScaleDownStabilized"))
+        assert (await client.get(Deployment, "web", "shop")).spec.replicas == 3
+
+    workloads.tell(tmp_path, story, autoscaling_period=0.1)
+
+
 @pytest.mark.parametrize(
     ("used", "wanted"),
     [
