@@ -280,9 +280,10 @@ class Access:
         if not all(self._covers(user, rule, namespace) for rule in rules):
             metadata = data.get("metadata")
             own = metadata.get("name", "") if isinstance(metadata, dict) else ""
+            groups = " ".join(f'"{group}"' for group in user.listed)
             raise errors.Forbidden(
                 f'{route.resource.qualified} "{route.name or own}" is forbidden: '
-                f'user "{user.name}" (groups={sorted(user.groups)}) is attempting to grant RBAC '
+                f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC '
                 f"permissions not currently held"
             )
 

@@ -111,7 +111,7 @@ class Audit:
 
 
 def _person(user: User) -> dict[str, Json]:
-    told: dict[str, Json] = {"username": user.name, "groups": sorted(user.groups)}
+    told: dict[str, Json] = {"username": user.name, "groups": user.listed}
     if user.uid:
         told["uid"] = user.uid
     if user.extra:

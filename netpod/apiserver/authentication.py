@@ -26,6 +26,11 @@ class User:
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
     actor: "User | None" = field(default=None, compare=False)
 
+    @property
+    def listed(self) -> list[str]:
+        """Its groups as they are told: what every user is comes last, as upstream adds it last."""
+        return sorted(self.groups, key=lambda it: (it == AUTHENTICATED, it))
+
 
 TRUSTED = User(name="system:admin", groups=frozenset({MASTERS, AUTHENTICATED}))
 """Whoever may open the unix socket: its mode lets only root."""

@@ -121,7 +121,7 @@ async def _rules(access: Access, call: Call, spec: dict[str, Json]) -> dict[str,
 
 
 def _told(user: User) -> dict[str, Json]:
-    told: dict[str, Json] = {"username": user.name, "groups": sorted(user.groups)}
+    told: dict[str, Json] = {"username": user.name, "groups": user.listed}
     if user.uid:
         told["uid"] = user.uid
     if user.extra:

@@ -231,7 +231,7 @@ def test_impersonation_is_itself_a_right(run: Run) -> None:
         assert told["username"] == account
         assert "system:serviceaccounts:default" in told["groups"]
         _, answer = await api("POST", reviews, {}, headers=acting("x", "system:masters"))
-        assert answer["status"]["userInfo"]["groups"] == ["system:authenticated", "system:masters"]
+        assert answer["status"]["userInfo"]["groups"] == ["system:masters", "system:authenticated"]
         assert (await api("GET", PODS, headers={"Impersonate-Group": "x"}))[0] == 400
 
     run(body)
