@@ -2,7 +2,7 @@
 
 A list that is not in the table is replaced whole; a map that is not is merged key by key, and so on below it.
 
-Source: the patchStrategy and patchMergeKey tags of k8s.io/api core/v1, apps/v1, apimachinery meta/v1 types.go.
+Source: the patchStrategy and patchMergeKey tags in types.go of k8s.io/api and apimachinery 0.36.
 """
 
 from collections.abc import Mapping
@@ -42,6 +42,7 @@ Fields = Mapping[str, Rule]
 _POD_TEMPLATE: Fields = {"metadata": _of("ObjectMeta"), "spec": _of("PodSpec")}
 _WITH_CONDITIONS: Fields = {"conditions": _by("type")}
 _WORKLOAD: Fields = {"template": _of("PodTemplateSpec")}
+_WORKLOADS = "Deployment ReplicaSet StatefulSet DaemonSet ReplicationController Job".split()
 
 STRUCTS: Mapping[str, Fields] = {
     "ObjectMeta": {"ownerReferences": _by("uid"), "finalizers": _SET, "managedFields": _ATOMIC},
@@ -88,16 +89,29 @@ STRUCTS: Mapping[str, Fields] = {
     },
     "Namespace": {"metadata": _of("ObjectMeta"), "status": _of("Conditions")},
     "ServiceAccount": {"metadata": _of("ObjectMeta"), "secrets": _by("name")},
-    "Deployment": {
+    **{
+        kind: {
+            "metadata": _of("ObjectMeta"),
+            "spec": _of("WorkloadSpec"),
+            "status": _of("Conditions"),
+        }
+        for kind in _WORKLOADS
+    },
+    "PodTemplate": {"metadata": _of("ObjectMeta"), "template": _of("PodTemplateSpec")},
+    "JobTemplateSpec": {"metadata": _of("ObjectMeta"), "spec": _of("WorkloadSpec")},
+    "CronJobSpec": {"jobTemplate": _of("JobTemplateSpec")},
+    "CronJob": {"metadata": _of("ObjectMeta"), "spec": _of("CronJobSpec")},
+    "HorizontalPodAutoscaler": {"metadata": _of("ObjectMeta"), "status": _of("Conditions")},
+    "PersistentVolumeClaim": {"metadata": _of("ObjectMeta"), "status": _of("Conditions")},
+    "PodDisruptionBudgetSpec": {"selector": Rule(replace=True)},
+    "PodDisruptionBudget": {
         "metadata": _of("ObjectMeta"),
-        "spec": _of("WorkloadSpec"),
+        "spec": _of("PodDisruptionBudgetSpec"),
         "status": _of("Conditions"),
     },
-    "ReplicaSet": {
-        "metadata": _of("ObjectMeta"),
-        "spec": _of("WorkloadSpec"),
-        "status": _of("Conditions"),
-    },
+    "CSINodeSpec": {"drivers": _by("name")},
+    "CSINode": {"metadata": _of("ObjectMeta"), "spec": _of("CSINodeSpec")},
+    "ComponentStatus": {"metadata": _of("ObjectMeta"), "conditions": _by("type")},
     "Object": {"metadata": _of("ObjectMeta")},
 }
 

@@ -1,11 +1,16 @@
 """Strategic merge patch: merge keys, directives, order."""
 
 import copy
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from netpod.apiserver import patch_strategic
+from netpod.api import codec, registry
+from netpod.apiserver import patch_schema, patch_strategic
 from netpod.errors import BadRequest, Invalid
 
 
@@ -235,3 +240,87 @@ def test_an_element_without_its_merge_key_is_refused() -> None:
     """422 in upstream's words."""
     with pytest.raises(Invalid, match="does not contain declared merge key: name"):
         spec("Pod", {"containers": [{"name": "a"}]}, {"containers": [{"image": "x"}]})
+
+
+TEMPLATES = {
+    **dict.fromkeys(
+        ("Deployment ReplicaSet StatefulSet DaemonSet ReplicationController Job").split(),
+        ("spec", "template", "spec"),
+    ),
+    "PodTemplate": ("template", "spec"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
+    "Pod": ("spec",),
+}
+"""Where each kind has the specification of its pods."""
+
+
+def within(path: tuple[str, ...], value: Any) -> Any:
+    """A value at a path."""
+    for name in reversed(path):
+        value = {name: value}
+    return value
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_every_kind_with_pods_merges_their_containers(kind: str) -> None:
+    """`kubectl set env` sends a container's name and what changes of it: the rest of it stays."""
+    path = TEMPLATES[kind]
+    current = within(path, {"containers": [{"name": "c", "image": "c:1"}]})
+    patch = within(path, {"containers": [{"name": "c", "env": [{"name": "A", "value": "b"}]}]})
+    whole = {"name": "c", "image": "c:1", "env": [{"name": "A", "value": "b"}]}
+    assert apply(kind, current, patch) == within(path, {"containers": [whole]})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    "Pod Node Namespace Service Deployment ReplicaSet StatefulSet DaemonSet ReplicationController Job"
+    " HorizontalPodAutoscaler PodDisruptionBudget PersistentVolumeClaim".split(),
+)
+def test_conditions_of_every_status_merge_by_type(kind: str) -> None:
+    """As upstream tags them."""
+    current = {"status": {"conditions": [{"type": "A", "status": "True"}]}}
+    patch = {"status": {"conditions": [{"type": "B", "status": "False"}]}}
+    found = apply(kind, current, patch)["status"]["conditions"]
+    assert sorted(found, key=lambda it: it["type"]) == [
+        {"type": "A", "status": "True"},
+        {"type": "B", "status": "False"},
+    ]
+
+
+def test_a_budgets_selector_is_replaced_whole() -> None:
+    """The one map that upstream says so of; drivers of a node merge by name."""
+    assert spec(
+        "PodDisruptionBudget",
+        {"selector": {"matchLabels": {"a": "1"}}},
+        {"selector": {"matchLabels": {"b": "2"}}},
+    ) == {"selector": {"matchLabels": {"b": "2"}}}
+    drivers = [{"name": "a", "nodeID": "1"}]
+    found = spec("CSINode", {"drivers": drivers}, {"drivers": [{"name": "b", "nodeID": "2"}]})
+    assert len(found["drivers"]) == 2
+
+
+@pytest.mark.parametrize("resource", registry.RESOURCES, ids=lambda it: f"{it.group}/{it.kind}")
+def test_patches_and_published_schemas_agree(resource: registry.Resource) -> None:
+    """What the table says of a struct holds wherever a kind has one: no way to it is forgotten."""
+
+    def walk(cls: type, struct: str, path: str) -> None:
+        hints = typing.get_type_hints(cls)
+        for item in dataclasses.fields(cls):
+            name = item.metadata.get("json") or codec.json_name(item.name)
+            rule = patch_schema.rule(struct, name)
+            for inner in _structs(hints[item.name]):
+                said = patch_schema.STRUCTS.get(inner.__name__)
+                if said:
+                    assert patch_schema.STRUCTS.get(rule.struct) == said, f"{path}.{name}"
+                walk(inner, rule.struct, f"{path}.{name}")
+
+    walk(resource.cls, patch_schema.root(resource.kind), resource.kind)
+
+
+def _structs(hint: Any) -> Iterator[type]:
+    """The struct of a field; of lists those whose elements merge have theirs in the table, and are tested above."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for part in typing.get_args(hint):
+            yield from _structs(part)
