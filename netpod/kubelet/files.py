@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from netpod.api.core import ConfigMap, Secret
-from netpod.api.pod import Volume
+from netpod.api.pod import Pod, Volume
 from netpod.client.informer import Informer, Informers
 from netpod.errors import ApiError
 from netpod.kubelet import sources, starting
@@ -108,6 +108,12 @@ class Files:
             self._renew_at = now + TOKEN_RENEW_SECONDS
             worker.wake_in(TOKEN_RENEW_SECONDS)
         return True
+
+    def pod_changed(self, old: Pod, new: Pod) -> None:
+        """The pod is another one than before: what volumes tell of it may be, too."""
+        before, now = old.metadata, new.metadata
+        if (before.labels, before.annotations) != (now.labels, now.annotations):
+            self._stale = self._stale or sources.tells_of_pod(self._wanted())
 
     def _wanted(self) -> list[Volume]:
         """The volumes that somebody reads: no stand-in asks for its token."""

@@ -87,7 +87,8 @@ class PodWorker:
 
     def update(self, pod: Pod) -> None:
         """The API server has a newer version of the pod."""
-        self.pod = pod
+        old, self.pod = self.pod, pod
+        self._files.pod_changed(old, pod)
         self._reporter.update(pod)
         self.poke()
 

@@ -4,7 +4,7 @@ Source: kubernetes pkg/volume/configmap, secret, downwardapi, projected; their e
 """
 
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,17 +120,26 @@ async def _claimed(
 def changes(among: Iterable[Volume]) -> set[tuple[str, str]]:
     """Return kind and name of every object whose change changes one of a pod's volumes."""
     found: set[tuple[str, str]] = set()
+    for part in _parts(among):
+        if part.get("configMap"):
+            found.add(("ConfigMap", _name(part["configMap"])))
+        if part.get("secret"):
+            found.add(("Secret", _name(part["secret"])))
+    return found
+
+
+def tells_of_pod(among: Iterable[Volume]) -> bool:
+    """Whether a volume holds fields of the pod itself."""
+    return any(part.get("downwardAPI") for part in _parts(among))
+
+
+def _parts(among: Iterable[Volume]) -> Iterator[Mapping[str, Any]]:
+    """What volumes are made from, one by one."""
     for volume in among:
         source = volume.unknown
-        parts: Sequence[Mapping[str, Any]] = [source]
-        if source.get("projected"):
-            parts = source["projected"].get("sources") or ()
-        for part in parts:
-            if part.get("configMap"):
-                found.add(("ConfigMap", _name(part["configMap"])))
-            if part.get("secret"):
-                found.add(("Secret", _name(part["secret"])))
-    return found
+        yield from (
+            (source["projected"].get("sources") or ()) if source.get("projected") else (source,)
+        )
 
 
 def is_token(volume: Volume) -> bool:

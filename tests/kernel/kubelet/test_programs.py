@@ -134,7 +134,7 @@ def _waits(pod: Pod, reason: str) -> bool:
 
 
 def test_volumes(lab: Lab, tmp_path: Path) -> None:
-    """Files of ConfigMaps and Secrets change with them; an emptyDir is shared; a hostPath needs leave."""
+    """Files of ConfigMaps, Secrets and of the pod change with them; an emptyDir is shared; a hostPath needs leave."""
 
     async def main() -> None:
         lab.allow_host_path = (tmp_path,)
@@ -149,7 +149,10 @@ def test_volumes(lab: Lab, tmp_path: Path) -> None:
                 {
                     "name": "d",
                     "downwardAPI": {
-                        "items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]
+                        "items": [
+                            {"path": "n", "fieldRef": {"fieldPath": "metadata.name"}},
+                            {"path": "a", "fieldRef": {"fieldPath": "metadata.annotations"}},
+                        ]
                     },
                 },
             ]
@@ -163,7 +166,8 @@ def test_volumes(lab: Lab, tmp_path: Path) -> None:
             script = (
                 "cat /etc/my-config/k /srv/one /given/given /pod/n; echo; touch /given/x;"
                 "touch /etc/my-config/x; touch /shared/mine;"
-                "until grep -q new /etc/my-config/k; do sleep 0.05; done; cat /srv/one; exit 7"
+                "until grep -q new /etc/my-config/k; do sleep 0.05; done; cat /srv/one;"
+                "until grep noted /pod/a; do sleep 0.05; done; exit 7"
             )
             other = host("until test -f /shared/mine; do sleep 0.05; done", name="o")
             item = host(script, volumeMounts=mounts)
@@ -174,11 +178,13 @@ def test_volumes(lab: Lab, tmp_path: Path) -> None:
             await lab.wait("p", lambda it: len(it.status.container_statuses) == 2)
             await lab.until(lambda: _written("given"))
             await lab.client.patch(ConfigMap, "cm", "default", {"data": {"k": "new"}})
+            note = {"metadata": {"annotations": {"noted": "yes"}}}
+            await lab.client.patch(Pod, "p", "default", note)
             pod = await lab.wait("p", lambda it: it.status.phase == "Failed")
             text = said(pod)
             assert text.startswith("oldoldgiven\np\n")
             assert text.count("Read-only file system") == 2
-            assert text.endswith("old\n")
+            assert text.endswith('oldnoted="yes"\n')
             assert not (tmp_path / "x").exists()
 
     asyncio.run(main())
