@@ -46,6 +46,8 @@ class FieldQuery:
             value: Any = obj
             for name in path:
                 value = value.get(name) if isinstance(value, Mapping) else None
+            if path == _SOURCE and not _text(value, path):
+                value = obj.get("reportingComponent")
             if (_text(value, path) == wanted) is negated:
                 return False
         return True
@@ -63,6 +65,8 @@ class FieldQuery:
         return ",".join(str(requirement) for requirement in self.requirements)
 
 
+_SOURCE = ("source",)
+"""An event's component, which newer events only call the reporting one."""
 _BOOLEANS = {("spec", "unschedulable"), ("spec", "hostNetwork")}
 _FIELD = re.compile(r"((?:[^\\=!,]|\\.)*)(==|!=|=)(.*)", re.DOTALL)
 _EVENT_FIELDS = (
@@ -192,5 +196,5 @@ def _text(value: Any, path: tuple[str, ...]) -> str:
     if isinstance(value, bool) or (value is None and path in _BOOLEANS):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return str(value.get("component", "")) if path == ("source",) else ""
+        return str(value.get("component", "")) if path == _SOURCE else ""
     return "" if value is None else str(value)

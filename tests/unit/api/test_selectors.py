@@ -155,6 +155,9 @@ def test_unsupported_fields_are_refused_when_the_kind_is_known() -> None:
 
 
 def test_event_source_is_its_component() -> None:
-    """`source=kubelet` compares the component of the event's source."""
-    event = {"source": {"component": "kubelet", "host": "worker"}}
+    """`source=kubelet` compares the component of the event's source, else the one that reports."""
+    event = {"source": {"component": "kubelet", "host": "worker"}, "reportingComponent": "x"}
+    newer = {"source": {}, "reportingComponent": "kubelet"}
     assert fieldselectors.parse_fields("source=kubelet").matches(event)
+    assert fieldselectors.parse_fields("source=kubelet").matches(newer)
+    assert not fieldselectors.parse_fields("source=x").matches(event)
