@@ -24,6 +24,8 @@ from netpod.store.store import KeyValue, Revision
 
 SIZE = 256
 """Bodies that are remembered; all are forgotten when there are more."""
+LARGEST = 32 * 1024
+"""Bytes of a body that is remembered: a few hundred of them must not fill the memory."""
 SEEN = 4096
 """Bodies known to have come once. Only the second is worth remembering: most come once."""
 
@@ -126,7 +128,12 @@ class Alike:
 
 
 def _concerns(call: Call) -> bool:
-    return call.route.resource is PODS and not call.query and call.content_type == negotiation.JSON
+    return (
+        call.route.resource is PODS
+        and not call.query
+        and call.content_type == negotiation.JSON
+        and len(call.body) <= LARGEST
+    )
 
 
 def _whole(call: Call) -> Key:

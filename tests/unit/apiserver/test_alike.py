@@ -112,6 +112,23 @@ def test_most_templates_are_known(run: Run) -> None:
     run(body)
 
 
+def test_large_bodies_are_not_kept(run: Run) -> None:
+    """Nobody fills the server's memory with what it remembers."""
+
+    async def body(api: Api) -> None:
+        for size, kept in ((10_000, True), (alike.LARGEST, False)):
+
+            def text(name: str, size: int = size) -> Json:
+                return pod(name, annotations={"long": "x" * size})
+
+            await two(api, text)
+            assert known(api, text("x")) == kept
+            for made in ("first-1", "first-2"):
+                await api("DELETE", f"{PODS}/{made}", gracePeriodSeconds="0")
+
+    run(body)
+
+
 def test_generated_names(run: Run) -> None:
     """Pods without a name are alike too, and each gets one of its own."""
 
