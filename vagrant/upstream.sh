@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build upstream's own Kubernetes 1.20 from Debian's source package, with Debian's Go: what tests/upstream points at netpod.
+# Build upstream's own Kubernetes 1.20 from Debian's source package, with Debian's Go, and a program of a current client-go:
+# what tests/upstream points at netpod.
 # Idempotent: what is there stays. The first run takes a quarter of an hour, 3 GB below $TMPDIR (or /var/tmp) and as
 # much memory as a link of Kubernetes does, 2 GB.
 #
@@ -14,7 +15,11 @@ readonly prefix=/opt/netpod/upstream
 readonly suite=bookworm go=golang-1.19
 # What 1.20.5+really1.20.2 is.
 readonly version=v1.20.2
-readonly -a programs=(kube-proxy kube-scheduler kube-controller-manager kube-apiserver e2e.test)
+# Whose client-go and Go tests/upstream/clientgo is built with: 0.32.
+readonly clients_suite=trixie
+readonly -a programs=(kube-proxy kube-scheduler kube-controller-manager kube-apiserver e2e.test clientgo)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly here
 
 say() { printf 'upstream: %s\n' "$*"; }
 die() { printf 'upstream: %s\n' "$*" >&2; exit "${2:-1}"; }
@@ -22,13 +27,14 @@ run() { "$@" >"$log" 2>&1 || { tail -20 "$log" >&2; die "failed: $*"; }; }
 
 # An apt that knows one release of Debian and keeps everything in a folder of ours.
 configure_apt() {
-  local site keys=/usr/share/keyrings/debian-archive-keyring.gpg kind
+  local release=$1 site keys=/usr/share/keyrings/debian-archive-keyring.gpg kind
   site=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' | head -1)
-  { [ -n "$site" ] && [ -e "$keys" ]; } || die "this is no Debian: it has no source of Kubernetes $version" 4
+  { [ -n "$site" ] && [ -e "$keys" ]; } || die "this is no Debian: it has no source of Kubernetes" 4
+  rm -rf "$work"/{lists,cache}
   mkdir -p "$work"/{lists/partial,cache/archives/partial}
   touch "$work/status"
   for kind in deb deb-src; do
-    printf '%s [signed-by=%s] %s %s main\n' "$kind" "$keys" "$site" "$suite"
+    printf '%s [signed-by=%s] %s %s main\n' "$kind" "$keys" "$site" "$release"
   done >"$work/sources.list"
   apart=(-q -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State=$work" -o "Dir::State::lists=$work/lists" -o "Dir::State::status=$work/status"
@@ -70,6 +76,29 @@ generate() {
     test/images/... test/fixtures/...
 }
 
+# In GOPATH mode too: Debian's packages of Go libraries are one GOPATH.
+build_clientgo() {
+  local package root=$work/clients
+  say "fetching client-go and Go of $clients_suite"
+  configure_apt "$clients_suite"
+  run apt-get "${apart[@]}" -y --download-only --no-install-recommends install golang-go golang-k8s-client-go-dev
+  for package in "$work"/cache/archives/golang-*.deb; do run dpkg -x "$package" "$root"; done
+  say "building clientgo"
+  (
+    export PATH="$root/usr/lib/go/bin:$PATH" GOROOT="$root/usr/lib/go" GOPATH="$root/usr/share/gocode" \
+      GOCACHE="$work/gocache" GO111MODULE=off GOFLAGS= CGO_ENABLED=0
+    cd "$here/tests/upstream/clientgo"
+    run go build -ldflags "-s -w" -o "$work/bin/clientgo" .
+  )
+  put clientgo
+}
+
+# Whole or absent.
+put() {
+  mv "$work/bin/$1" "$prefix/bin/.$1"
+  mv "$prefix/bin/.$1" "$prefix/bin/$1"
+}
+
 build() {
   local name=$1 package
   local -a command=(go build) flags=(-s -w)
@@ -85,13 +114,11 @@ build() {
   say "building $name"
   cd "$tree"
   run "${command[@]}" -ldflags "${flags[*]}" -o "$work/bin/$name" "$package"
-  # Whole or absent.
-  mv "$work/bin/$name" "$prefix/bin/.$name"
-  mv "$prefix/bin/.$name" "$prefix/bin/$name"
+  put "$name"
 }
 
 main() {
-  local -a wanted=("$@") missing=()
+  local -a wanted=("$@") missing=() components=()
   local name
   [ "$(id -u)" = 0 ] || die "run as root: sudo vagrant/upstream.sh" 2
   [ ${#wanted[@]} -gt 0 ] || wanted=("${programs[@]}")
@@ -105,14 +132,21 @@ main() {
   trap 'rm -rf --one-file-system "$work"' EXIT
   log=$work/log
   mkdir -p "$prefix/bin" "$work/bin"
-  configure_apt
+  for name in "${missing[@]}"; do
+    if [ "$name" = clientgo ]; then build_clientgo; else components+=("$name"); fi
+  done
+  if [ ${#components[@]} -gt 0 ]; then build_components "${components[@]}"; fi
+  say "done: ${missing[*]} in $prefix/bin"
+}
+
+build_components() {
+  configure_apt "$suite"
   fetch
   # As its makefiles call Go: in GOPATH mode, with the libraries that are in the tree, static.
   export PATH="$work/root/usr/lib/${go/lang/}/bin:$PATH" GOROOT="$work/root/usr/lib/${go/lang/}" GOPATH="$work/path" \
     GOCACHE="$work/gocache" GO111MODULE=off GOFLAGS= CGO_ENABLED=0
   generate
-  for name in "${missing[@]}"; do build "$name"; done
-  say "done: ${missing[*]} in $prefix/bin"
+  for name in "$@"; do build "$name"; done
 }
 
 main "$@"
