@@ -9,9 +9,10 @@ superseded. No question needs an index by key, which would double the pages that
 A deletion's row repeats the last value.
 """
 
+import contextlib
 import functools
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ class Log:
             Unavailable: it failed; nothing was written.
         """
         db = self._db
-        try:
+        with self._whole():
             # A statement is a transaction of its own. One for all rows gives the interpreter away, and has to wait
             # until the loop gives it back, once instead of for every row.
             if len(rows) <= AT_ONCE:
@@ -149,9 +150,15 @@ class Log:
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany(_insert(1), rows)
                 db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Undo what fails half-way: a transaction left open would swallow every later write."""
+        try:
+            yield
         except Exception as error:  # the thread must live on, whatever one write was
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
             kind = errors.InsufficientStorage if full else errors.Unavailable
             raise kind(f"cannot write store {self._path}: {error}") from error
@@ -179,10 +186,15 @@ class Log:
         Returns:
             Rows that no state from `revision` on needs, in ascending order: as long as they are dropped in this
             order, a kill in between never brings a deleted key back.
+
+        Raises:
+            InsufficientStorage, Unavailable: as for `append`; nothing was promised.
         """
-        self._db.execute(
-            "UPDATE meta SET value = ? WHERE name = 'compacted' AND value < ?", (revision, revision)
-        )
+        with self._whole():
+            self._db.execute(
+                "UPDATE meta SET value = ? WHERE name = 'compacted' AND value < ?",
+                (revision, revision),
+            )
         rows = self._db.execute(
             "SELECT revision FROM log WHERE revision <= ?"
             " AND (deleted OR revision IN (SELECT previous FROM log WHERE revision <= ?))"
@@ -192,10 +204,15 @@ class Log:
         return [row[0] for row in rows]
 
     def drop(self, revisions: Iterable[Revision]) -> None:
-        """Delete rows."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("DELETE FROM log WHERE revision = ?", [(it,) for it in revisions])
-        self._db.execute("COMMIT")
+        """Delete rows.
+
+        Raises:
+            InsufficientStorage, Unavailable: as for `append`; none is deleted.
+        """
+        with self._whole():
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM log WHERE revision = ?", [(it,) for it in revisions])
+            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""

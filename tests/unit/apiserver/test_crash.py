@@ -38,7 +38,9 @@ def serve(listening: socket.socket, folder: Path) -> int:
         async def main() -> None:
             store = await SqliteStore.open(folder / "store.db")
             listener = Listener(socket=listening, user=TRUSTED)
-            await ApiServer(store, ApiServerConfig()).serve([listener])
+            # Compaction is killed half-way too, and must not bring back what was deleted.
+            config = ApiServerConfig(compaction_seconds=0.02)
+            await ApiServer(store, config).serve([listener])
 
         asyncio.run(main())
     finally:

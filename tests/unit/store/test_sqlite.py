@@ -137,3 +137,41 @@ def test_a_failed_commit_writes_nothing_and_the_store_goes_on(tmp_path: Path) ->
         await store.close()
 
     asyncio.run(body())
+
+
+def test_a_compaction_that_fails_takes_no_later_write_with_it(tmp_path: Path) -> None:
+    """Refused at its beginning or half-way through, it is undone: what is written afterwards is durable."""
+    path = tmp_path / "store.db"
+    halfway = (
+        "CREATE TEMP TRIGGER no BEFORE DELETE ON log WHEN old.revision = 3 "
+        "BEGIN SELECT RAISE(ABORT, 'no space'); END"
+    )
+
+    async def body() -> None:
+        store = await SqliteStore.open(path)
+
+        async def tell(statement: str) -> None:
+            await store._ask(lambda log: log._db.execute(statement).fetchone())
+
+        kv = await store.create("/a", b"1")
+        for value in (b"2", b"3", b"4"):
+            kv = await store.update("/a", value, kv.mod_revision)
+        for broken, mended in (
+            ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+            (halfway, "DROP TRIGGER no"),
+        ):
+            await tell(broken)
+            with pytest.raises(errors.Unavailable, match="cannot write store"):
+                await store.compact(store.revision)
+            await tell(mended)
+            kv = await store.update("/a", broken.encode(), kv.mod_revision)
+        await store.close()
+        store = await SqliteStore.open(path)
+        assert await store.get("/a") == kv
+        await store.compact(store.revision)
+        assert await store._ask(
+            lambda log: log._db.execute("SELECT count(*) FROM log").fetchone()
+        ) == (1,)
+        await store.close()
+
+    asyncio.run(body())
