@@ -14,6 +14,9 @@ from netpod.store.store import EMPTY, Event, Revision, Take
 LIMIT = 10_000
 """Events one watcher may lag behind: about the writes of a minute at full speed."""
 
+LIMIT_BYTES = 64 << 20
+"""And their values, together: events are shared by watchers, but only the slowest still needs the old ones."""
+
 
 class Watcher:
     """One subscription; the embedded store's `Watch`. Belongs to the event loop's thread.
@@ -27,6 +30,7 @@ class Watcher:
         self._limit = limit
         self._start = revision
         self._queue: list[Event] = []
+        self._queued_bytes = 0
         self._history: Sequence[Event] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._take: Take | None = None
@@ -53,6 +57,7 @@ class Watcher:
         event = source[0]
         if source is self._queue:
             del self._queue[0]
+            self._queued_bytes -= len(event.kv.value)
         else:
             self._history = source[1:]
         self._start = event.kv.mod_revision
@@ -66,6 +71,7 @@ class Watcher:
             events, self._history = self._history, None
         elif self._queue:
             events, self._queue = self._queue, []
+            self._queued_bytes = 0
         else:
             return ()
         self._start = events[-1].kv.mod_revision
@@ -75,7 +81,8 @@ class Watcher:
         while not self._history and not self._queue and not self._poked:
             if self._dropped:
                 raise errors.Expired(
-                    f"cannot watch {self.prefix}: this watcher fell more than {self._limit} events behind"
+                    f"cannot watch {self.prefix}: this watcher fell more than {self._limit} events or "
+                    f"{LIMIT_BYTES >> 20} MiB behind"
                 )
             if self._closed:
                 raise StopAsyncIteration
@@ -112,8 +119,10 @@ class Watcher:
         if self._wake is not None and not self._queue and not self._history and self._taken(events):
             self._start = events[-1].kv.mod_revision
             return
-        if len(self._queue) + len(events) > self._limit:
+        self._queued_bytes += sum([len(event.kv.value) for event in events])
+        if len(self._queue) + len(events) > self._limit or self._queued_bytes > LIMIT_BYTES:
             self._queue.clear()
+            self._queued_bytes = 0
             self._history = None
             self._dropped = True
             self._broadcast.remove(self)

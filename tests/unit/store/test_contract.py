@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from netpod import errors
+from netpod.store import broadcast
 from netpod.store.store import Event, EventType, Revision, Store, Watch
 from tests.unit.store.conftest import LAG
 
@@ -209,6 +210,24 @@ def test_a_slow_watcher_is_dropped_and_told(run: Run) -> None:
             await slow.batch()
         made = await store.create("/s/last", b"")
         assert [event.kv for event in await take(fresh, 1)] == [made]
+
+    run(body)
+
+
+def test_a_slow_watcher_of_large_objects_is_dropped_sooner(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for who does not read is bounded in bytes as well as in events."""
+    monkeypatch.setattr(broadcast, "LIMIT_BYTES", 1_000_000)
+
+    async def body(store: Store) -> None:
+        slow = await store.watch("/s/", store.revision)
+        quick = await store.watch("/s/", store.revision)
+        for number in range(11):
+            await store.create(f"/s/{number}", b"x" * 100_000)
+            await take(quick, 1)
+        with pytest.raises(errors.Expired):
+            await slow.batch()
 
     run(body)
 
