@@ -30,6 +30,7 @@ from netpod.apiserver import (
 )
 from netpod.apiserver.storage import Storage
 from netpod.errors import ApiError, BadRequest, FieldError, NotFound
+from netpod.store.store import RECENT
 
 if TYPE_CHECKING:
     from netpod.api.batch import Job
@@ -119,7 +120,7 @@ async def default_ingress_class(store: Storage, obj: Object) -> Object:
         or "kubernetes.io/ingress.class" in ingress.metadata.annotations
     ):
         return ingress
-    page = await store.list(_INGRESS_CLASSES)
+    page = await store.list(_INGRESS_CLASSES, not_older_than=RECENT)
     classes = [
         (meta["creationTimestamp"], meta["name"])
         for meta in (objects.parsed(kv)["metadata"] for kv in page.items)
@@ -289,7 +290,7 @@ def _raise(resource: registry.Resource, obj: Object, found: list[FieldError]) ->
 async def _check_namespace(store: Storage, resource: registry.Resource, obj: Object) -> None:
     """Plug-in NamespaceLifecycle."""
     namespace = obj.metadata.namespace
-    kv = await store.find(NAMESPACES, "", namespace)
+    kv = await store.find(NAMESPACES, "", namespace, not_older_than=RECENT)
     if kv is None:
         raise NotFound(
             f'namespaces "{namespace}" not found', details=storage.details(NAMESPACES, namespace)

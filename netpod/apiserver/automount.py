@@ -21,6 +21,7 @@ from netpod.api.meta import Json, Object, ObjectMeta
 from netpod.api.pod import Container, Pod, PodSpec, Volume
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
+from netpod.store.store import RECENT
 
 ACCOUNTS = registry.of(ServiceAccount)
 PODS = registry.of(Pod)
@@ -79,7 +80,7 @@ async def account(store: Storage, obj: Object) -> Object:
 
 async def _account(store: Storage, pod: Pod, name: str) -> Mapping[str, Any]:
     namespace = pod.metadata.namespace
-    kv = await store.find(ACCOUNTS, namespace, name)
+    kv = await store.find(ACCOUNTS, namespace, name, not_older_than=RECENT)
     if kv is None and name == DEFAULT:
         # Every namespace has it; who is first need not wait for the controller that makes it.
         made = ServiceAccount(metadata=_identity(namespace))

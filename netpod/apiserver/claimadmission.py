@@ -10,6 +10,7 @@ from netpod.api.meta import Object
 from netpod.api.storage import PersistentVolumeClaim, StorageClass
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
+from netpod.store.store import RECENT
 
 CLASSES = registry.of(StorageClass)
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -25,7 +26,7 @@ async def default_class(store: Storage, obj: Object) -> Object:
         return claim
     if "volume.beta.kubernetes.io/storage-class" in claim.metadata.annotations:
         return claim
-    page = await store.list(CLASSES)
+    page = await store.list(CLASSES, not_older_than=RECENT)
     classes = [
         (about["creationTimestamp"], about["name"])
         for about in (objects.parsed(kv)["metadata"] for kv in page.items)
@@ -68,7 +69,7 @@ async def check_growth(
     if sizes[0] <= sizes[1]:
         return
     name = old.spec.storage_class_name
-    kv = await store.find(CLASSES, "", name) if name else None
+    kv = await store.find(CLASSES, "", name, not_older_than=RECENT) if name else None
     if kv is None or not objects.parsed(kv).get("allowVolumeExpansion"):
         raise storage.forbidden(
             _CLAIMS,

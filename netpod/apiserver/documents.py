@@ -16,6 +16,7 @@ from netpod.apiserver.metrics import Metrics
 from netpod.apiserver.serviceaccounts import Tokens
 from netpod.apiserver.storage import Storage
 from netpod.metrics import CONTENT_TYPE
+from netpod.store.store import RECENT
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -88,7 +89,7 @@ class Documents:
     async def _count(self) -> dict[str, int]:
         found = {}
         for resource in (*registry.RESOURCES, *self._custom()):
-            page = await self._storage.list(resource, limit=1)
+            page = await self._storage.list(resource, limit=1, not_older_than=RECENT)
             found[resource.qualified] = len(page.items) + page.remaining
         return found
 

@@ -13,7 +13,7 @@ from netpod.api import registry
 from netpod.apiserver import kubestate
 from netpod.apiserver.kubestate import Kind
 from netpod.apiserver.storage import Storage
-from netpod.store.store import KeyValue, Revision
+from netpod.store.store import RECENT, KeyValue, Revision
 
 Lines = tuple[bytes, ...]
 
@@ -39,7 +39,9 @@ class KubeState:
             for kind in KINDS:
                 resource = registry.by_plural(kind.group, kind.version, kind.plural)
                 assert resource is not None, "the kinds are of the registry"
-                stored.append((kind, (await self._storage.list(resource)).items))
+                stored.append(
+                    (kind, (await self._storage.list(resource, not_older_than=RECENT)).items)
+                )
             # The first question of a large cluster takes long: others are answered meanwhile.
             return await asyncio.to_thread(self._made, stored)
 

@@ -15,6 +15,7 @@ from netpod.api.policy import LimitRange, LimitRangeItem
 from netpod.api.storage import PersistentVolumeClaim
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
+from netpod.store.store import RECENT
 
 LIMITS = registry.of(LimitRange)
 NOTE = "kubernetes.io/limit-ranger"
@@ -45,7 +46,7 @@ async def check(store: Storage, resource: registry.Resource, obj: Object) -> Non
 
 
 async def _limits(store: Storage, namespace: str) -> list[LimitRange]:
-    page = await store.list(LIMITS, namespace)
+    page = await store.list(LIMITS, namespace, not_older_than=RECENT)
     return [cast(LimitRange, objects.unpack(LIMITS, kv)) for kv in page.items]
 
 

@@ -2,8 +2,8 @@
 
     list    resourceVersion  match          state
             none             none           the newest
-            0                none           the newest (upstream: any)
-            N                none           the newest, which is not older than N
+            0                none           what this server knows: all it was told itself, and what it heard of others
+            N                none           the same, which is not older than N
             N                NotOlderThan   the same
             N                Exact          that of N; 410 when it is compacted
     N later than the store's newest revision: 504, retry.
@@ -14,6 +14,7 @@ Source: k8s.io/apimachinery pkg/apis/meta/internalversion/validation/validation.
 from netpod import errors
 from netpod.apiserver import status
 from netpod.apiserver.calls import Call
+from netpod.apiserver.storage import Storage
 from netpod.store.store import Revision
 
 MATCHES = ("", "Exact", "NotOlderThan")
@@ -64,15 +65,20 @@ def _forbidden(field: str, detail: str) -> tuple[str, str, str]:
     return field, "FieldValueForbidden", f"Forbidden: {detail}"
 
 
-def not_later(wanted: int, newest: Revision) -> None:
-    """Refuse what asks for a state that is not there yet.
+async def not_older_than(call: Call, storage: Storage) -> Revision | None:
+    """The resourceVersion a call names, None: it names none.
 
     Raises:
-        Timeout: the newest revision is older than the wanted one.
+        Timeout: the newest revision is older than the one it names.
     """
+    wanted = call.version()
+    if wanted > storage.revision:
+        await storage.refresh()
+    newest = storage.revision
     if wanted > newest:
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
         raise errors.Timeout(
             f"Timeout: Too large resource version: {wanted}, current: {newest}",
             details={"causes": [cause], "retryAfterSeconds": 1},
         )
+    return Revision(wanted) if call.query.get("resourceVersion") else None

@@ -17,6 +17,7 @@ from netpod.api.storage import PersistentVolumeClaim
 from netpod.apiserver import nodes, objects
 from netpod.apiserver.authorization import Attributes
 from netpod.apiserver.storage import Storage
+from netpod.store.store import RECENT
 
 MIRROR = "kubernetes.io/config.mirror"
 _RESTRICTED = "node-restriction.kubernetes.io"
@@ -72,7 +73,7 @@ async def _pod(storage: Storage, node: str, wanted: Attributes) -> None:
             "mirror pods"
         )
         raise _refused(wanted, cause)
-    kv = await storage.get(nodes.PODS, wanted.namespace, wanted.name)
+    kv = await storage.get(nodes.PODS, wanted.namespace, wanted.name, not_older_than=RECENT)
     if objects.parsed(kv)["spec"].get("nodeName") == node:
         return
     what = {

@@ -16,7 +16,7 @@ from netpod.apiserver import objects, rbac_policy
 from netpod.apiserver.authentication import User
 from netpod.apiserver.authorization import Attributes, matches
 from netpod.apiserver.storage import Storage
-from netpod.store.store import KeyValue
+from netpod.store.store import RECENT, KeyValue
 
 GROUP = "system:nodes"
 PREFIX = "system:node:"
@@ -65,7 +65,7 @@ class Nodes:
 
     async def _claimed(self, node: str, name: str) -> bool:
         """Whether a pod on the node has the claim that has the volume."""
-        kv = await self._storage.find(VOLUMES, "", name)
+        kv = await self._storage.find(VOLUMES, "", name, not_older_than=RECENT)
         claim = objects.parsed(kv)["spec"].get("claimRef") if kv is not None else None
         if not isinstance(claim, Mapping):
             return False
@@ -76,11 +76,12 @@ class Nodes:
         """Whether a pod on the node needs the object."""
         known = node, plural, key
         if known in self._needing:
-            kv = await self._storage.find(PODS, key.namespace, self._needing.pop(known))
+            name = self._needing.pop(known)
+            kv = await self._storage.find(PODS, key.namespace, name, not_older_than=RECENT)
             if kv is not None and _needs(kv, node, plural, key.name):
                 self._needing[known] = kv.key.rpartition("/")[2]
                 return True
-        for kv in (await self._storage.list(PODS, key.namespace)).items:
+        for kv in (await self._storage.list(PODS, key.namespace, not_older_than=RECENT)).items:
             if _needs(kv, node, plural, key.name):
                 self._needing[known] = kv.key.rpartition("/")[2]
                 if len(self._needing) > MAX_REMEMBERED:

@@ -14,6 +14,7 @@ from netpod.api.policy import PriorityClass
 from netpod.api.validate_policy import SYSTEM_PRIORITIES
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
+from netpod.store.store import RECENT
 
 PODS = registry.of(Pod)
 CLASSES = registry.of(PriorityClass)
@@ -57,7 +58,7 @@ async def _class(store: Storage, pod: Pod) -> tuple[str, int, str]:
     """Return name, priority and preemption policy of the pod's class."""
     wanted = pod.spec.priority_class_name
     if wanted:
-        kv = await store.find(CLASSES, "", wanted)
+        kv = await store.find(CLASSES, "", wanted, not_older_than=RECENT)
         if kv is not None:
             found = cast(PriorityClass, objects.unpack(CLASSES, kv))
             return wanted, found.value, found.preemption_policy or PREEMPTS
@@ -65,7 +66,7 @@ async def _class(store: Storage, pod: Pod) -> tuple[str, int, str]:
             return wanted, SYSTEM_PRIORITIES[wanted], PREEMPTS
         cause = f"no PriorityClass with name {wanted} was found"
         raise storage.forbidden(PODS, pod.metadata.name, cause)
-    page = await store.list(CLASSES)
+    page = await store.list(CLASSES, not_older_than=RECENT)
     return _default(tuple([kv.value for kv in page.items]))
 
 

@@ -22,7 +22,7 @@ from netpod.api.service import Service
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
 from netpod.errors import Conflict, NotFound
-from netpod.store.store import KeyValue, Revision
+from netpod.store.store import RECENT, KeyValue, Revision
 
 QUOTAS = registry.of(ResourceQuota)
 Amounts = Mapping[str, Fraction]
@@ -49,7 +49,10 @@ class Quotas:
         """Whether a write may be too much; the arguments are those of `charge`."""
         if not resource.namespaced or (old is not None and not isinstance(new, Service)):
             return False
-        return bool((await self._store.list(QUOTAS, new.metadata.namespace, limit=1)).items)
+        page = await self._store.list(
+            QUOTAS, new.metadata.namespace, limit=1, not_older_than=RECENT
+        )
+        return bool(page.items)
 
     @contextlib.asynccontextmanager
     async def charge(

@@ -50,10 +50,9 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
     """
     route = call.route
     wanted = negotiation.wanted(call.accept)
-    if "resourceVersion" in call.query:
-        listoptions.not_later(call.version(), storage.revision)
+    oldest = await listoptions.not_older_than(call, storage)
     try:
-        kv = await storage.get(route.resource, route.namespace, route.name)
+        kv = await storage.get(route.resource, route.namespace, route.name, not_older_than=oldest)
     except errors.NotFound as error:
         if route.subresource != "scale" or route.resource.custom is not None:
             raise
@@ -103,12 +102,14 @@ async def list_objects(storage: Storage, call: Call, now: datetime) -> Reply:
     wanted = negotiation.wanted(call.accept)
     chosen = selection.of_call(call)
     limit = call.number("limit")
-    revision, after = _start(call, storage.revision)
+    revision, after = _start(call)
+    oldest = None if after else await listoptions.not_older_than(call, storage)
     try:
         page = await storage.list(
             route.resource,
             route.namespace,
             revision=revision,
+            not_older_than=oldest,
             limit=limit if chosen.everything else 0,
             after=after,
         )
@@ -225,17 +226,15 @@ def table(
     )
 
 
-def _start(call: Call, newest: Revision) -> tuple[Revision | None, str]:
+def _start(call: Call) -> tuple[Revision | None, str]:
     """Revision to list (None: the newest) and key to go on after."""
     token = call.query.get("continue", "")
     if token:
         revision, start = _read_token(token)
         after = objects.prefix(call.route.resource, call.route.namespace) + start.rstrip("\0")
         return None if revision == NOW else revision, after
-    wanted = call.version()
-    listoptions.not_later(wanted, newest)
     if call.query.get("resourceVersionMatch", "") == "Exact":
-        return Revision(wanted), ""
+        return Revision(call.version()), ""
     return None, ""
 
 

@@ -13,6 +13,7 @@ from netpod.api.storage import RuntimeClass
 from netpod.apiserver import objects, storage
 from netpod.apiserver.storage import Storage
 from netpod.errors import Forbidden
+from netpod.store.store import RECENT
 
 _CLASSES = registry.of(RuntimeClass)
 _PODS = registry.of(Pod)
@@ -32,7 +33,7 @@ async def apply(store: Storage, obj: Object) -> Object:
                 pod, "Pod Overhead set without corresponding RuntimeClass defined Overhead"
             )
         return pod
-    kv = await store.find(_CLASSES, "", name)
+    kv = await store.find(_CLASSES, "", name, not_older_than=RECENT)
     if kv is None:
         raise _rejected(pod, f'RuntimeClass "{name}" not found')
     found = cast(RuntimeClass, objects.unpack(_CLASSES, kv))

@@ -21,6 +21,7 @@ from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.signing import Signer
 from netpod.apiserver.storage import Storage
 from netpod.apiserver.writes import Writer
+from netpod.store.store import RECENT
 
 ISSUER = "https" + "://kubernetes.default.svc.cluster.local"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
@@ -105,7 +106,7 @@ class Tokens:
     async def _alive(
         self, resource: registry.Resource, namespace: str, named: dict[str, Any]
     ) -> bool:
-        kv = await self._storage.find(resource, namespace, named["name"])
+        kv = await self._storage.find(resource, namespace, named["name"], not_older_than=RECENT)
         return kv is not None and objects.parsed(kv)["metadata"].get("uid") == named["uid"]
 
     async def request(self, writer: Writer, call: Call) -> Reply:

@@ -66,17 +66,47 @@ class Storage:
         """Revision of the newest state."""
         return self._store.revision
 
-    async def find(self, resource: registry.Resource, namespace: str, name: str) -> KeyValue | None:
-        """The stored object, or None."""
-        return await self._store.get(objects.key(resource, namespace, name))
+    async def refresh(self) -> None:
+        """Hear of what other servers have written until now."""
+        await self._store.get(objects.ROOT)
 
-    async def get(self, resource: registry.Resource, namespace: str, name: str) -> KeyValue:
-        """The stored object.
+    async def find(
+        self,
+        resource: registry.Resource,
+        namespace: str,
+        name: str,
+        *,
+        not_older_than: Revision | None = None,
+    ) -> KeyValue | None:
+        """The stored object, or None.
+
+        Args:
+            resource: Its kind.
+            namespace: Its own, "" for a kind without.
+            name: Its own.
+            not_older_than: See `Store.get`. RECENT is as this server knows it, like upstream's listers: perhaps
+                without what another server changed just now. What is not there then is asked for.
+        """
+        key = objects.key(resource, namespace, name)
+        kv = await self._store.get(key, not_older_than=not_older_than)
+        if kv is None and not_older_than is not None:
+            return await self._store.get(key)
+        return kv
+
+    async def get(
+        self,
+        resource: registry.Resource,
+        namespace: str,
+        name: str,
+        *,
+        not_older_than: Revision | None = None,
+    ) -> KeyValue:
+        """The stored object; see `find`.
 
         Raises:
             NotFound: there is none.
         """
-        kv = await self._store.get(objects.key(resource, namespace, name))
+        kv = await self.find(resource, namespace, name, not_older_than=not_older_than)
         if kv is None:
             raise not_found(resource, name)
         return kv
@@ -87,12 +117,17 @@ class Storage:
         namespace: str = "",
         *,
         revision: Revision | None = None,
+        not_older_than: Revision | None = None,
         limit: int = 0,
         after: str = "",
     ) -> Page:
         """Objects of one or all namespaces; see `Store.list`."""
         return await self._store.list(
-            objects.prefix(resource, namespace), revision=revision, limit=limit, after=after
+            objects.prefix(resource, namespace),
+            revision=revision,
+            not_older_than=not_older_than,
+            limit=limit,
+            after=after,
         )
 
     async def watch(self, resource: registry.Resource, namespace: str, since: Revision) -> Watch:

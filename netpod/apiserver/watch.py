@@ -107,7 +107,10 @@ class Stream:
             reading.included(call)  # once the stream has begun it is too late to refuse
         initial = call.query.get("sendInitialEvents", "")
         if initial == "true" or (since == 0 and initial != "false"):
-            stream._initial = await storage.list(route.resource, route.namespace)
+            oldest = await listoptions.not_older_than(call, storage)
+            stream._initial = await storage.list(
+                route.resource, route.namespace, not_older_than=oldest
+            )
             stream._since = stream._initial.revision
         elif since == 0:
             stream._since = storage.revision

@@ -149,6 +149,7 @@ class Broadcast:
         self._limit = limit
         self._watchers: dict[str, set[Watcher]] = {}
         self._touched: dict[str, Revision] = {}
+        self._unknown = revision
 
     def subscribe(self, prefix: str, since: Revision) -> Watcher:
         """Start queueing events below `prefix`. What is older than now must be given to `Watcher.begin`."""
@@ -163,13 +164,20 @@ class Broadcast:
         if not group:
             self._watchers.pop(watcher.prefix, None)
 
-    def publish(self, events: Sequence[Event]) -> None:
-        """Hand one commit's events, in order, to everybody they concern; never waits."""
+    def publish(self, events: Sequence[Event], *, named: Revision = EMPTY) -> None:
+        """Hand one commit's events, in order, to everybody they concern; never waits.
+
+        Args:
+            events: Of one commit.
+            named: The newest revision anybody can have heard of, where that may be before its event.
+        """
         if not events:
             return
         self.revision = events[-1].kv.mod_revision
+        # Who read at a revision that was named may not have seen these events, though they are older.
+        touched = self.revision if named <= self.revision else Revision(named + 1)
         for event in events:
-            self._touched[_folder(event.kv.key)] = self.revision
+            self._touched[_folder(event.kv.key)] = touched
         for prefix, watchers in list(self._watchers.items()):
             concerned = tuple([event for event in events if event.kv.key.startswith(prefix)])
             if concerned:
@@ -178,11 +186,19 @@ class Broadcast:
 
     def untouched(self, prefixes: Iterable[str], since: Revision) -> bool:
         """Whether no event after `since` was published near these prefixes; see `Store.untouched`."""
+        if since < self._unknown:
+            return False
         for prefix in prefixes:
             folder = _folder(prefix)
             if not folder or self._touched.get(folder, EMPTY) > since:
                 return False
         return True
+
+    def restart(self, revision: Revision) -> None:
+        """End every watch and go on from a revision, which may be an earlier one: nobody knows what came between."""
+        self.close()
+        self._unknown = max(self.revision, revision)
+        self.revision = revision
 
     def close(self) -> None:
         """End every watch."""

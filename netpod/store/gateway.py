@@ -11,7 +11,7 @@ import asyncio
 import base64
 import io
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -34,6 +34,12 @@ PAUSE_SECONDS = 0.1
 CONNECTIONS = 64
 _GOODBYE_SECONDS = 0.1
 """TLS connections are closed some turns of the loop after aiohttp says they are."""
+
+_QUESTIONS = 2
+"""Questions for the newest revision under way at once: one answer serves all who asked before it was sent."""
+
+_LINEARIZABLE = ("kv/range", "kv/txn")
+"""Answers to these are never of an earlier revision than one that was known before."""
 
 _INVALID, _NOT_FOUND, _EXHAUSTED, _OUT_OF_RANGE = 3, 5, 8, 11
 
@@ -86,7 +92,11 @@ class Gateway:
             timeout=connect,
         )
         self.revision = Revision(0)
-        """The greatest revision any answer has named."""
+        """The greatest revision any answer has named, since etcd went back last."""
+        self.on_rewind: Callable[[], None] = lambda: None
+        """Called when an answer says that etcd has gone back to an earlier revision."""
+        self._question: asyncio.Future[Revision] | None = None
+        self._asking = asyncio.Semaphore(_QUESTIONS)
 
     async def close(self) -> None:
         """Close all connections; repeating it changes nothing."""
@@ -95,6 +105,25 @@ class Gateway:
         await self._streams.close()
         if self._tls is not None:
             await asyncio.sleep(_GOODBYE_SECONDS)
+
+    async def newest(self) -> Revision:
+        """The revision etcd is at, at a moment after this call.
+
+        Raises:
+            Unavailable: as for `read`.
+        """
+        if self._question is None:
+            self._question = asyncio.ensure_future(self._ask())
+            self._question.add_done_callback(lambda it: it.cancelled() or it.exception())
+        return await asyncio.shield(self._question)
+
+    async def _ask(self) -> Revision:
+        async with self._asking:
+            self._question = (
+                None  # who comes from now on may know of a write that this one does not see
+            )
+            answer = await self.read("kv/range", {"key": encode("/"), "count_only": True})
+        return revision_of(answer["header"], "revision")
 
     async def read(self, path: str, body: Message) -> Message:
         """Ask what changes nothing, of member after member until one answers.
@@ -119,7 +148,8 @@ class Gateway:
         Raises:
             Lost: it may have been carried out.
             Unreachable: no member takes connections; nothing was written.
-            Unavailable: etcd has no room; nothing was written.
+            InsufficientStorage: etcd has no room, or has none after this; it may have been carried out.
+            Unavailable: etcd refuses; nothing was written.
             TooLarge: the value exceeds what etcd takes; nothing was written.
         """
         data = orjson.dumps(body)
@@ -144,6 +174,7 @@ class Gateway:
         raise Unreachable(f"cannot reach store {self._name}: {cause}") from cause
 
     async def _post(self, base: str, path: str, data: bytes) -> Message:
+        known = self.revision
         # aiohttp warns of bytes beyond a megabyte: they are copied at once. A file in memory is sent piece by piece.
         async with self._session.post(base + path, data=io.BytesIO(data)) as response:
             text = await response.read()
@@ -155,6 +186,9 @@ class Gateway:
         if response.status != HTTPStatus.OK or "error" in answer:
             _refuse(self._name, answer)
         revision = revision_of(answer.get("header", {}), "revision")
+        if revision < known and path in _LINEARIZABLE:
+            self.revision = revision
+            self.on_rewind()
         self.revision = max(self.revision, revision)
         return answer
 
@@ -218,6 +252,8 @@ def _refuse(name: str, answer: Message) -> None:
         raise LeaseGone(said)
     if (code == _INVALID and "too large" in said) or (code == _EXHAUSTED and "larger than" in said):
         raise errors.TooLarge(f"cannot write store {name}: {said}")
+    if code == _EXHAUSTED and "space exceeded" in said:
+        raise errors.InsufficientStorage(f"cannot write store {name}: {said}")
     if code in (_INVALID, _EXHAUSTED, _NOT_FOUND):
         raise errors.Unavailable(f"cannot use store {name}: {said}")
     raise Lost(said)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from netpod import errors
 from netpod.store import gateway
 from netpod.store.gateway import Gateway, LeaseGone, Lost, Message
-from netpod.store.store import Revision
+from netpod.store.store import KeyValue, Revision
 
 PREFIX = "/netpod.dev/receipts/"
 LEASE_SECONDS = 3600
@@ -123,8 +123,25 @@ class Receipts:
             raise errors.Unavailable(
                 "cannot say whether the store was written: its receipt is gone"
             )
-        receipt.revision = found.mod_revision
-        return found.mod_revision if found.value == str(receipt.number).encode() else None
+        return _told_by(receipt, found)
+
+    async def outcome(self, receipt: Receipt) -> Revision | None:
+        """Whether the write that carried `receipt` happened, when etcd has answered it: then it cannot happen later.
+
+        Returns:
+            As `fence`.
+
+        Raises:
+            Unavailable: etcd does not answer.
+        """
+        answer = await self._etcd.read("kv/range", {"key": gateway.encode(receipt.key)})
+        found = gateway.first_of(answer.get("kvs"))
+        return None if found is None else _told_by(receipt, found)
+
+
+def _told_by(receipt: Receipt, found: KeyValue) -> Revision | None:
+    receipt.revision = found.mod_revision
+    return found.mod_revision if found.value == str(receipt.number).encode() else None
 
 
 def unchanged(key: str, revision: Revision) -> Message:

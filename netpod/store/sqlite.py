@@ -90,12 +90,18 @@ class SqliteStore:
         """Revision of the last durable write."""
         return self._broadcast.revision
 
-    async def get(self, key: str) -> KeyValue | None:
+    async def get(self, key: str, *, not_older_than: Revision | None = None) -> KeyValue | None:
         """The key as it is now, or None."""
         return self._state.get(key)
 
     async def list(
-        self, prefix: str, *, revision: Revision | None = None, limit: int = 0, after: str = ""
+        self,
+        prefix: str,
+        *,
+        revision: Revision | None = None,
+        not_older_than: Revision | None = None,
+        limit: int = 0,
+        after: str = "",
     ) -> Page:
         """Keys below `prefix`; the newest state from memory, an older one from the log."""
         if revision is not None and revision != self.revision:

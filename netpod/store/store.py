@@ -11,6 +11,9 @@ from typing import NamedTuple, NewType, Protocol
 Revision = NewType("Revision", int)
 """Counts every write of the store, from 2 on; 1 is the empty store, 0 means "not given"."""
 
+RECENT = Revision(0)
+"""As `not_older_than`: whatever this process knows will do."""
+
 EMPTY = Revision(1)
 """Revision of a store nobody has written to; never 0, which Kubernetes gives a meaning of its own."""
 
@@ -108,18 +111,31 @@ class Store(Protocol):
         """Revision of the last durable write."""
         ...
 
-    async def get(self, key: str) -> KeyValue | None:
-        """The key as it is now, or None."""
+    async def get(self, key: str, *, not_older_than: Revision | None = None) -> KeyValue | None:
+        """The key as it is now, or None.
+
+        Args:
+            key: Whole.
+            not_older_than: The state at this revision will do, or any later one. It has what this process itself wrote
+                there, and costs no question to others. None is the newest.
+        """
         ...
 
     async def list(
-        self, prefix: str, *, revision: Revision | None = None, limit: int = 0, after: str = ""
+        self,
+        prefix: str,
+        *,
+        revision: Revision | None = None,
+        not_older_than: Revision | None = None,
+        limit: int = 0,
+        after: str = "",
     ) -> Page:
         """Keys that begin with `prefix`, in key order.
 
         Args:
             prefix: Usually ends with a slash.
             revision: State to list; None is the newest.
+            not_older_than: As for `get`, when no `revision` is given.
             limit: At most that many items, 0 for all.
             after: Only keys greater than this one, to continue a listing.
 
