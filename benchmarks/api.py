@@ -7,6 +7,7 @@
     fanout    one write to 1,000 watchers: milliseconds until the last one has it, p99 over 50 writes
     memory    resident bytes per stored pod
     idle      CPU of a server nobody asks, percent
+    etcd      all of this over etcd instead of SQLite, creates against etcd's own put; see apietcd.py
 
 Servers run in processes of their own on one core, the clients on another. Rounds of both servers alternate, and the
 median of their ratios counts, because other work on the machine hits both.
@@ -21,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -31,11 +32,16 @@ from aiohttp import web
 from netpod.apiserver.authentication import TRUSTED
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.store.sqlite import SqliteStore
+from netpod.store.store import Store
+
+Serve = Callable[[Path], Awaitable[None]]
+"""Serves on a unix socket until it is killed."""
 
 CLIENTS = 8
 WATCHERS = 1000
 ROUNDS = 5
 SECONDS = 1.5
+IDLE_SECONDS = 10
 PODS = "/api/v1/namespaces/default/pods"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
@@ -120,15 +126,19 @@ async def echo(path: Path) -> None:
 
 async def api(path: Path) -> None:
     """The server that is measured, over SQLite beside its socket."""
+    await serve_from(await SqliteStore.open(path.with_suffix(".db")), path)
+
+
+async def serve_from(store: Store, path: Path) -> None:
+    """Serve from a store until killed."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen(4096)
-    store = await SqliteStore.open(path.with_suffix(".db"))
     await ApiServer(store, ApiServerConfig()).serve([Listener(socket=listening, user=TRUSTED)])
 
 
 @contextlib.asynccontextmanager
-async def process(serve: Callable[[Path], Awaitable[None]], path: Path) -> AsyncIterator[int]:
+async def process(serve: Serve, path: Path) -> AsyncIterator[int]:
     """A server in a process of its own on the first core; gives its pid."""
     pid = os.fork()
     if pid == 0:
@@ -151,28 +161,33 @@ async def process(serve: Callable[[Path], Awaitable[None]], path: Path) -> Async
         os.waitpid(pid, 0)  # noqa: ASYNC222 - it was killed
 
 
-async def _served(serve: Callable[[Path], Awaitable[None]], path: Path) -> None:
+async def _served(serve: Serve, path: Path) -> None:
     await serve(path)
 
 
 async def rate(path: Path, request: Callable[[int], tuple[str, str, bytes]]) -> float:
     """Requests a second of all clients together."""
     connections = [await Connection.open(path) for _ in range(CLIENTS)]
+    found = await pace([lambda number, c=it: c.ask(*request(number)) for it in connections])
+    for connection in connections:
+        connection.writer.close()
+    return found
+
+
+async def pace(clients: Sequence[Callable[[int], Awaitable[object]]]) -> float:
+    """How often a second clients do their work, all together; each time with another number."""
     done = 0
     end = time.perf_counter() + SECONDS
 
-    async def client(connection: Connection) -> None:
+    async def client(work: Callable[[int], Awaitable[object]]) -> None:
         nonlocal done
         while time.perf_counter() < end:
             number, done = done, done + 1
-            await connection.ask(*request(number))
+            await work(number)
 
     start = time.perf_counter()
-    await asyncio.gather(*(client(connection) for connection in connections))
-    elapsed = time.perf_counter() - start
-    for connection in connections:
-        connection.writer.close()
-    return done / elapsed
+    await asyncio.gather(*map(client, clients))
+    return done / (time.perf_counter() - start)
 
 
 async def rates(folder: Path, names: set[str]) -> None:
@@ -206,10 +221,10 @@ async def rates(folder: Path, names: set[str]) -> None:
             print(f"{name:8} {ours:7.0f}/s  echo {theirs:7.0f}/s  ratio {ratio:.2f}")
 
 
-async def filled(folder: Path, names: set[str]) -> None:
+async def filled(folder: Path, names: set[str], serve: Serve = api) -> None:
     """Lists, memory and fan-out of a server with 5,000 pods."""
     count = 5000
-    async with process(api, folder / "api") as pid:
+    async with process(serve, folder / "api") as pid:
         before = _resident(pid)
         connections = [await Connection.open(folder / "api") for _ in range(16)]
 
@@ -274,13 +289,13 @@ async def fanout(path: Path, writer: Connection, writes: int = 50) -> None:
     )
 
 
-async def idle(folder: Path) -> None:
+async def idle(folder: Path, serve: Serve = api) -> None:
     """CPU of a server without clients."""
-    async with process(api, folder / "api") as pid:
+    async with process(serve, folder / "api") as pid:
         await asyncio.sleep(2)
-        before = _cpu(pid)
-        await asyncio.sleep(5)
-        print(f"idle     {(_cpu(pid) - before) / 5 * 100:.2f} % CPU")
+        before = cpu(pid)
+        await asyncio.sleep(IDLE_SECONDS)
+        print(f"idle     {(cpu(pid) - before) / IDLE_SECONDS * 100:.2f} % CPU")
 
 
 def _resident(pid: int) -> int:
@@ -288,19 +303,24 @@ def _resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
+    """Seconds of CPU a process has had."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def main(names: set[str]) -> None:
     """Measure what is named, or everything."""
-    names = names or {"creates", "distinct", "gets", "lists", "fanout", "memory", "idle"}
+    from benchmarks import apietcd
+
+    everything = {"creates", "distinct", "gets", "lists", "fanout", "memory", "idle", "etcd"}
+    names = names or everything
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     parts: list[tuple[set[str], Callable[[Path], Awaitable[None]]]] = [
         ({"creates", "distinct", "gets"}, lambda folder: rates(folder, names)),
         ({"lists", "memory", "fanout"}, lambda folder: filled(folder, names)),
         ({"idle"}, idle),
+        ({"etcd"}, apietcd.measure),
     ]
     for measured, part in parts:
         if names & measured:
