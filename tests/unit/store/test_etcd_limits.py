@@ -43,8 +43,8 @@ def test_etcd_set_back_to_an_earlier_state_is_noticed(members: Start) -> None:
 
 
 def test_an_etcd_without_room_is_told_as_a_full_disk(members: Start) -> None:
-    """507 while its quota is used up, also when etcd says so of a write it made; reads and deletions go on, and with room
-    writes."""
+    """507 while its quota is used up, but not for the write that etcd made nevertheless; reads and deletions go on, and
+    with room writes."""
     cluster = members(1, quota=1 << 20)
 
     async def body(store: EtcdStore) -> None:
