@@ -25,7 +25,8 @@ KILLS = 200
 WRITERS = 8
 KILLS_PER_STORE = 25
 LONGEST_SECONDS = 0.12
-"""From the moment that the server is forked, so that starts and recoveries are hit too."""
+"""From the moment that the server is forked, so that starts and recoveries are hit too; each fourth time from its first
+answer, so that writes are hit also where a start takes longer."""
 
 
 def serve(listening: socket.socket, folder: Path) -> int:
@@ -110,16 +111,21 @@ async def write(
                 record.end(name, digest)
 
 
-async def live(path: Path, record: Record, pid: int, seconds: float, name: str) -> None:
+async def live(
+    path: Path, record: Record, pid: int, seconds: float, name: str, *, late: bool
+) -> None:
     """What is there first; then write until the server is killed."""
     chance = random.Random(name)
     loop = asyncio.get_running_loop()
-    loop.call_later(seconds, os.kill, pid, signal.SIGKILL)
     connector = aiohttp.UnixConnector(str(path))
+    if not late:
+        loop.call_later(seconds, os.kill, pid, signal.SIGKILL)
     async with aiohttp.ClientSession(connector=connector) as session:
         with contextlib.suppress(aiohttp.ClientError, OSError):
             async with session.get(f"http://netpod{CONFIGMAPS}") as answer:
                 found = await answer.json()
+            if late:
+                loop.call_later(seconds, os.kill, pid, signal.SIGKILL)
             record.check(found["items"])
             await asyncio.gather(
                 *(write(session, record, f"{name}-{i}", chance) for i in range(WRITERS))
@@ -149,7 +155,8 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
                     os.kill(pid, signal.SIGKILL)
                 else:
                     seconds = chance.uniform(0, LONGEST_SECONDS)
-                    asyncio.run(live(path, record, pid, seconds, f"w{number}"))
+                    late = number % 4 == 3
+                    asyncio.run(live(path, record, pid, seconds, f"w{number}", late=late))
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
