@@ -77,6 +77,10 @@ class Log:
             raise
         except (sqlite3.Error, OSError) as error:
             self._db.close()
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+                raise errors.NetpodError(
+                    f"cannot open store {path}: another process has it open"
+                ) from error
             raise errors.NetpodError(f"cannot open store {path}: {error}") from error
 
     def _open(self) -> None:

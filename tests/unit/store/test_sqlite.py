@@ -116,6 +116,8 @@ def test_a_second_process_cannot_open_the_store(tmp_path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("SELECT count(*) FROM log").fetchone()
         other.close()
+        with pytest.raises(errors.NetpodError, match="another process has it open"):
+            await SqliteStore.open(tmp_path / "store.db")
         await store.close()
 
     asyncio.run(body())
