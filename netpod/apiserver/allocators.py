@@ -11,6 +11,7 @@ Source: pkg/registry/core/service/ipallocator, portallocator; KEP-3070, KEP-3668
 
 import dataclasses
 import itertools
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -52,6 +53,15 @@ class Pool:
                 return value
         return None
 
+    def scatter(self, chance: random.Random) -> None:
+        """Go round from a random value on."""
+        self._next = chance.randint(self._dynamic, self.last)
+
+    def forget(self, owner: str) -> None:
+        """Free all values of an owner."""
+        for value in [it for it, whose in self._owners.items() if whose == owner]:
+            del self._owners[value]
+
     def release(self, value: int, owner: str) -> None:
         """Free a value if that owner has it."""
         if self._owners.get(value) == owner:
@@ -92,11 +102,21 @@ class Allocators:
         self._ports = Pool(node_ports[0], node_ports[-1], band if len(node_ports) > 32 else 0)
 
     def adopt(self, services: Iterable[Service]) -> None:
-        """Mark what stored Services use; called once, before anything is served."""
+        """Mark what stored Services use: before anything is served, and when another server has written some."""
         for service in services:
             owner = _owner(service)
             for pool, value in self._used(service):
                 pool.claim(value, owner)
+
+    def scatter(self, chance: random.Random) -> None:
+        """Begin anywhere in the pools."""
+        for pool in (*self._ips.values(), self._ports):
+            pool.scatter(chance)
+
+    def forget(self, service: Service) -> None:
+        """Free everything a deleted Service ever had here, also what another server has taken from it since."""
+        for pool in (*self._ips.values(), self._ports):
+            pool.forget(_owner(service))
 
     def release(self, service: Service) -> None:
         """Free everything a deleted Service had."""

@@ -13,13 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import cast
 
 from aiohttp import web
 
 from netpod import errors
 from netpod.api import meta, registry
-from netpod.api.service import Service
 from netpod.apiserver import (
     admission,
     answers,
@@ -42,6 +40,7 @@ from netpod.apiserver import (
     reviews,
     routes,
     selection,
+    sharing,
     subresources,
     watch,
     watchwire,
@@ -176,9 +175,8 @@ class ApiServer:
             listeners: Where; connections made before wait in the sockets' queues.
             ready: Set once requests are answered.
         """
-        resource = registry.of(Service)
-        stored = await self._storage.list(resource)
-        self._allocators.adopt(cast(Service, objects.unpack(resource, kv)) for kv in stored.items)
+        shared = self._store.shared
+        given = await sharing.load(self._storage, self._allocators, shared=shared)
         config = self._config
         await bootstrap.ensure(
             self.writer,
@@ -193,6 +191,8 @@ class ApiServer:
                 await self._access.start(tasks)
                 await self._custom.start(tasks, self.writer)
                 tasks.create_task(self._access.gather(self.writer))
+                if shared:
+                    tasks.create_task(sharing.follow(self._storage, self._allocators, given))
                 tasks.create_task(
                     maintenance.run(
                         self._store,

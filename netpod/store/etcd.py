@@ -29,6 +29,8 @@ _CATCH_UP_SECONDS = 10.0
 class EtcdStore:
     """`Store` in an etcd cluster of one or more members. Open it with `EtcdStore.open`."""
 
+    shared = True
+
     def __init__(self, target: Target, lag: int) -> None:
         self._name = ",".join(target.endpoints)
         self._etcd = Gateway(target)

@@ -56,6 +56,8 @@ _Undo = list[tuple[str, KeyValue | None]]
 class SqliteStore:
     """`Store` in one SQLite file. Open it with `SqliteStore.open`, within the loop that uses it."""
 
+    shared = False
+
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, lag: int) -> None:
         self._loop = loop
         self._path = path

@@ -104,7 +104,13 @@ class Watch(Protocol):
 
 
 class Store(Protocol):
-    """A revisioned key-value store. Whatever a write method returned survives any crash."""
+    """A revisioned key-value store. Whatever a write method returned survives any crash.
+
+    Attributes:
+        shared: Whether other processes may write it too.
+    """
+
+    shared: bool
 
     @property
     def revision(self) -> Revision:

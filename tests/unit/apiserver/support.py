@@ -17,6 +17,7 @@ from netpod.apiserver.authentication import TRUSTED, User
 from netpod.apiserver.bootstrap import ControlPlane
 from netpod.apiserver.server import ApiServer, ApiServerConfig, Listener
 from netpod.store.sqlite import SqliteStore
+from netpod.store.store import Store
 
 Json = Any
 MERGE = "application/merge-patch+json"
@@ -98,14 +99,16 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, config: ApiServerConfig = CONFIG) -> AsyncIterator[Api]:
-    """A server on FOLDER/sock, and a client of it."""
+async def serving(
+    folder: Path, config: ApiServerConfig = CONFIG, store: Store | None = None
+) -> AsyncIterator[Api]:
+    """A server on FOLDER/sock, over FOLDER/store.db or the store that is given, and a client of it."""
     path = folder / "sock"
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen(1024)
-    store = await SqliteStore.open(folder / "store.db")
+    store = store or await SqliteStore.open(folder / "store.db")
     server = ApiServer(store, config)
     ready = asyncio.Event()
     try:
