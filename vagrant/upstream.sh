@@ -113,7 +113,7 @@ build() {
   fi
   say "building $name"
   cd "$tree"
-  run "${command[@]}" -ldflags "${flags[*]}" -o "$work/bin/$name" "$package"
+  run "${command[@]}" -trimpath -ldflags "${flags[*]}" -o "$work/bin/$name" "$package"
   put "$name"
 }
 

@@ -85,6 +85,7 @@ _EVENT_FIELDS = (
 _UNSUPPORTED = "field label not supported: {}"
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
+    "CertificateSigningRequest": ("spec.signerName",),
     "CronJob": ("status.successful",),
     "Event": _EVENT_FIELDS,
     "Job": ("status.successful",),

@@ -97,9 +97,15 @@ def merged(new: Object, old: Object, subresource: str, now: datetime) -> Object:
         # Whoever signs says nothing about approval; what he read of it may be old.
         kept = [it for it in before.status.conditions if it.type in _APPROVAL]
         conditions = (*kept, *(it for it in conditions if it.type not in _APPROVAL))
-    managed = structs.replace(before.metadata, managed_fields=wanted.metadata.managed_fields)
+    noted = wanted.metadata
+    about = structs.replace(
+        before.metadata,
+        labels=noted.labels,
+        annotations=noted.annotations,
+        managed_fields=noted.managed_fields,
+    )
     state = structs.replace(state, conditions=conditions)
-    made = structs.replace(before, metadata=managed, status=state)
+    made = structs.replace(before, metadata=about, status=state)
     wrong = validation.validate_update(made, before)
     if wrong:
         raise status.invalid(KIND, GROUP, before.metadata.name, wrong)

@@ -70,6 +70,9 @@ def test_a_request_says_who_made_it(run: Run) -> None:
         code, found = await api("PUT", f"{REQUESTS}/r", made, headers=JANE)
         assert (code, found["spec"]["signerName"]) == (200, CLIENT)
         assert found["metadata"]["labels"] == {"a": "b"}
+        for signer, count in ((CLIENT, 1), ("example.com/a", 0)):
+            listed = await api.get(REQUESTS, fieldSelector=f"spec.signerName={signer}")
+            assert len(listed["items"]) == count
         table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
         _, shown = await api("GET", REQUESTS, headers=table)
         assert shown["rows"][0]["cells"][2:] == [CLIENT, "jane", "<none>", "Pending"]
@@ -141,12 +144,16 @@ def test_a_signer_signs_and_approves_nothing(run: Run) -> None:
         code, found = await api("PUT", status, approved(made), headers=MANAGER)
         assert code == 200
         assert not found.get("status")
+        made["metadata"]["annotations"] = {"looked": "at"}
         _, found = await api("PUT", f"{REQUESTS}/r/approval", approved(made))
+        assert found["metadata"]["annotations"] == {"looked": "at"}
         certificate = base64.b64encode(b"signed").decode()
-        signed = {"status": {"certificate": certificate}}
+        noted = {"annotations": {"signed": "today"}}
+        signed = {"metadata": noted, "status": {"certificate": certificate}}
         code, found = await api("PATCH", status, signed, headers={**MERGE, **MANAGER})
         assert code == 200, found
         assert found["status"]["certificate"] == certificate
+        assert found["metadata"]["annotations"] == {"looked": "at", "signed": "today"}
         assert [it["type"] for it in found["status"]["conditions"]] == ["Approved"]
         other = {"status": {"certificate": base64.b64encode(b"other").decode()}}
         code, said = await api("PATCH", status, other, headers={**MERGE, **MANAGER})
