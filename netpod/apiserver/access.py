@@ -6,6 +6,7 @@ Source: k8s.io/apiserver pkg/endpoints/filters/{authentication,impersonation,aut
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from netpod.apiserver import (
     noderestriction,
     nodes,
     objects,
+    storage,
 )
 from netpod.apiserver.authentication import AUTHENTICATED, MASTERS, Certificate, User
 from netpod.apiserver.authorization import Attributes, Authorizer
@@ -189,6 +191,10 @@ class Access:
         node = nodes.name_of(user)
         return bool(node) and await self._nodes.allowed(node, wanted)
 
+    def reason(self, user: User, wanted: Attributes) -> str:
+        """What allows it, "" if nothing has a name."""
+        return self.authorizer.reason(user, wanted)
+
     def rules(self, user: User, namespace: str) -> tuple[PolicyRule, ...]:
         """All rules of a user that hold in a namespace."""
         return self.authorizer.rules(user).of(namespace)
@@ -207,6 +213,16 @@ class Access:
         if MASTERS in user.groups:
             return
         wanted = authorization.of_route(route, only)
+        if not await self.allowed(user, wanted):
+            raise authorization.forbidden(user, wanted)
+
+    async def authorize_unknown(self, user: User, method: str, path: str, *, watch: bool) -> None:
+        """Let a request be told that nothing is served where it asks, or not in that way.
+
+        Raises:
+            Forbidden: nothing allows what it asks.
+        """
+        wanted = authorization.of_path(method, path, watch)
         if not await self.allowed(user, wanted):
             raise authorization.forbidden(user, wanted)
 
@@ -258,7 +274,7 @@ class Access:
         """
         user, route = call.user, call.route
         plural, name, namespace = route.resource.plural, route.name, route.namespace
-        verb = "escalate"
+        verb, kind = "escalate", ""
         rules: tuple[PolicyRule, ...] = (
             PolicyRule(verbs=("*",), api_groups=("*",), resources=("*",)),
         )
@@ -277,36 +293,54 @@ class Access:
         wanted = Attributes(verb=verb, group=GROUP, resource=plural, namespace=namespace, name=name)
         if self.authorizer.allowed(user, wanted):
             return
-        if not all(self._covers(user, rule, namespace) for rule in rules):
+        if verb == "bind" and not self.authorizer.has(kind, name, namespace):
+            raise errors.NotFound(
+                f'{plural}.{GROUP} "{name}" not found',
+                details={"name": name, "group": GROUP, "kind": plural},
+            )
+        missing = sorted(it for rule in rules for it in self._missing(user, rule, namespace))
+        if missing:
             metadata = data.get("metadata")
             own = metadata.get("name", "") if isinstance(metadata, dict) else ""
             groups = " ".join(f'"{group}"' for group in user.listed)
-            raise errors.Forbidden(
-                f'{route.resource.qualified} "{route.name or own}" is forbidden: '
+            raise storage.forbidden(
+                route.resource,
+                str(route.name or own),
                 f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC '
-                f"permissions not currently held"
+                "permissions not currently held:\n" + "\n".join(missing),
             )
 
-    def _covers(self, user: User, rule: PolicyRule, namespace: str) -> bool:
-        for verb in rule.verbs:
-            for path in rule.non_resource_urls:
-                if not self.authorizer.allowed(user, Attributes(verb=verb, path=path)):
-                    return False
-            for group in rule.api_groups:
-                for resource in rule.resources:
-                    plural, _, subresource = resource.partition("/")
-                    for name in rule.resource_names or ("",):
-                        wanted = Attributes(
-                            verb=verb,
-                            group=group,
-                            resource=plural,
-                            subresource=subresource,
-                            namespace=namespace,
-                            name=name,
-                        )
-                        if not self.authorizer.allowed(user, wanted):
-                            return False
-        return True
+    def _missing(self, user: User, rule: PolicyRule, namespace: str) -> list[str]:
+        """What of a rule the user has not, in upstream's form, an entry for each resource."""
+        found = []
+        for path in rule.non_resource_urls:
+            wanted = [Attributes(verb=verb, path=path) for verb in rule.verbs]
+            if verbs := self._refused(user, wanted):
+                found.append(f'{{NonResourceURLs:["{path}"], Verbs:[{verbs}]}}')
+        for group, full, name in itertools.product(
+            rule.api_groups, rule.resources, rule.resource_names or ("",)
+        ):
+            resource, _, subresource = full.partition("/")
+            wanted = [
+                Attributes(
+                    verb=verb,
+                    group=group,
+                    resource=resource,
+                    subresource=subresource,
+                    namespace=namespace,
+                    name=name,
+                )
+                for verb in rule.verbs
+            ]
+            if verbs := self._refused(user, wanted):
+                names = f', ResourceNames:["{name}"]' if name else ""
+                found.append(
+                    f'{{APIGroups:["{group}"], Resources:["{full}"]{names}, Verbs:[{verbs}]}}'
+                )
+        return found
+
+    def _refused(self, user: User, wanted: list[Attributes]) -> str:
+        return " ".join(f'"{it.verb}"' for it in wanted if not self.authorizer.allowed(user, it))
 
 
 def _body(call: Call) -> dict[str, Json]:

@@ -14,12 +14,12 @@ import orjson
 
 from netpod import errors
 from netpod.api import codec, meta, registry
-from netpod.api.meta import Json
+from netpod.api.meta import Json, Object
 from netpod.apiserver import (
-    calls,
     field_schema,
     field_sets,
     handlers,
+    kinds,
     managed,
     negotiation,
     objects,
@@ -32,7 +32,7 @@ from netpod.apiserver import (
 from netpod.apiserver.calls import Call, Reply
 from netpod.apiserver.field_sets import FieldSet, Path
 from netpod.apiserver.managed import Manager, Managers
-from netpod.apiserver.routes import is_true
+from netpod.apiserver.routes import Route, is_true
 from netpod.apiserver.writes import Writer
 
 
@@ -73,7 +73,7 @@ async def patched(writer: Writer, call: Call) -> Reply:
             live = views.shown(route.resource, objects.plain(kv))
             data = apply(route.resource, live, applied, manager, force=force)
             new = handlers.decode(call, data, route.resource)
-            headers = calls.warnings(call, codec.unknown_fields(new))
+            _check_declared(route, new)
             kv = await writer.replace(
                 route.resource.storage,
                 kv,
@@ -83,7 +83,7 @@ async def patched(writer: Writer, call: Call) -> Reply:
             )
             if route.subresource == "scale":
                 return Reply(body=negotiation.dump(subresources.scale_of(route.resource, kv)))
-            return handlers.answer(route, kv, headers)
+            return handlers.answer(route, kv)
         except _FieldConflict:
             raise
         except (errors.Conflict, errors.AlreadyExists):
@@ -114,9 +114,24 @@ async def _create(writer: Writer, call: Call, manager: Manager, applied: dict[st
     entries = Managers({}).holding(manager, mine, time).write()
     metadata = {**applied["metadata"], "managedFields": list(entries)}
     obj = handlers.decode(call, {**applied, "metadata": metadata}, route.resource)
-    headers = calls.warnings(call, codec.unknown_fields(obj))
+    _check_declared(route, obj)
     kv = await writer.create(route.resource.storage, obj, dry_run=call.dry_run)
-    return handlers.answer(route, kv, headers, status=201)
+    return handlers.answer(route, kv, status=201)
+
+
+def _check_declared(route: Route, obj: Object) -> None:
+    """Refuse fields that the kind does not have: nobody could say whose they are.
+
+    Source: k8s.io/apimachinery pkg/util/managedfields/internal/structuredmerge.go.
+    """
+    unknown = codec.unknown_fields(obj)
+    if unknown and route.resource.custom is None:
+        resource = route.resource
+        kind = f"{resource.group}/{resource.version}, Kind={resource.kind}"
+        raise errors.ApiError(
+            f"failed to create typed patch object ({route.namespace}/{route.name}; {kind}): "
+            f".{unknown[0]}: field not declared in schema"
+        )
 
 
 def _config(call: Call) -> dict[str, Json]:
@@ -128,8 +143,15 @@ def _config(call: Call) -> dict[str, Json]:
     metadata = applied.setdefault("metadata", {})
     if not isinstance(metadata, dict):
         raise errors.BadRequest("cannot apply: metadata must be an object")
-    if "apiVersion" not in applied or "kind" not in applied:
-        raise errors.BadRequest("cannot apply: apiVersion and kind must be set")
+    resource, version = call.route.resource, applied.get("apiVersion", "")
+    if call.route.subresource == "scale":
+        resource = subresources.SCALE
+    if version != resource.api_version:
+        raise errors.BadRequest(
+            f"Incorrect version specified in apply patch. Specified patch version: {version}, "
+            f"expected: {resource.api_version}"
+        )
+    kinds.check(resource, version, applied.get("kind", ""))
     if metadata.get("managedFields"):
         raise errors.BadRequest("metadata.managedFields must be nil")
     if metadata.get("name", call.route.name) != call.route.name:

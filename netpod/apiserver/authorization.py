@@ -71,6 +71,46 @@ def of_route(route: Route, name: str = "") -> Attributes:
     )
 
 
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+_OF_ALL = {"get": "list", "delete": "deletecollection"}
+
+
+def of_path(method: str, path: str, watch: bool) -> Attributes:
+    """What a request asks for whose path is of nothing we serve: whoever may not is told that first.
+
+    Source: k8s.io/apiserver pkg/endpoints/request/requestinfo.go.
+    """
+    parts = [part for part in path.split("/") if part]
+    verb = _VERBS.get(method, "")
+    if parts[:1] == ["api"] and len(parts) > 2:
+        group, rest = "", parts[2:]
+    elif parts[:1] == ["apis"] and len(parts) > 3:
+        group, rest = parts[1], parts[3:]
+    else:
+        return Attributes(verb=verb or method.lower(), path=path)
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace, rest = rest[1], (rest[2:] if len(rest) > 2 else rest)
+    resource, name, subresource = (*rest, "", "")[:3]
+    if not name:
+        verb = "watch" if watch and verb == "get" else _OF_ALL.get(verb, verb)
+    return Attributes(
+        verb=verb,
+        group=group,
+        resource=resource,
+        subresource=subresource,
+        namespace=namespace,
+        name=name,
+    )
+
+
 def matches(rule: PolicyRule, wanted: Attributes) -> bool:
     """Whether one rule allows it."""
     if wanted.verb not in rule.verbs and "*" not in rule.verbs:
@@ -152,6 +192,31 @@ class Authorizer:
         """Whether the user may do it."""
         return MASTERS in user.groups or self.rules(user).allow(wanted)
 
+    def reason(self, user: User, wanted: Attributes) -> str:
+        """Which binding lets the user do it, in upstream's words; "" if it is not a binding.
+
+        Source: plugin/pkg/auth/authorizer/rbac/rbac.go.
+        """
+        if MASTERS in user.groups:
+            return ""
+        for binding in self._cluster_bindings.objects.values():
+            subject = _concerns(binding.subjects, user, "")
+            rules = self._referred(binding.role_ref, "") if subject else ()
+            if subject and any(matches(rule, wanted) for rule in rules):
+                name = binding.metadata.name
+                return "RBAC: allowed by " + _described(
+                    "ClusterRoleBinding", name, binding, subject
+                )
+        for (namespace, name), local in self._bindings.objects.items():
+            if namespace != wanted.namespace or wanted.path:
+                continue
+            subject = _concerns(local.subjects, user, namespace)
+            rules = self._referred(local.role_ref, namespace) if subject else ()
+            if subject and any(matches(rule, wanted) for rule in rules):
+                told = _described("RoleBinding", f"{name}/{namespace}", local, subject)
+                return f"RBAC: allowed by {told}"
+        return ""
+
     def rules(self, user: User) -> Rules:
         """All rules of a user."""
         found = self._users.get(user)
@@ -172,6 +237,12 @@ class Authorizer:
                 rules = tuple(self._referred(local.role_ref, namespace))
                 inside[namespace] = inside.get(namespace, ()) + rules
         return Rules(tuple(everywhere), inside, {})
+
+    def has(self, kind: str, name: str, namespace: str) -> bool:
+        """Whether there is a role of that kind and name."""
+        if kind == "Role":
+            return Key(namespace, name) in self._roles.objects
+        return Key("", name) in self.cluster_roles.objects
 
     def referred(self, kind: str, name: str, namespace: str) -> Iterable[PolicyRule]:
         """The rules of a role by kind and name."""
@@ -207,18 +278,29 @@ class Authorizer:
         return tuple(rules)
 
 
-def _concerns(subjects: tuple[Subject, ...], user: User, namespace: str) -> bool:
+def _concerns(subjects: tuple[Subject, ...], user: User, namespace: str) -> Subject | None:
+    """The first subject of a binding that is the user, or one of the user's groups."""
     for subject in subjects:
         match subject.kind:
             case "User" if subject.name in (user.name, "*"):
-                return True
+                return subject
             case "Group" if subject.name in user.groups:
-                return True
+                return subject
             case "ServiceAccount":
                 account = f"{subject.namespace or namespace}:{subject.name}"
                 if user.name == SERVICE_ACCOUNT + account:
-                    return True
-    return False
+                    return subject
+    return None
+
+
+def _described(
+    kind: str, name: str, binding: ClusterRoleBinding | RoleBinding, subject: Subject
+) -> str:
+    """`RoleBinding "b/ns" of Role "r" to Group "g"`."""
+    ref, who = binding.role_ref, subject.name
+    if subject.kind == "ServiceAccount":
+        who += f"/{subject.namespace or binding.metadata.namespace}"
+    return f'{kind} "{name}" of {ref.kind} "{ref.name}" to {subject.kind} "{who}"'
 
 
 def forbidden(user: User, wanted: Attributes) -> errors.Forbidden:
@@ -229,9 +311,10 @@ def forbidden(user: User, wanted: Attributes) -> errors.Forbidden:
         )
     qualified = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
     subject = f'{qualified} "{wanted.name}"' if wanted.name else qualified
+    told = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
     where = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
     return errors.Forbidden(
         f'{subject} is forbidden: User "{user.name}" cannot {wanted.verb} resource '
         f'"{wanted.full}" in API group "{wanted.group}" {where}',
-        details={"name": wanted.name, "group": wanted.group, "kind": wanted.resource},
+        details={name: value for name, value in told.items() if value},
     )

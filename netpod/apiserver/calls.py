@@ -110,3 +110,8 @@ def quoted(text: str) -> str:
     """A quoted-string for a header, which holds no control characters."""
     text = "".join(c if c.isprintable() else " " for c in text)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def text(header: str) -> str:
+    """A header's value without the bytes that are no UTF-8, which nothing could write again."""
+    return header if header.isascii() else header.encode(errors="replace").decode()

@@ -10,7 +10,7 @@ from netpod import errors
 from netpod.api import codec
 from netpod.api.meta import Json
 from netpod.api.rbac import PolicyRule
-from netpod.apiserver import negotiation
+from netpod.apiserver import negotiation, status
 from netpod.apiserver.authentication import AUTHENTICATED, MASTERS, User
 from netpod.apiserver.authorization import Attributes
 from netpod.apiserver.calls import Call, Reply
@@ -25,6 +25,10 @@ class Access(Protocol):
 
     def rules(self, user: User, namespace: str) -> tuple[PolicyRule, ...]:
         """All rules of a user that hold in a namespace."""
+        ...
+
+    def reason(self, user: User, wanted: Attributes) -> str:
+        """What allows it, "" if nothing has a name."""
         ...
 
     async def whose(self, token: str, audiences: tuple[str, ...]) -> User | None:
@@ -50,13 +54,13 @@ async def answer(access: Access, call: Call) -> Reply:
     spec = data.get("spec") or {}
     if not isinstance(spec, dict):
         raise errors.BadRequest("spec: expected an object")
-    status = await _ANSWERS[resource.kind](access, call, spec)
+    found = await _ANSWERS[resource.kind](access, call, spec)
     body = {
         "kind": resource.kind,
         "apiVersion": resource.api_version,
         "metadata": data.get("metadata") or {},
         **({"spec": spec} if spec else {}),
-        "status": status,
+        "status": found,
     }
     return Reply(status=201, body=negotiation.dump(body))
 
@@ -68,17 +72,26 @@ async def _self_access(access: Access, call: Call, spec: dict[str, Json]) -> dic
 async def _access(access: Access, call: Call, spec: dict[str, Json]) -> dict[str, Json]:
     name, groups = spec.get("user") or "", spec.get("groups") or spec.get("group") or []
     if not name and not groups:
-        raise errors.BadRequest("spec.user: at least one of user or group must be specified")
+        raise _invalid("user", '"": at least one of user or group must be specified')
     user = User(name=str(name), groups=frozenset(map(str, groups)))
     wanted = _wanted(spec)
     if call.route.namespace and wanted.namespace != call.route.namespace:
-        raise errors.BadRequest("spec.resourceAttributes.namespace: must match metadata.namespace")
+        told = f'"{wanted.namespace}": must match metadata.namespace'
+        raise _invalid("resourceAttributes.namespace", told)
     return await _judge(access, user, wanted)
 
 
 async def _judge(access: Access, user: User, wanted: Attributes) -> dict[str, Json]:
     allowed = await access.allowed(user, wanted)
-    return {"allowed": allowed, **({"reason": "RBAC: allowed"} if allowed else {})}
+    reason = access.reason(user, wanted) if allowed else ""
+    return {"allowed": allowed, **({"reason": reason} if reason else {})}
+
+
+def _invalid(field: str, told: str) -> errors.Invalid:
+    fault = errors.FieldError(
+        field=f"spec.{field}", reason="FieldValueInvalid", message=f"Invalid value: {told}"
+    )
+    return status.invalid("", "authorization.k8s.io", "", [fault])
 
 
 def _wanted(spec: Mapping[str, Json]) -> Attributes:
@@ -86,9 +99,15 @@ def _wanted(spec: Mapping[str, Json]) -> Attributes:
     if isinstance(other, dict) and not resource:
         return Attributes(verb=str(other.get("verb", "")), path=str(other.get("path", "")))
     if not isinstance(resource, dict):
-        raise errors.BadRequest(
-            "spec.resourceAttributes: exactly one of nonResourceAttributes or resourceAttributes "
-            "must be specified"
+        told = (
+            '"null": exactly one of nonResourceAttributes or resourceAttributes must be specified'
+        )
+        raise _invalid("resourceAttributes", told)
+    if isinstance(other, dict):
+        shown = f'Path:"{other.get("path", "")}", Verb:"{other.get("verb", "")}"'
+        told = "cannot be specified in combination with resourceAttributes"
+        raise _invalid(
+            "nonResourceAttributes", f"authorization.NonResourceAttributes{{{shown}}}: {told}"
         )
 
     def text(name: str) -> str:
@@ -134,10 +153,12 @@ async def _whoami(access: Access, call: Call, spec: dict[str, Json]) -> dict[str
 
 
 async def _token(access: Access, call: Call, spec: dict[str, Json]) -> dict[str, Json]:
+    if not spec.get("token"):
+        raise errors.BadRequest("token is required for TokenReview in authentication")
     audiences = tuple(map(str, spec.get("audiences") or ()))
     user = await access.whose(str(spec.get("token") or ""), audiences)
     if user is None:
-        return {"authenticated": False, "user": {}, "error": "invalid bearer token"}
+        return {"user": {}, "error": "invalid bearer token"}
     user = User(
         name=user.name, groups=user.groups | {AUTHENTICATED}, uid=user.uid, extra=user.extra
     )

@@ -301,7 +301,12 @@ class ApiServer:
                 documents.only_get(request.method)
                 return reply
         query = request.query
-        route = routes.parse(request.method, path, query, self._custom.find)
+        try:
+            route = routes.parse(request.method, path, query, self._custom.find)
+        except errors.ApiError:
+            watch = routes.is_true(query.get("watch"))
+            await self._access.authorize_unknown(user, request.method, path, watch=watch)
+            raise
         seen.route = route
         await self._access.authorize(user, route, selection.only_name(query))
         if route.subresource in connect.SUBRESOURCES:
@@ -370,13 +375,8 @@ async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Ca
         body=await bodies.read(request) if request.body_exists else b"",
         content_type=request.headers.get("Content-Type", ""),
         accept=request.headers.get("Accept", ""),
-        user_agent=_text(request.headers.get("User-Agent", "")),
+        user_agent=calls.text(request.headers.get("User-Agent", "")),
     )
-
-
-def _text(header: str) -> str:
-    """A header's value without the bytes that are no UTF-8, which nothing could write again."""
-    return header if header.isascii() else header.encode(errors="replace").decode()
 
 
 async def _settle(write: Awaitable[Reply], outcome: asyncio.Future[Reply]) -> None:

@@ -9,7 +9,13 @@ from netpod import errors
 from netpod.api import registry
 from netpod.api.meta import Json
 
-GENERIC = (errors.NotFound, errors.MethodNotAllowed, errors.UnknownMedia, errors.UnknownContentType)
+GENERIC = (
+    errors.Forbidden,
+    errors.NotFound,
+    errors.MethodNotAllowed,
+    errors.UnknownMedia,
+    errors.UnknownContentType,
+)
 """Errors whose details are told even if there are none, as the web server below upstream's handlers does."""
 
 
@@ -64,7 +70,6 @@ def invalid(kind: str, group: str, name: str, found: list[errors.FieldError]) ->
     subject = f"{kind}.{group}" if group else kind
     texts = [str(error) for error in found]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    details: dict[str, object] = {"name": name, "kind": kind} if name else {"kind": kind}
-    if group:
-        details["group"] = group
+    told = {"name": name, "kind": kind, "group": group}
+    details = {key: value for key, value in told.items() if value}
     return errors.Invalid(f'{subject} "{name}" is invalid: {text}', causes=found, details=details)

@@ -245,7 +245,12 @@ def test_managed_fields_can_be_cleared(run: Run) -> None:
     ("body", "query", "code", "words"),
     [
         (manifest(), {}, 422, "fieldManager: Required value: is required for apply patch"),
-        ({"metadata": {}}, {"fieldManager": "m"}, 400, "apiVersion and kind must be set"),
+        (
+            {"metadata": {}},
+            {"fieldManager": "m"},
+            400,
+            "Incorrect version specified in apply patch",
+        ),
         (b"[", {"fieldManager": "m"}, 400, "cannot parse YAML"),
         (
             {**manifest(), "metadata": {"managedFields": [{"manager": "x"}]}},

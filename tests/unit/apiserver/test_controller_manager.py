@@ -108,21 +108,21 @@ def test_a_token_in_a_secret_is_good_while_it_is_there(run: Run) -> None:
             return (await api("POST", REVIEWS, {"spec": spec}))[1]["status"]
 
         told = await review(token)
-        assert told["authenticated"]
+        assert told.get("authenticated")
         assert told["user"]["username"] == "system:serviceaccount:default:default"
         assert "system:serviceaccounts:default" in told["user"]["groups"]
-        assert not (await review(token, "elsewhere"))["authenticated"]
+        assert not (await review(token, "elsewhere")).get("authenticated")
         prefix = "kubernetes.io/serviceaccount/"
         other = tokens.signer.sign(
             {**tokens.signer._verified[token], f"{prefix}secret.name": "none"}
         )
-        assert not (await review(other))["authenticated"]
+        assert not (await review(other)).get("authenticated")
         # ECDSA signs the same claims otherwise each time; only what the Secret holds counts.
         again = tokens.signer.sign(tokens.signer._verified[token])
         assert again != token
-        assert not (await review(again))["authenticated"]
+        assert not (await review(again)).get("authenticated")
         await api("DELETE", f"{SECRETS}/default-token-abcde")
-        assert not (await review(token))["authenticated"]
+        assert not (await review(token)).get("authenticated")
 
     run(body)
 

@@ -282,20 +282,20 @@ def test_a_token_stands_for_its_account(run: Run) -> None:
             return (await api("POST", url, {"spec": spec}))[1]["status"]
 
         told = await review(token)
-        assert told["authenticated"]
+        assert told.get("authenticated")
         assert told["user"]["username"] == "system:serviceaccount:default:default"
         assert told["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["p"]
-        assert not (await review(token, "elsewhere"))["authenticated"]
+        assert not (await review(token, "elsewhere")).get("authenticated")
         head, claims, signature = token.split(".")
         data = orjson.loads(base64.urlsafe_b64decode(claims + "=="))
         data["sub"] = "system:serviceaccount:kube-system:default"
         bent = base64.urlsafe_b64encode(orjson.dumps(data)).rstrip(b"=").decode()
-        assert not (await review(f"{head}.{bent}.{signature}"))["authenticated"]
-        assert not (await review("a.b.c"))["authenticated"]
+        assert not (await review(f"{head}.{bent}.{signature}")).get("authenticated")
+        assert not (await review("a.b.c")).get("authenticated")
         code, _ = await api("POST", path, {"spec": {"expirationSeconds": 5}})
         assert code == 422
         await api("DELETE", f"{PODS}/p")
-        assert not (await review(token))["authenticated"]
+        assert not (await review(token)).get("authenticated")
         keys = await api.get("/openid/v1/jwks")
         assert keys["keys"][0]["alg"] == "ES256"
 
