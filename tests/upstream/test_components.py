@@ -41,6 +41,8 @@ HARMLESS = re.compile(
             "Flexvolume plugin directory",
             # Somebody else was first: it reads and writes again.
             "the object has been modified; please apply your changes to the latest version",
+            # What a server of today says of the versions that a component of 1.20 asks for.
+            "warnings.go.* is deprecated in v1",
             # It has the reason in the answer's causes, and says so all the same.
             "unable to create new content in namespace [a-z]+ because it is being terminated",
             # It started before its node had registered.
