@@ -107,6 +107,8 @@ async def response(
     """The response to a request; a client that is `near` gets nothing compressed."""
     body, content_type = reply.body, reply.content_type
     headers = request.headers
+    if content_type == negotiation.JSON and _is_read_by_people(request):
+        body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
     if content_type == negotiation.JSON and negotiation.is_yaml(headers.get("Accept", "")):
         body, content_type = _yaml(body), negotiation.YAML[0]
     packed = not near and len(body) >= GZIP_BYTES and "gzip" in headers.get("Accept-Encoding", "")
@@ -119,6 +121,20 @@ async def response(
         made.headers["Content-Encoding"] = "gzip"
         made.headers.add("Vary", "Accept-Encoding")
     return made
+
+
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+
+
+def _is_read_by_people(request: web.BaseRequest) -> bool:
+    """Whether JSON is to be indented: `?pretty` says so, or a browser or a tool of the command line asks.
+
+    Source: k8s.io/apiserver pkg/endpoints/handlers/negotiation/negotiate.go isPrettyPrint.
+    """
+    if "pretty" in request.query_string and (wanted := request.query.get("pretty", "")):
+        return wanted in _TRUE
+    return request.headers.get("User-Agent", "").startswith(_PEOPLE)
 
 
 def _gzip(body: bytes) -> bytes:

@@ -271,3 +271,27 @@ def test_root_lists_every_path(run: Run) -> None:
             assert code == 200, path
 
     run(body)
+
+
+def test_json_is_indented_for_people(run: Run) -> None:
+    """For curl and browsers, or who asks by ?pretty; a program gets one line, and always the same values."""
+
+    async def body(api: Api) -> None:
+        async def text(agent: str, query: str = "") -> str:
+            path = f"{api.base}/api/v1/namespaces/default{query}"
+            async with api.session.get(path, headers={"User-Agent": agent}) as answer:
+                return await answer.text()
+
+        plain = await text("kubectl/v1.30.0")
+        assert plain.count("\n") <= 1
+        for agent, query in (
+            ("curl/8.0", ""),
+            ("Mozilla/5.0 (X11)", ""),
+            ("kubectl/v1.30.0", "?pretty=true"),
+        ):
+            indented = await text(agent, query)
+            assert indented.startswith('{\n  "')
+            assert json.loads(indented) == json.loads(plain)
+        assert await text("curl/8.0", "?pretty=false") == plain
+
+    run(body)
