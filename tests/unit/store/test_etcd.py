@@ -23,8 +23,8 @@ Start = Callable[..., Members]
 
 
 def test_killed_members_cost_no_acknowledged_write(members: Start) -> None:
-    """Four writers, a watcher and each of three members killed in turn: all that was acknowledged is there, each
-    counted once, and the watcher saw each revision once and in order."""
+    """Four writers, a watcher and each of three members killed in turn, the last one for good with its data: all that
+    was acknowledged is there, each counted once, and the watcher saw each revision once and in order."""
     cluster = members(3)
     acknowledged: dict[str, tuple[int, bytes]] = {}
     counted = 0
@@ -66,6 +66,8 @@ def test_killed_members_cost_no_acknowledged_write(members: Start) -> None:
                 await asyncio.sleep(0.7)
                 cluster.kill(member)
                 await asyncio.sleep(1.5)
+                if member == 2:
+                    cluster.wipe(member)  # etcd does not let it in again, and the others go on
                 cluster.start(member)
                 await asyncio.sleep(1.5)
             stop.set()
