@@ -3,10 +3,10 @@
 Source: k8s.io/apiserver pkg/apis/audit/v1/types.go, level Metadata, stage ResponseComplete.
 """
 
+import itertools
 import json
 import logging
 import os
-import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,11 +32,20 @@ class Seen:
     route: Route | None = None
 
 
-def request_id(headers: Mapping[str, str]) -> str:
-    """What a request is called in the log and in its answer: what the client says, or a new UUID."""
-    given = headers.get("Audit-Id", "")
-    usable = given and len(given) <= MAX_ID and given.isascii() and given.isprintable()
-    return given if usable else str(uuid.uuid4())
+class RequestIds:
+    """What one server's requests are called in the log and in their answers."""
+
+    def __init__(self) -> None:
+        # A UUID whose last part counts: drawing one for each request takes ten times as long.
+        self._run = meta.new_uid()[:24]
+        self._count = itertools.count(1)
+
+    def of(self, headers: Mapping[str, str]) -> str:
+        """What the client says, or a new UUID."""
+        given = headers.get("Audit-Id", "")
+        if given and len(given) <= MAX_ID and given.isascii() and given.isprintable():
+            return given
+        return f"{self._run}{next(self._count):012x}"
 
 
 UNAUTHORIZED, FORBIDDEN = 401, 403

@@ -10,7 +10,6 @@ Source: plugin/pkg/admission/serviceaccount/admission.go.
 
 import functools
 import hashlib
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -98,7 +97,7 @@ def _identity(namespace: str) -> ObjectMeta:
     return ObjectMeta(
         name=DEFAULT,
         namespace=namespace,
-        uid=str(uuid.uuid4()),
+        uid=meta.new_uid(),
         creation_timestamp=meta.timestamp(meta.now()),
     )
 

@@ -50,7 +50,7 @@ async def get(storage: Storage, call: Call, now: datetime) -> Reply:
     """
     route = call.route
     wanted = negotiation.wanted(call.accept)
-    oldest = await listoptions.not_older_than(call, storage)
+    oldest = await listoptions.not_older_than(call, storage) if call.query else None
     try:
         kv = await storage.get(route.resource, route.namespace, route.name, not_older_than=oldest)
     except errors.NotFound as error:

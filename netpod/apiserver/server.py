@@ -141,6 +141,7 @@ class ApiServer:
         self._access = Access(
             self._storage, config.tokens, Tokens(self._storage, Signer(config.pki))
         )
+        self._ids = audit.RequestIds()
         self._audit = Audit(config.audit_log) if config.audit_log is not None else None
         self._limits = Limits(
             reading=config.max_reading, writing=config.max_writing, watches=config.max_watches
@@ -218,7 +219,7 @@ class ApiServer:
         """Answer whoever comes through a listener, until it is shut or the server stops."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            seen = audit.Seen(audit.request_id(request.headers))
+            seen = audit.Seen(self._ids.of(request.headers))
             answer = self._counted(request, listener, seen)
             if self._audit is not None:
                 answer = self._audit.follow(request, seen, answer)
@@ -334,7 +335,7 @@ class ApiServer:
         negotiation.wanted(call.accept)
         if route.resource.verbs:
             return await reviews.answer(self._access, call)
-        if route.verb in writeoptions.OPTIONS:
+        if call.query and route.verb in writeoptions.OPTIONS:
             writeoptions.check_options(call)
         await self._access.admit(call)
         writer = self._access.writer(call.user, self.writer)
