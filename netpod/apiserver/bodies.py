@@ -1,11 +1,32 @@
-"""The body of a request, within bounds."""
+"""A request of the HTTP library as a value, its body within bounds."""
 
 from aiohttp import web
 
 from netpod import errors
+from netpod.apiserver import calls
+from netpod.apiserver.authentication import User
+from netpod.apiserver.calls import Call
+from netpod.apiserver.routes import Route
 
 LIMIT = 3 * 1024 * 1024
 """Source: k8s.io/apiserver MaxRequestBodyBytes."""
+
+
+async def call(request: web.BaseRequest, user: User, route: Route) -> Call:
+    """The request as a value.
+
+    Raises:
+        TooLarge: its body exceeds the limit.
+    """
+    return Call(
+        route=route,
+        user=user,
+        query=request.query,
+        body=await read(request) if request.body_exists else b"",
+        content_type=request.headers.get("Content-Type", ""),
+        accept=request.headers.get("Accept", ""),
+        user_agent=calls.text(request.headers.get("User-Agent", "")),
+    )
 
 
 async def read(request: web.BaseRequest) -> bytes:

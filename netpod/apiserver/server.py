@@ -314,9 +314,9 @@ class ApiServer:
             return await connect.serve(request, route, self._storage, self._connector)
         if route.verb == "watch":
             with self._limits.watching(user, exempt=local):
-                return await self._watch(request, await _call(request, user, route))
+                return await self._watch(request, await bodies.call(request, user, route))
         with self._limits.flight(user, route.verb, exempt=local):
-            reply = await self._dispatch(await _call(request, user, route))
+            reply = await self._dispatch(await bodies.call(request, user, route))
         if warning := route.resource.warning:
             reply = reply._replace(headers=(*reply.headers, calls.warning(warning)))
         return reply
@@ -361,23 +361,6 @@ class ApiServer:
         finally:
             stream.close()
             self._streams.discard(stream)
-
-
-async def _call(request: web.BaseRequest, user: User, route: routes.Route) -> Call:
-    """The request as a value.
-
-    Raises:
-        TooLarge: its body exceeds the limit.
-    """
-    return Call(
-        route=route,
-        user=user,
-        query=request.query,
-        body=await bodies.read(request) if request.body_exists else b"",
-        content_type=request.headers.get("Content-Type", ""),
-        accept=request.headers.get("Accept", ""),
-        user_agent=calls.text(request.headers.get("User-Agent", "")),
-    )
 
 
 async def _settle(write: Awaitable[Reply], outcome: asyncio.Future[Reply]) -> None:

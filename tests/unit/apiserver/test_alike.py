@@ -257,10 +257,10 @@ def test_all_that_admission_asks_is_known(run: Run) -> None:
 
         class Noting(Storage):
             async def find(
-                self, resource: registry.Resource, namespace: str, name: str
+                self, resource: registry.Resource, namespace: str, name: str, **more: Any
             ) -> KeyValue | None:
                 asked.add(resource)
-                return await super().find(resource, namespace, name)
+                return await super().find(resource, namespace, name, **more)
 
             async def list(
                 self, resource: registry.Resource, namespace: str = "", **more: Any
