@@ -156,7 +156,7 @@ _BY_PLURAL = {(r.group, r.version, r.plural): r for r in RESOURCES}
 def _view(
     group: str, version: str, of: tuple[str, str, str], since: str = "", until: str = ""
 ) -> Resource:
-    """Another version of a resource; deprecated `since` and gone `until`, where clients of 1.20 could know better."""
+    """Another version of a resource, deprecated `since` and gone `until`, if so upstream."""
     stored = _BY_PLURAL[of]
     warning = (
         f"{group}/{version} {stored.kind} is deprecated in v{since}+, unavailable in v{until}+; "
@@ -180,12 +180,14 @@ def _view(
 VIEWS = (
     _view("autoscaling", "v1", ("autoscaling", "v2", "horizontalpodautoscalers")),
     _view("events.k8s.io", "v1", ("", "v1", "events")),
-    _view("batch", "v1beta1", ("batch", "v1", "cronjobs")),
-    _view("policy", "v1beta1", ("policy", "v1", "poddisruptionbudgets")),
+    _view("batch", "v1beta1", ("batch", "v1", "cronjobs"), "1.21", "1.25"),
+    _view("policy", "v1beta1", ("policy", "v1", "poddisruptionbudgets"), "1.21", "1.25"),
     _view(
         "discovery.k8s.io",
         "v1beta1",
         ("discovery.k8s.io", "v1", "endpointslices"),
+        "1.21",
+        "1.25",
     ),
     _view("networking.k8s.io", "v1beta1", ("networking.k8s.io", "v1", "ingresses"), "1.19", "1.22"),
     _view(
@@ -223,7 +225,7 @@ COMPONENT_STATUS = Resource(kind="ComponentStatus", plural="componentstatuses", 
 """What is asked when somebody asks for it: apiserver/componentstatus.py."""
 
 EMPTY = (
-    Resource(group="policy", version="v1beta1", kind="PodSecurityPolicy", plural="podsecuritypolicies", at="core:Unstructured", namespaced=False, short_names=("psp",), verbs=("get", "list", "watch")),
+    Resource(group="policy", version="v1beta1", kind="PodSecurityPolicy", plural="podsecuritypolicies", at="core:Unstructured", namespaced=False, short_names=("psp",), verbs=("get", "list", "watch"), warning="policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+"),
 )  # fmt: skip
 """What old clients list and watch, and of which there is never one."""
 

@@ -38,6 +38,7 @@ _VERSIONS = re.compile(
     r"(version in use \(|resource version: |current: "
     r"|ResourceVersion in (?:precondition|object meta): |ResourceVersion in record \()\d+"
 )
+_POINTER = re.compile(r"0xc[0-9a-f]{9}\b")
 _KEPT = re.compile(r"\$\{(\w+)\}")
 
 Json = Any
@@ -199,7 +200,7 @@ def comparable(value: Json, key: str = "", managed: bool = False) -> Json:
             return "<age>"
         case str():
             value = _VERSIONS.sub(r"\1<revision>", _NOW.sub("<now>", _UUID.sub("<uid>", value)))
-            return re.sub(r"\.(\d{10})\d*\b", r".\1", value)
+            return _POINTER.sub("<pointer>", value)
     return value
 
 
