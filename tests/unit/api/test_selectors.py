@@ -148,6 +148,8 @@ def test_malformed_field_selectors_are_refused(text: str) -> None:
 def test_unsupported_fields_are_refused_when_the_kind_is_known() -> None:
     """Selecting by a field upstream cannot select by is an error, not an empty list."""
     assert fieldselectors.parse_fields("involvedObject.name=x,reason=y", "Event").requirements
+    signer = fieldselectors.parse_fields("spec.signerName=a/b", "CertificateSigningRequest")
+    assert signer.matches({"spec": {"signerName": "a/b"}})
     with pytest.raises(BadRequest, match=r"^field label not supported: spec\.foo$"):
         fieldselectors.parse_fields("spec.foo=x", "Pod")
     with pytest.raises(BadRequest, match="not a known field selector"):
