@@ -241,6 +241,8 @@ class Agent:
         self._route.set()
         mine = new is not None and new.metadata.name == self._config.node
         if mine and new is not None and old is not None:
+            if new.status.capacity != new.status.allocatable:
+                self._status.set()
             if old.spec.unschedulable != new.spec.unschedulable:
                 closed = new.spec.unschedulable
                 self._tell(new, "NodeNotSchedulable" if closed else "NodeSchedulable")

@@ -113,6 +113,8 @@ def compile_status(
         "memory": f"{_memory_kib()}Ki",
         "pods": str(config.max_pods),
     }
+    # Extended resources are not ours: an operator writes what there is, and all of it may be used.
+    resources |= {name: str(amount) for name, amount in old.capacity.items() if "/" in name}
     told = ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
     if not ready:
         message = "container runtime network not ready: no pod CIDR, or the shim is not running"

@@ -142,7 +142,10 @@ def test_pulling_without_stand_ins(lab: Lab, layout: Path) -> None:
 
 
 def test_the_node_tells_of_the_images(lab: Lab, layout: Path) -> None:
-    """An image of the store is in the Node's status with name and size, and leaves it when it is removed."""
+    """An image of the store is in the Node's status with name and size, and leaves it when it is removed.
+
+    What somebody else says the node has stays there, and may be used.
+    """
 
     async def main() -> None:
         store = Images(lab.folder / "images")
@@ -161,5 +164,15 @@ def test_the_node_tells_of_the_images(lab: Lab, layout: Path) -> None:
             # A change on the node is what makes it look before its ten seconds are over.
             await lab.create("p")
             await lab.until(lambda: told(()), seconds=20.0)
+            more = {"status": {"capacity": {"example.com/fake": "3"}}}
+            await lab.client.patch(Node, labs.NODE, "", more, subresource="status")
+
+            async def usable() -> bool:
+                status = (await lab.client.get(Node, labs.NODE)).status
+                return (
+                    status.allocatable.get("example.com/fake") == "3" and "cpu" in status.capacity
+                )
+
+            await lab.until(usable)
 
     asyncio.run(main())
