@@ -125,6 +125,10 @@ def test_only_who_may_approves(run: Run) -> None:
             made = said
         condition = made["status"]["conditions"][0]
         assert condition["lastUpdateTime"] == condition["lastTransitionTime"]
+        for part in ("approval", "status"):
+            noted = {**made["metadata"], "annotations": {"by": part}}
+            code, made = await api("PUT", f"{REQUESTS}/r/{part}", {**made, "metadata": noted})
+            assert (code, made["metadata"]["annotations"]) == (200, {"by": part})
         code, said = await api("PUT", approval, {**made, "status": {"conditions": []}})
         assert code == 422
         assert 'may not remove a condition of type "Approved"' in said["message"]
