@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from netpod.api import codec
 from netpod.api.meta import Json, Object, ObjectMeta
 from netpod.api.pod import PodTemplateSpec
@@ -68,7 +70,9 @@ class History:
         owned = await adoption.claim(self._context.client, self.view, owner, query, around)
         known = sorted(owned, key=age)
         newest = known[-1].revision if known else 0
-        equal = [r for r in known if data_of(template) == r.data]
+        wanted = data_of(template)
+        # Whoever wrote them, in whatever form: what counts is the template.
+        equal = [r for r in known if data_of(template_of(r)) == wanted]
         if equal and equal[-1].revision == newest:
             return Revisions(all=tuple(known), update=equal[-1], collision_count=collision_count)
         if equal:
@@ -139,8 +143,11 @@ def age(revision: ControllerRevision) -> tuple[int, str, str]:
 
 
 def data_of(template: PodTemplateSpec) -> Json:
-    """Return the patch that puts a template back."""
-    return {"spec": {"template": {**codec.encode(template), "$patch": "replace"}}}
+    """Return the patch that puts a template back, byte by byte as Go writes it: clients compare it with theirs."""
+    made = codec.encode(template)
+    made["metadata"] = {"creationTimestamp": None, **made.get("metadata", {})}
+    patch = {"spec": {"template": {**made, "$patch": "replace"}}}
+    return orjson.loads(orjson.dumps(patch, option=orjson.OPT_SORT_KEYS))
 
 
 def template_of(revision: ControllerRevision) -> PodTemplateSpec:

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import orjson
 import pytest
 
 from netpod.api.meta import ObjectMeta
@@ -101,6 +102,12 @@ def test_rolling_update_takes_one_node_at_a_time_and_comes_back(tmp_path: Path) 
         await plane.until(lambda: all_run("agent:2"))
         found = (await client.list(ControllerRevision, "shop")).items
         assert sorted(r.revision for r in found) == [1, 2]
+        for revision in found:
+            data = orjson.dumps(revision.data)
+            assert data == orjson.dumps(revision.data, option=orjson.OPT_SORT_KEYS)
+            assert data.startswith(
+                b'{"spec":{"template":{"$patch":"replace","metadata":{"creationTimestamp":null,'
+            )
         await roll(client, "agent:1")
         await plane.until(lambda: all_run("agent:1"))
         found = (await client.list(ControllerRevision, "shop")).items
