@@ -6,6 +6,8 @@
 #
 #   sudo vagrant/upstream.sh [PROGRAM...]     default: all of them, into /opt/netpod/upstream
 #
+# "images" among them stands for the container images that e2e.test uses: Debian's programs and upstream's agnhost.
+#
 # Nothing is installed: source and compiler are unpacked aside, by an apt configuration of its own that has the site and
 # the keys of this machine's. It needs a Debian machine; its release does not matter.
 set -euo pipefail
@@ -17,7 +19,13 @@ readonly suite=bookworm go=golang-1.19
 readonly version=v1.20.2
 # Whose client-go and Go tests/upstream/clientgo is built with: 0.32.
 readonly clients_suite=trixie
-readonly -a programs=(kube-proxy kube-scheduler kube-controller-manager kube-apiserver e2e.test clientgo)
+readonly -a programs=(kube-proxy kube-scheduler kube-controller-manager kube-apiserver e2e.test images clientgo)
+# What runs in the images: upstream's below test/images, and packages.
+readonly -a inside=(agnhost nonewprivs resource-consumer resource-consumer/consume-cpu)
+readonly -a packages=(
+  bash dash coreutils sed grep findutils hostname mawk util-linux debianutils libc-bin busybox-static curl wget
+  netcat-openbsd bind9-dnsutils iproute2 iperf apache2-bin nginx-light redis-server stress
+)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly here
 
@@ -117,6 +125,22 @@ build() {
   put "$name"
 }
 
+images() {
+  local name
+  command -v umoci >/dev/null || die "cannot make images without umoci; sudo vagrant/provision.sh --test installs it" 4
+  say "making the images of e2e.test"
+  mkdir -p "$work/inside" "$work/debs/partial"
+  cd "$tree"
+  for name in "${inside[@]}"; do
+    run go build -ldflags "-s -w" -o "$work/inside/${name##*/}" "./test/images/$name"
+  done
+  run apt-get "${apart[@]}" -o "Dir::Cache::archives=$work/debs" install -y --no-install-recommends --download-only \
+    "${packages[@]}"
+  run "$here/vagrant/upstream_images.sh" "$work/debs" "$work/inside" "$tree" "$work/layout"
+  rm -rf "$prefix/images"
+  mv "$work/layout" "$prefix/images"
+}
+
 main() {
   local -a wanted=("$@") missing=() components=()
   local name
@@ -124,9 +148,9 @@ main() {
   [ ${#wanted[@]} -gt 0 ] || wanted=("${programs[@]}")
   for name in "${wanted[@]}"; do
     [[ " ${programs[*]} " == *" $name "* ]] || die "cannot build $name: there are ${programs[*]}" 2
-    [ -x "$prefix/bin/$name" ] || missing+=("$name")
+    [ -x "$prefix/bin/$name" ] || [ "$prefix/$name" -ef "$prefix/images" ] || missing+=("$name")
   done
-  if [ ${#missing[@]} -eq 0 ]; then say "all there, in $prefix/bin"; return; fi
+  if [ ${#missing[@]} -eq 0 ]; then say "all there, in $prefix"; return; fi
   command -v apt-get >/dev/null || die "this is no Debian: it has no source of Kubernetes $version" 4
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/netpod-upstream.XXXXXX")
   trap 'rm -rf --one-file-system "$work"' EXIT
@@ -136,7 +160,7 @@ main() {
     if [ "$name" = clientgo ]; then build_clientgo; else components+=("$name"); fi
   done
   if [ ${#components[@]} -gt 0 ]; then build_components "${components[@]}"; fi
-  say "done: ${missing[*]} in $prefix/bin"
+  say "done: ${missing[*]} in $prefix"
 }
 
 build_components() {
@@ -146,7 +170,9 @@ build_components() {
   export PATH="$work/root/usr/lib/${go/lang/}/bin:$PATH" GOROOT="$work/root/usr/lib/${go/lang/}" GOPATH="$work/path" \
     GOCACHE="$work/gocache" GO111MODULE=off GOFLAGS= CGO_ENABLED=0
   generate
-  for name in "$@"; do build "$name"; done
+  for name in "$@"; do
+    if [ "$name" = images ]; then images; else build "$name"; fi
+  done
 }
 
 main "$@"
