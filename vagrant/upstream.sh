@@ -15,6 +15,8 @@ umask 022
 
 readonly prefix=/opt/netpod/upstream
 readonly suite=bookworm go=golang-1.19
+# Kubernetes brings one that knows the maps of Go before 1.18 only: the API server panics at some objects.
+readonly maps=golang-github-modern-go-reflect2-dev
 # What 1.20.5+really1.20.2 is.
 readonly version=v1.20.2
 # Whose client-go and Go tests/upstream/clientgo is built with: 0.32.
@@ -55,13 +57,16 @@ fetch() {
   (
     cd "$work"
     run apt-get "${apart[@]}" --download-only source kubernetes
-    run apt-get "${apart[@]}" download "$go-go" "$go-src"
+    run apt-get "${apart[@]}" download "$go-go" "$go-src" "$maps"
   )
   local package
-  for package in "$work"/"$go"-*.deb; do run dpkg -x "$package" "$work/root"; done
+  for package in "$work"/"$go"-*.deb "$work/$maps"_*.deb; do run dpkg -x "$package" "$work/root"; done
   tree=$work/path/src/k8s.io/kubernetes
   mkdir -p "$tree"
   run tar -x --strip-components=1 -C "$tree" -f "$work"/kubernetes_*.orig.tar.gz
+  local reflect=src/github.com/modern-go/reflect2
+  run rm "$tree/vendor/${reflect#src/}"/*.{go,s}
+  run cp "$work/root/usr/share/gocode/$reflect"/*.{go,s} "$tree/vendor/${reflect#src/}/"
 }
 
 # Upstream's makefiles do this with network or a git checkout at hand; what they generate and run is the same.
