@@ -60,7 +60,7 @@ class Deployment(Object):
     api_version: str = always("apps/v1")
     kind: str = always("Deployment")
     spec: DeploymentSpec = field(default_factory=DeploymentSpec)
-    status: DeploymentStatus = field(default_factory=DeploymentStatus)
+    status: DeploymentStatus = field(default_factory=DeploymentStatus, metadata={"always": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class ReplicaSet(Object):
     api_version: str = always("apps/v1")
     kind: str = always("ReplicaSet")
     spec: ReplicaSetSpec = field(default_factory=ReplicaSetSpec)
-    status: ReplicaSetStatus = field(default_factory=ReplicaSetStatus)
+    status: ReplicaSetStatus = field(default_factory=ReplicaSetStatus, metadata={"always": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,4 +117,4 @@ class Scale(Object):
     api_version: str = always("autoscaling/v1")
     kind: str = always("Scale")
     spec: ScaleSpec = field(default_factory=ScaleSpec)
-    status: ScaleStatus = field(default_factory=ScaleStatus)
+    status: ScaleStatus = field(default_factory=ScaleStatus, metadata={"always": True})

@@ -52,4 +52,6 @@ class HorizontalPodAutoscaler(Object):
     api_version: str = always("autoscaling/v2")
     kind: str = always("HorizontalPodAutoscaler")
     spec: HorizontalPodAutoscalerSpec = field(default_factory=HorizontalPodAutoscalerSpec)
-    status: HorizontalPodAutoscalerStatus = field(default_factory=HorizontalPodAutoscalerStatus)
+    status: HorizontalPodAutoscalerStatus = field(
+        default_factory=HorizontalPodAutoscalerStatus, metadata={"always": True}
+    )

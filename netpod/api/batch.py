@@ -65,7 +65,7 @@ class Job(Object):
     api_version: str = always("batch/v1")
     kind: str = always("Job")
     spec: JobSpec = field(default_factory=JobSpec)
-    status: JobStatus = field(default_factory=JobStatus)
+    status: JobStatus = field(default_factory=JobStatus, metadata={"always": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,4 +108,4 @@ class CronJob(Object):
     api_version: str = always("batch/v1")
     kind: str = always("CronJob")
     spec: CronJobSpec = field(default_factory=CronJobSpec)
-    status: CronJobStatus = field(default_factory=CronJobStatus)
+    status: CronJobStatus = field(default_factory=CronJobStatus, metadata={"always": True})

@@ -58,9 +58,9 @@ def _node(obj: Node) -> Node:
         obj = replace(obj, spec=replace(obj.spec, pod_cidrs=(cidr,)))
     elif cidrs and not cidr:
         obj = replace(obj, spec=replace(obj.spec, pod_cidr=cidrs[0]))
-    if obj.status.allocatable or not obj.status.capacity:
-        return obj
-    return replace(obj, status=replace(obj.status, allocatable=obj.status.capacity))
+    capacity = defaults_pod.canonical(obj.status.capacity)
+    allocatable = defaults_pod.canonical(obj.status.allocatable) or capacity
+    return replace(obj, status=replace(obj.status, capacity=capacity, allocatable=allocatable))
 
 
 def _secret(obj: Secret) -> Secret:
@@ -118,7 +118,13 @@ def _strategy(strategy: DeploymentStrategy) -> DeploymentStrategy:
     if strategy.type != "RollingUpdate":
         return strategy
     bounds = strategy.rolling_update or RollingUpdateDeployment()
-    return replace(strategy, rolling_update=fill(bounds, max_unavailable="25%", max_surge="25%"))
+    unavailable, surge = bounds.max_unavailable, bounds.max_surge
+    bounds = replace(
+        bounds,
+        max_unavailable="25%" if unavailable is None else unavailable,
+        max_surge="25%" if surge is None else surge,
+    )
+    return replace(strategy, rolling_update=bounds)
 
 
 def _replica_set(obj: ReplicaSet) -> ReplicaSet:
@@ -128,6 +134,7 @@ def _replica_set(obj: ReplicaSet) -> ReplicaSet:
 
 
 _DEFAULTS: Mapping[str, Callable[[Any], Object] | str] = {
+    "CSIDriver": "csi_driver",
     "ClusterRoleBinding": "cluster_role_binding",
     "CronJob": "cron_job",
     "DaemonSet": "daemon_set",
@@ -150,6 +157,7 @@ _DEFAULTS: Mapping[str, Callable[[Any], Object] | str] = {
     "Pod": defaults_pod.pod_defaults,
     "ReplicaSet": _replica_set,
     "ReplicationController": "replication_controller",
+    "ResourceQuota": "quota",
     "RoleBinding": "role_binding",
     "Secret": _secret,
     "Service": defaults_service.service_defaults,

@@ -3,6 +3,7 @@
 Source: pkg/apis/core/v1/defaults.go.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -27,6 +28,11 @@ S = TypeVar("S", bound=Struct)
 C = TypeVar("C", bound=Container)
 
 _FILE_MODE = 0o644
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_DOMAIN = (
+    r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+:\d+|\[[0-9a-fA-F:]+\](?::\d+)?)"
+)
+_IMAGE = re.compile(rf"(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TOKEN_SECONDS = 60 * 60
 _VOLUME_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "configMap": {"defaultMode": _FILE_MODE},
@@ -165,8 +171,8 @@ def _container(container: C, host_network: bool) -> C:
         env=tuple(_env(variable) for variable in container.env),
         resources=replace(
             container.resources,
-            limits=_canonical(container.resources.limits),
-            requests=_canonical(container.resources.requests),
+            limits=canonical(container.resources.limits),
+            requests=canonical(container.resources.requests),
         ),
         liveness_probe=_probe(container.liveness_probe),
         readiness_probe=_probe(container.readiness_probe),
@@ -176,10 +182,17 @@ def _container(container: C, host_network: bool) -> C:
 
 
 def _pull_policy(image: str) -> str:
-    """Return Always for `latest` or no tag, IfNotPresent for any other tag or a digest."""
+    """Return Always for `latest` or no tag, IfNotPresent for any other tag, a digest, or what is no image's name."""
     name, at, _ = image.partition("@")
-    tag = name.rpartition("/")[2].partition(":")[2]
-    return "IfNotPresent" if at or (tag and tag != "latest") else "Always"
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, ""
+    latest = not at and tag in ("", "latest")
+    return (
+        "Always"
+        if latest and len(repository) <= 255 and _IMAGE.fullmatch(repository)
+        else "IfNotPresent"
+    )
 
 
 def _env(variable: EnvVar) -> EnvVar:
@@ -224,7 +237,7 @@ def _requests(container: Container) -> Container:
     return replace(container, resources=replace(resources, requests=requests))
 
 
-def _canonical(amounts: Mapping[str, IntOrString]) -> Mapping[str, IntOrString]:
+def canonical(amounts: Mapping[str, IntOrString]) -> Mapping[str, IntOrString]:
     """Return the quantities in canonical text; what is no quantity stays for validation to refuse."""
     found: dict[str, IntOrString] = {}
     for name, amount in amounts.items():

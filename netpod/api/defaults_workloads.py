@@ -3,15 +3,18 @@
 Source: pkg/apis/{batch,apps,core,networking,autoscaling,rbac,storage,scheduling}/v1/defaults.go.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from netpod.api import defaults_pod
 from netpod.api.autoscaling import HorizontalPodAutoscaler
 from netpod.api.batch import CronJob, Job
 from netpod.api.defaults_pod import fill
 from netpod.api.networkpolicy import NetworkPolicy, NetworkPolicyPort
 from netpod.api.pod import PodTemplateSpec
-from netpod.api.policy import LimitRange, PriorityClass
+from netpod.api.policy import LimitRange, PriorityClass, ResourceQuota
 from netpod.api.rbac import GROUP, ClusterRoleBinding, RoleBinding, Subject
-from netpod.api.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
+from netpod.api.storage import CSIDriver, PersistentVolume, PersistentVolumeClaim, StorageClass
 from netpod.api.structs import replace
 from netpod.api.workloads import (
     DaemonSet,
@@ -26,6 +29,21 @@ from netpod.api.workloads import (
 CPU_TARGET = 80
 """Percent of the requested CPU an autoscaler without metrics aims at."""
 _MAX_INT32 = 2**31 - 1
+_SCALING: Mapping[str, Mapping[str, Any]] = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+        ],
+    },
+    "scaleDown": {
+        "selectPolicy": "Max",
+        "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+    },
+}
+"""What an autoscaler's rules are where it has some and says no more. Source: pkg/apis/autoscaling/v2/defaults.go."""
 
 
 def template(value: PodTemplateSpec) -> PodTemplateSpec:
@@ -125,14 +143,44 @@ def pod_template(obj: PodTemplate) -> PodTemplate:
 
 def volume(obj: PersistentVolume) -> PersistentVolume:
     """A filesystem, kept when it is released."""
-    spec = fill(obj.spec, persistent_volume_reclaim_policy="Retain", volume_mode="Filesystem")
+    spec = fill(obj.spec, persistent_volume_reclaim_policy="Retain")
+    spec = replace(spec, volume_mode="Filesystem") if spec.volume_mode is None else spec
+    path = spec.unknown.get("hostPath")
+    if isinstance(path, Mapping):
+        spec = replace(spec, unknown={**spec.unknown, "hostPath": {"type": "", **path}})
+    spec = replace(spec, capacity=defaults_pod.canonical(spec.capacity))
     return replace(obj, spec=spec, status=fill(obj.status, phase="Pending"))
 
 
 def claim(obj: PersistentVolumeClaim) -> PersistentVolumeClaim:
     """A filesystem, not bound yet."""
-    spec = fill(obj.spec, volume_mode="Filesystem")
+    spec = fill(obj.spec, volume_mode="Filesystem") if obj.spec.volume_mode is None else obj.spec
+    resources = replace(
+        spec.resources,
+        limits=defaults_pod.canonical(spec.resources.limits),
+        requests=defaults_pod.canonical(spec.resources.requests),
+    )
+    spec = replace(spec, resources=resources)
     return replace(obj, spec=spec, status=fill(obj.status, phase="Pending"))
+
+
+def quota(obj: ResourceQuota) -> ResourceQuota:
+    """Amounts in canonical text."""
+    return replace(obj, spec=replace(obj.spec, hard=defaults_pod.canonical(obj.spec.hard)))
+
+
+def csi_driver(obj: CSIDriver) -> CSIDriver:
+    """Volumes are attached, persistent, and changed to the pod's group where they have a filesystem."""
+    spec = {
+        "attachRequired": True,
+        "podInfoOnMount": False,
+        "volumeLifecycleModes": ["Persistent"],
+        "storageCapacity": False,
+        "fsGroupPolicy": "ReadWriteOnceWithFSType",
+        "requiresRepublish": False,
+        "seLinuxMount": False,
+    }
+    return replace(obj, spec={**spec, **{k: v for k, v in obj.spec.items() if v not in (None, [])}})
 
 
 def storage_class(obj: StorageClass) -> StorageClass:
@@ -147,6 +195,14 @@ def autoscaler(obj: HorizontalPodAutoscaler) -> HorizontalPodAutoscaler:
         target = {"type": "Utilization", "averageUtilization": CPU_TARGET}
         cpu = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
         spec = replace(spec, metrics=(cpu,))
+    if spec.behavior is not None:
+        behavior = {
+            name: {**_SCALING[name], **{k: v for k, v in rules.items() if v is not None}}
+            if name in _SCALING and isinstance(rules, Mapping)
+            else rules
+            for name, rules in spec.behavior.items()
+        }
+        spec = replace(spec, behavior=behavior)
     return replace(obj, spec=spec)
 
 
@@ -192,12 +248,13 @@ def priority_class(obj: PriorityClass) -> PriorityClass:
 
 def limit_range(obj: LimitRange) -> LimitRange:
     """Of containers: the default limit is the maximum, the default request the default limit or the minimum."""
-    items = tuple(
-        replace(
-            item, default=default, default_request={**item.min, **default, **item.default_request}
-        )
-        if item.type == "Container" and (default := {**item.max, **item.default}) is not None
-        else item
-        for item in obj.spec.limits
-    )
-    return replace(obj, spec=replace(obj.spec, limits=items))
+    items = []
+    for item in obj.spec.limits:
+        names = ("max", "min", "default", "default_request", "max_limit_request_ratio")
+        amounts = {name: defaults_pod.canonical(getattr(item, name)) for name in names}
+        if item.type == "Container":
+            default = {**amounts["max"], **amounts["default"]}
+            request = {**amounts["min"], **default, **amounts["default_request"]}
+            amounts |= {"default": default, "default_request": request}
+        items.append(replace(item, **amounts))
+    return replace(obj, spec=replace(obj.spec, limits=tuple(items)))

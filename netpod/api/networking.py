@@ -91,7 +91,7 @@ class Ingress(Object):
     api_version: str = always("networking.k8s.io/v1")
     kind: str = always("Ingress")
     spec: IngressSpec = field(default_factory=IngressSpec)
-    status: IngressStatus = field(default_factory=IngressStatus)
+    status: IngressStatus = field(default_factory=IngressStatus, metadata={"always": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,9 @@ class PodDisruptionBudget(Object):
     api_version: str = always("policy/v1")
     kind: str = always("PodDisruptionBudget")
     spec: PodDisruptionBudgetSpec = field(default_factory=PodDisruptionBudgetSpec)
-    status: PodDisruptionBudgetStatus = field(default_factory=PodDisruptionBudgetStatus)
+    status: PodDisruptionBudgetStatus = field(
+        default_factory=PodDisruptionBudgetStatus, metadata={"always": True}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,9 @@ class ResourceQuota(Object):
     api_version: str = always("v1")
     kind: str = always("ResourceQuota")
     spec: ResourceQuotaSpec = field(default_factory=ResourceQuotaSpec)
-    status: ResourceQuotaStatus = field(default_factory=ResourceQuotaStatus)
+    status: ResourceQuotaStatus = field(
+        default_factory=ResourceQuotaStatus, metadata={"always": True}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

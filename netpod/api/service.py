@@ -104,4 +104,4 @@ class Service(Object):
     api_version: str = always("v1")
     kind: str = always("Service")
     spec: ServiceSpec = field(default_factory=ServiceSpec)
-    status: ServiceStatus = field(default_factory=ServiceStatus)
+    status: ServiceStatus = field(default_factory=ServiceStatus, metadata={"always": True})

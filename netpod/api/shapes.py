@@ -1,6 +1,6 @@
 """The types of what objects keep as written: upstream refuses a value of another type before it looks at any rule.
 
-    shape = STRING | INTEGER | BOOLEAN | ANY | QUANTITY | PORT | TIME
+    shape = STRING | NUMBER | INTEGER | BOOLEAN | ANY | QUANTITY | PORT | TIME
           | [shape]              a list
           | {"*": shape}         a map by any key
           | {NAME: shape, ...}   an object; what it has besides is kept
@@ -20,6 +20,7 @@ from netpod.api.validate_errors import Errors, index, key
 Shape = Any
 
 STRING, INTEGER, BOOLEAN, ANY = "a string", "an integer", "a boolean", ""
+NUMBER = "a number"
 QUANTITY, PORT, TIME = "a quantity", "an integer or a string", "a time as of RFC 3339"
 
 REFERENCE: Shape = {
@@ -36,6 +37,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\
 _TYPES: Mapping[str, tuple[type, ...]] = {
     STRING: (str,),
     INTEGER: (int,),
+    NUMBER: (int, float),
     BOOLEAN: (bool,),
     PORT: (int, str),
     QUANTITY: (int, float, str),

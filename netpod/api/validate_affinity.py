@@ -30,14 +30,19 @@ def affinity(errors: Errors, obj: Affinity, path: str) -> None:
 def _node(errors: Errors, rules: Fields, path: str) -> None:
     required = rules.get(REQUIRED)
     if isinstance(required, Mapping):
-        at = f"{path}.{REQUIRED}.nodeSelectorTerms"
-        if not required.get("nodeSelectorTerms"):
-            errors.required(at, "must have at least one node selector term")
-        for term, where in _each(required.get("nodeSelectorTerms"), at):
-            _term(errors, term, where)
+        node_selector(errors, required, f"{path}.{REQUIRED}")
     for wish, at in _each(rules.get(PREFERRED), f"{path}.{PREFERRED}"):
         _weight(errors, wish, at)
         _term(errors, _mapping(wish.get("preference")), f"{at}.preference")
+
+
+def node_selector(errors: Errors, selector: Fields, path: str) -> None:
+    """Check terms of which a node has to fulfil one."""
+    at = f"{path}.nodeSelectorTerms"
+    if not selector.get("nodeSelectorTerms"):
+        errors.required(at, "must have at least one node selector term")
+    for term, where in _each(selector.get("nodeSelectorTerms"), at):
+        _term(errors, term, where)
 
 
 def _term(errors: Errors, term: Fields, path: str) -> None:

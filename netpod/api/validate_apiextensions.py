@@ -4,16 +4,22 @@ Source: k8s.io/apiextensions-apiserver pkg/apis/apiextensions/validation/validat
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from netpod.api import validate_names
+from netpod.api import shapes, shapes_custom, validate_names
 from netpod.api.apiextensions import CustomResourceDefinition
 from netpod.api.meta import Json
 from netpod.api.validate_errors import Errors, index
+
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 
 
 def definition(errors: Errors, obj: CustomResourceDefinition) -> None:
     """Check a CustomResourceDefinition."""
     spec = obj.spec
+    if not is_shaped(errors, obj):
+        return
     plural = str(spec.names.get("plural") or "")
     wanted = f"{plural}.{spec.group}"
     if obj.metadata.name != wanted:
@@ -25,14 +31,28 @@ def definition(errors: Errors, obj: CustomResourceDefinition) -> None:
         errors.each("spec.group", spec.group, validate_names.dns1123_subdomain(spec.group))
         if "." not in spec.group:
             errors.invalid("spec.group", spec.group, "should be a domain with at least one dot")
-    errors.supported("spec.scope", spec.scope, ("Cluster", "Namespaced"))
+    if not spec.scope:
+        errors.required("spec.scope")
+    else:
+        errors.supported("spec.scope", spec.scope, ("Cluster", "Namespaced"))
     for name in ("plural", "singular", "kind", "listKind"):
         value = str(spec.names.get(name) or "")
         if not value:
             errors.required(f"spec.names.{name}")
         else:
             problems = validate_names.dns1035_label(value.lower())
+            if name in ("kind", "listKind"):
+                problems = [
+                    f"may have mixed case, but should otherwise match: {it}" for it in problems
+                ]
+            elif value != value.lower():
+                problems = validate_names.dns1035_label(value)
             errors.each(f"spec.names.{name}", value, problems)
+    for name in ("shortNames", "categories"):
+        listed: Any = spec.names.get(name) or ()
+        for position, value in enumerate(listed):
+            problems = validate_names.dns1035_label(value)
+            errors.each(index(f"spec.names.{name}", position), value, problems)
     if not spec.versions:
         errors.required("spec.versions")
     stored = [v for v in spec.versions if v.get("storage") is True]
@@ -44,6 +64,19 @@ def definition(errors: Errors, obj: CustomResourceDefinition) -> None:
         _version(errors, version, index("spec.versions", position), names)
     strategy = (spec.conversion or {}).get("strategy", "None")
     errors.supported("spec.conversion.strategy", str(strategy), ("None", "Webhook"))
+
+
+def is_shaped(errors: Errors, obj: CustomResourceDefinition) -> bool:
+    """Whether what is kept as written has upstream's types; who serves the kind relies on it."""
+    spec = obj.spec
+    return all(
+        shapes.is_shaped(errors, value, shape, path)
+        for value, shape, path in (
+            (spec.names, shapes_custom.NAMES, "spec.names"),
+            (spec.versions, shapes_custom.VERSIONS, "spec.versions"),
+            (spec.conversion, shapes_custom.CONVERSION, "spec.conversion"),
+        )
+    )
 
 
 def _version(errors: Errors, version: Mapping[str, Json], path: str, names: set[str]) -> None:
@@ -62,6 +95,44 @@ def _version(errors: Errors, version: Mapping[str, Json], path: str, names: set[
         else:
             errors.invalid(f"{at}.type", schema["type"], "must be object at the root")
     _structural(errors, schema, at, root=True)
+    _scale(errors, version, f"{path}.subresources.scale")
+    _columns(errors, version, f"{path}.additionalPrinterColumns")
+
+
+def _scale(errors: Errors, version: Mapping[str, Any], path: str) -> None:
+    scale = (version.get("subresources") or {}).get("scale")
+    if scale is None:
+        return
+    for name, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
+        written = scale.get(name) or ""
+        if not written:
+            errors.required(f"{path}.{name}")
+        elif not _is_simple(written):
+            detail = "must be a simple json path starting with ."
+            errors.invalid(f"{path}.{name}", written, detail)
+        elif not written.startswith(root):
+            errors.invalid(f"{path}.{name}", written, f"should be a json path under {root[:-1]}")
+
+
+def _columns(errors: Errors, version: Mapping[str, Any], path: str) -> None:
+    for position, column in enumerate(version.get("additionalPrinterColumns") or ()):
+        at = index(path, position)
+        if not column.get("name"):
+            errors.required(f"{at}.name")
+        kind, written = column.get("type") or "", column.get("jsonPath") or ""
+        kinds = f"must be one of {','.join(_COLUMN_TYPES)}"
+        if not kind:
+            errors.required(f"{at}.type", kinds)
+        elif kind not in _COLUMN_TYPES:
+            errors.invalid(f"{at}.type", kind, kinds)
+        if not written:
+            errors.required(f"{at}.JSONPath")
+        elif not written.startswith("."):
+            errors.invalid(f"{at}.JSONPath", written, "must be a simple json path starting with .")
+
+
+def _is_simple(path: str) -> bool:
+    return path.startswith(".") and all(path[1:].split("."))
 
 
 def _structural(
@@ -70,8 +141,11 @@ def _structural(
     loose = schema.get("x-kubernetes-int-or-string") or schema.get(
         "x-kubernetes-preserve-unknown-fields"
     )
-    if not root and not schema.get("type") and not loose:
+    kind = schema.get("type")
+    if not root and not kind and not loose:
         errors.required(f"{path}.type", "must not be empty for specified object fields")
+    elif not root and kind:
+        errors.supported(f"{path}.type", str(kind), _TYPES)
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
         for name, inner in properties.items():

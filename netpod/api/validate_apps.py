@@ -100,7 +100,8 @@ def template(errors: Errors, template: PodTemplateSpec, kind: str) -> None:
 
 def _strategy(errors: Errors, strategy: DeploymentStrategy) -> None:
     path = "spec.strategy"
-    errors.supported(f"{path}.type", strategy.type, ("Recreate", "RollingUpdate"))
+    if strategy.type not in ("Recreate", "RollingUpdate"):
+        errors.refuse(path, strategy, ("Recreate", "RollingUpdate"))
     bounds = strategy.rolling_update
     if strategy.type == "Recreate" and bounds is not None:
         detail = "may not be specified when strategy `type` is 'Recreate'"

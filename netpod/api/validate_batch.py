@@ -51,7 +51,10 @@ def _spec(errors: Errors, spec: JobSpec, path: str) -> None:
     validate_meta.template_metadata(errors, spec.template.metadata, at)
     validate_pod.pod_spec(errors, spec.template.spec, f"{at}.spec")
     policy = spec.template.spec.restart_policy
-    if policy == "Always":
+    if policy in ("Always", ""):
+        # Always is also what a template without the field has by now.
+        errors.required(f"{at}.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
+    elif policy not in ("OnFailure", "Never"):
         errors.refuse(f"{at}.spec.restartPolicy", policy, ("OnFailure", "Never"))
 
 

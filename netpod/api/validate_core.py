@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from netpod.api import quantity, validate_addresses, validate_meta, validate_names
+from netpod.api import quantity, shapes, validate_addresses, validate_meta, validate_names
 from netpod.api.coordination import Lease
 from netpod.api.core import ConfigMap, Event, Namespace, Secret
 from netpod.api.node import Node
@@ -92,6 +92,13 @@ def node_update(errors: Errors, new: Node, old: Node) -> None:
     if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
         detail = 'node updates may not change providerID except from "" to valid'
         errors.forbidden("spec.providerID", detail)
+    before = old.spec.pod_cidrs, old.spec.pod_cidr, old.spec.provider_id
+    if any(was and now != was for was, now in zip(before, _given_once(new), strict=True)):
+        errors.forbidden("[]", "node updates may only change labels, taints, or capacity")
+
+
+def _given_once(node: Node) -> tuple[tuple[str, ...], str, str]:
+    return node.spec.pod_cidrs, node.spec.pod_cidr, node.spec.provider_id
 
 
 def namespace(errors: Errors, obj: Namespace) -> None:
@@ -125,7 +132,8 @@ def _bytes(errors: Errors, data: Mapping[str, str], path: str) -> int:
         try:
             size += len(base64.b64decode(value, validate=True))
         except (binascii.Error, ValueError):
-            errors.invalid(key(path, name), value[:40], "illegal base64 data")
+            wrong = ValueError("illegal base64 data")
+            errors.unreadable(key(path, name), value[:40], wrong)
     return size
 
 
@@ -172,9 +180,16 @@ def secret_update(errors: Errors, new: Secret, old: Secret) -> None:
             errors.forbidden("data", _LOCKED)
 
 
+def _times(errors: Errors, times: Mapping[str, str | None]) -> None:
+    for path, time in times.items():
+        shapes.is_shaped(errors, time or None, shapes.TIME, path)
+
+
 def lease(errors: Errors, obj: Lease) -> None:
     """Check a Lease."""
     spec = obj.spec
+    times = {"spec.acquireTime": spec.acquire_time, "spec.renewTime": spec.renew_time}
+    _times(errors, times)
     if spec.lease_duration_seconds is not None and spec.lease_duration_seconds <= 0:
         detail = "must be greater than 0"
         errors.invalid("spec.leaseDurationSeconds", spec.lease_duration_seconds, detail)
@@ -183,6 +198,12 @@ def lease(errors: Errors, obj: Lease) -> None:
 
 def event(errors: Errors, obj: Event) -> None:
     """Check an Event: it stands in the namespace of the object it is about."""
+    times = {
+        "firstTimestamp": obj.first_timestamp,
+        "lastTimestamp": obj.last_timestamp,
+        "eventTime": obj.event_time,
+    }
+    _times(errors, times)
     involved = obj.involved_object.namespace
     if not involved:
         if obj.metadata.namespace not in ("", "default", "kube-system"):

@@ -29,7 +29,9 @@ def key(path: str, name: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as messages show it: strings quoted, structs as JSON."""
+    """Return a value as messages show it: strings quoted, structs as JSON, what is absent as "null"."""
+    if value is None:
+        return '"null"'
     if isinstance(value, Struct):
         value = codec.encode(value)
     return orjson.dumps(value, default=_plain).decode()

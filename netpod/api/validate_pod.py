@@ -35,6 +35,11 @@ def pod(errors: Errors, obj: Pod) -> None:
         errors.forbidden("spec.nodeName", detail)
 
 
+def kept_spec(spec: PodSpec) -> list[FieldError]:
+    """Return what is wrong with the spec that an existing Pod is to have; it may hold containers added since."""
+    return [found for found in _pod_spec(spec) if found.field != "spec.ephemeralContainers"]
+
+
 @memo.by_identity
 def _pod_spec(spec: PodSpec) -> list[FieldError]:
     errors = Errors()
@@ -50,7 +55,7 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
         spec: The spec, with defaults.
         path: `spec`, or `spec.template.spec`.
     """
-    if not _is_shaped(errors, spec, path):
+    if not is_shaped(errors, spec, path):
         return
     volumes = validate_volume.volumes(errors, spec.volumes, f"{path}.volumes")
     names: set[str] = set()
@@ -58,7 +63,8 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
     if spec.ephemeral_containers and path == "spec":
         errors.forbidden("spec.ephemeralContainers", "cannot be set on create")
     if spec.restart_policy:
-        errors.supported(f"{path}.restartPolicy", spec.restart_policy, RESTART_POLICIES)
+        if spec.restart_policy not in RESTART_POLICIES:
+            errors.refuse(f"{path}.restartPolicy", spec.restart_policy, RESTART_POLICIES)
     else:
         errors.required(f"{path}.restartPolicy")
     _numbers(errors, spec, path)
@@ -87,7 +93,7 @@ def pod_spec(errors: Errors, spec: PodSpec, path: str) -> None:
         errors.invalid(f"{path}.shareProcessNamespace", True, detail)
 
 
-def _is_shaped(errors: Errors, spec: PodSpec, path: str) -> bool:
+def is_shaped(errors: Errors, spec: PodSpec, path: str) -> bool:
     """Whether what is kept as written has upstream's types, so that its rules can be asked."""
     affinity = spec.affinity or Affinity()
     found: list[tuple[Json, shapes.Shape, str]] = [

@@ -5,7 +5,7 @@ Source: pkg/apis/core/validation/validation.go ValidatePodUpdate.
 
 from dataclasses import replace
 
-from netpod.api import codec
+from netpod.api import codec, validate_names, validate_pod
 from netpod.api.pod import Container, Pod, PodSpec
 from netpod.api.validate_errors import Errors, index
 
@@ -22,19 +22,13 @@ def pod_update(errors: Errors, new: Pod, old: Pod) -> None:
     spec, was = new.spec, old.spec
     if spec == was:
         return
+    errors.found.extend(validate_pod.kept_spec(spec))
     if len(spec.containers) != len(was.containers):
         errors.forbidden("spec.containers", "pod updates may not add or remove containers")
         return
     if len(spec.init_containers) != len(was.init_containers):
         errors.forbidden("spec.initContainers", "pod updates may not add or remove containers")
         return
-    for name, containers in (
-        ("containers", spec.containers),
-        ("initContainers", spec.init_containers),
-    ):
-        for position, container in enumerate(containers):
-            if not container.image:
-                errors.required(f"{index(f'spec.{name}', position)}.image")
     _deadline(errors, spec, was)
     if was.tolerations and not set(_tolerations(was)) <= set(_tolerations(spec)):
         detail = "existing toleration can not be modified except its tolerationSeconds"
@@ -56,6 +50,8 @@ def _deadline(errors: Errors, spec: PodSpec, was: PodSpec) -> None:
             errors.invalid(path, new, "must be greater than or equal to 0")
     elif new is None:
         errors.invalid(path, new, "must not update from a positive integer to nil value")
+    elif new < 0:
+        errors.invalid(path, new, validate_names.between(0, 2**31 - 1))
     elif new > old:
         errors.invalid(path, new, f"must be less than or equal to previous value {old}")
 

@@ -1,16 +1,14 @@
-"""Rules for PodDisruptionBudget, HorizontalPodAutoscaler, ResourceQuota, LimitRange and PriorityClass.
+"""Rules for PodDisruptionBudget and PriorityClass.
 
-Source: pkg/apis/policy/validation, pkg/apis/autoscaling/validation, pkg/apis/core/validation,
-pkg/apis/scheduling/validation.
+Source: pkg/apis/policy/validation, pkg/apis/scheduling/validation.
 """
 
 from collections.abc import Mapping
 
 from netpod.api import quantity, validate_apps, validate_meta
-from netpod.api.autoscaling import HorizontalPodAutoscaler
 from netpod.api.meta import IntOrString
-from netpod.api.policy import LimitRange, PodDisruptionBudget, PriorityClass, ResourceQuota
-from netpod.api.validate_errors import Errors, index, key
+from netpod.api.policy import PodDisruptionBudget, PriorityClass
+from netpod.api.validate_errors import Errors, key
 
 HIGHEST_USER_PRIORITY = 1_000_000_000
 SYSTEM_PREFIX = "system-"
@@ -56,74 +54,6 @@ def budget(errors: Errors, obj: PodDisruptionBudget) -> None:
         )
 
 
-def autoscaler(errors: Errors, obj: HorizontalPodAutoscaler) -> None:
-    """Check a HorizontalPodAutoscaler."""
-    spec = obj.spec
-    low = spec.min_replicas
-    if low is not None and low < 1:
-        errors.invalid("spec.minReplicas", low, "must be greater than or equal to 1")
-    if spec.max_replicas < 1:
-        errors.invalid("spec.maxReplicas", spec.max_replicas, "must be greater than 0")
-    if low is not None and spec.max_replicas < low:
-        detail = "must be greater than or equal to `minReplicas`"
-        errors.invalid("spec.maxReplicas", spec.max_replicas, detail)
-    for name in ("kind", "name"):
-        value = getattr(spec.scale_target_ref, name)
-        if not value:
-            errors.required(f"spec.scaleTargetRef.{name}")
-        elif "/" in value or "%" in value or value in (".", ".."):
-            errors.invalid(f"spec.scaleTargetRef.{name}", value, "may not be a path")
-    kinds = ("ContainerResource", "External", "Object", "Pods", "Resource")
-    for position, metric in enumerate(spec.metrics):
-        path = index("spec.metrics", position)
-        kind = metric.get("type")
-        if not kind:
-            errors.required(f"{path}.type", "must specify a metric source type")
-        elif kind not in kinds:
-            errors.supported(f"{path}.type", str(kind), kinds)
-        else:
-            field = str(kind)[0].lower() + str(kind)[1:]
-            if not isinstance(metric.get(field), Mapping):
-                detail = "must populate the given metric source"
-                errors.required(f"{path}.{field}", detail)
-
-
-def limit_range(errors: Errors, obj: LimitRange) -> None:
-    """Check a LimitRange."""
-    seen: set[str] = set()
-    for position, item in enumerate(obj.spec.limits):
-        path = index("spec.limits", position)
-        if not item.type:
-            errors.required(f"{path}.type")
-        errors.unique(f"{path}.type", item.type, seen)
-        for name, values in (
-            ("max", item.max),
-            ("min", item.min),
-            ("default", item.default),
-            ("defaultRequest", item.default_request),
-            ("maxLimitRequestRatio", item.max_limit_request_ratio),
-        ):
-            amounts(errors, values, f"{path}.{name}")
-        if item.type == "Pod":
-            for name, values in (
-                ("default", item.default),
-                ("defaultRequest", item.default_request),
-            ):
-                if values:
-                    detail = "may not be specified when `type` is 'Pod'"
-                    errors.forbidden(f"{path}.{name}", detail)
-
-
-def quota(errors: Errors, obj: ResourceQuota) -> None:
-    """Check a ResourceQuota."""
-    amounts(errors, obj.spec.hard, "spec.hard")
-
-
-def quota_update(errors: Errors, new: ResourceQuota, old: ResourceQuota) -> None:
-    """What a quota is about stays."""
-    errors.immutable("spec.scopes", list(new.spec.scopes), list(old.spec.scopes))
-
-
 def priority_class(errors: Errors, obj: PriorityClass) -> None:
     """Check a PriorityClass: names and high values are the system's."""
     name = obj.metadata.name
@@ -135,8 +65,9 @@ def priority_class(errors: Errors, obj: PriorityClass) -> None:
         detail = f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
         errors.forbidden("value", detail)
     if obj.preemption_policy is not None:
-        policies = ("Never", "PreemptLowerPriority")
-        errors.supported("preemptionPolicy", obj.preemption_policy, policies)
+        policies = ("PreemptLowerPriority", "Never")
+        if obj.preemption_policy not in policies:
+            errors.refuse("preemptionPolicy", obj.preemption_policy, policies)
 
 
 def priority_class_update(errors: Errors, new: PriorityClass, old: PriorityClass) -> None:

@@ -60,7 +60,7 @@ def _rule(errors: Errors, rule: PolicyRule, path: str, *, namespaced: bool) -> N
 
 def role_binding(errors: Errors, obj: RoleBinding) -> None:
     """Check a RoleBinding."""
-    _binding(errors, obj, ("ClusterRole", "Role"))
+    _binding(errors, obj, ("Role", "ClusterRole"))
 
 
 def cluster_role_binding(errors: Errors, obj: ClusterRoleBinding) -> None:
@@ -72,7 +72,8 @@ def _binding(errors: Errors, obj: RoleBinding | ClusterRoleBinding, kinds: tuple
     role_ref = obj.role_ref
     if role_ref.api_group != GROUP:
         errors.supported("roleRef.apiGroup", role_ref.api_group, (GROUP,))
-    errors.supported("roleRef.kind", role_ref.kind, kinds)
+    if role_ref.kind not in kinds:
+        errors.refuse("roleRef.kind", role_ref.kind, kinds)
     if not role_ref.name:
         errors.required("roleRef.name")
     else:

@@ -70,7 +70,7 @@ class DaemonSet(Object):
     api_version: str = always("apps/v1")
     kind: str = always("DaemonSet")
     spec: DaemonSetSpec = field(default_factory=DaemonSetSpec)
-    status: DaemonSetStatus = field(default_factory=DaemonSetStatus)
+    status: DaemonSetStatus = field(default_factory=DaemonSetStatus, metadata={"always": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class StatefulSet(Object):
     api_version: str = always("apps/v1")
     kind: str = always("StatefulSet")
     spec: StatefulSetSpec = field(default_factory=StatefulSetSpec)
-    status: StatefulSetStatus = field(default_factory=StatefulSetStatus)
+    status: StatefulSetStatus = field(default_factory=StatefulSetStatus, metadata={"always": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,9 @@ class ReplicationController(Object):
     api_version: str = always("v1")
     kind: str = always("ReplicationController")
     spec: ReplicationControllerSpec = field(default_factory=ReplicationControllerSpec)
-    status: ReplicationControllerStatus = field(default_factory=ReplicationControllerStatus)
+    status: ReplicationControllerStatus = field(
+        default_factory=ReplicationControllerStatus, metadata={"always": True}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

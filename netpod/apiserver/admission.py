@@ -34,8 +34,10 @@ from netpod.store.store import RECENT
 
 if TYPE_CHECKING:
     from netpod.api.batch import Job
+    from netpod.api.workloads import DaemonSet
 
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 KUBERNETES = "kubernetes"
 """The finalizer in a namespace's spec that the namespace controller removes."""
 
@@ -169,7 +171,8 @@ async def own_selector(_: Storage, obj: Object) -> Object:
         job.spec, selector=selector, template=structs.replace(template, metadata=metadata)
     )
     own = job.metadata
-    if not own.labels:
+    # A Job without labels has its template's, and in upstream's memory they are one thing with them.
+    if not own.labels or own.labels is template.metadata.labels:
         own = structs.replace(own, labels=labels)
     return structs.replace(job, metadata=own, spec=spec)
 
@@ -179,6 +182,20 @@ async def define(store: Storage, obj: Object) -> Object:
     from netpod.apiserver import customkinds
 
     return await customkinds.define(store, obj)
+
+
+def template_generation(new: "DaemonSet", old: "DaemonSet | None") -> "DaemonSet":
+    """A DaemonSet counts changes of its template, in an annotation that its author does not decide.
+
+    Source: pkg/apis/apps/v1/conversion.go, pkg/registry/apps/daemonset/strategy.go.
+    """
+    before = old.metadata.annotations.get(TEMPLATE_GENERATION, "") if old is not None else ""
+    count = int(before) if before.isdecimal() else 0
+    if old is None or new.spec.template != old.spec.template:
+        count += 1
+    annotations = {**new.metadata.annotations, TEMPLATE_GENERATION: str(count)}
+    metadata = structs.replace(new.metadata, annotations=annotations)
+    return structs.replace(new, metadata=metadata)
 
 
 ON_CREATE: dict[str, tuple[Mutator, ...]] = {
@@ -220,6 +237,8 @@ async def admit_create(store: Storage, resource: registry.Resource, obj: Object)
     obj = defaults.apply_defaults(obj)
     if isinstance(obj, Service):
         obj = defaults_service.keep_allocated(obj, None)
+    if resource.kind == "DaemonSet":
+        obj = template_generation(cast("DaemonSet", obj), None)
     for mutate in ON_CREATE.get(resource.kind, ()):
         obj = await mutate(store, obj)
     _raise(resource, obj, validation.validate_create(obj))
@@ -245,6 +264,8 @@ async def admit_update(
         new = defaults_service.drop_type_dependent(new, old)
     if isinstance(new, Pod) and isinstance(old, Pod):
         new = priorities.kept(new, old)
+    if resource.kind == "DaemonSet":
+        new = template_generation(cast("DaemonSet", new), cast("DaemonSet", old))
     for mutate in ON_UPDATE.get(resource.kind, ()):
         new = await mutate(store, new)
     _raise(resource, new, validation.validate_update(new, old))

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import cast
 
 from netpod import errors
-from netpod.api import meta, registry, structs
+from netpod.api import meta, registry, structs, validate_apiextensions
 from netpod.api.apiextensions import CustomResourceDefinition
 from netpod.api.core import CustomResource
 from netpod.api.meta import Condition, Json, Object
@@ -161,7 +161,9 @@ class CustomKinds:
             known = self._made.get(name)
             if known is not None and known[0].spec == definition.spec:
                 made[name] = (definition, known[1])
-            elif _established(definition):
+            elif _established(definition) and validate_apiextensions.is_shaped(
+                Errors(), definition
+            ):
                 made[name] = (definition, tuple(_resources(definition)))
         self._made = made
         self.resources = tuple(r for _, resources in made.values() for r in resources)

@@ -41,7 +41,11 @@ COUNTED = frozenset(
         "gateway.networking.k8s.io",
     }
 )
-"""Groups whose objects count changes of their spec in metadata.generation; of the core group only two kinds."""
+"""Groups whose objects count changes of their spec in metadata.generation."""
+
+COUNTED_KINDS = ("Pod", "ReplicationController", "CustomResourceDefinition", "PriorityClass")
+UNCHANGING = ("PriorityClass",)
+"""Kinds that have a first generation and no other."""
 
 SERVICE = registry.of(Service)
 EPHEMERAL = "ephemeralcontainers"
@@ -209,7 +213,7 @@ class Writer:
         new = managed.unless_changed(objects.with_revision(new, old.metadata.resource_version), old)
         if new == old:
             return kv
-        if _counted(resource) and _differs(new, old):
+        if _counted(resource) and resource.kind not in UNCHANGING and _differs(new, old):
             new = _with_meta(new, generation=old.metadata.generation + 1)
         if may_go(new):
             gone = await self.storage.delete(resource, kv, dry_run=dry_run)
@@ -252,14 +256,16 @@ def _with_meta(obj: Object, **changes: Any) -> Object:
 
 def _counted(resource: registry.Resource) -> bool:
     return (
-        resource.group in COUNTED
-        or resource.kind in ("Pod", "ReplicationController", "CustomResourceDefinition")
+        (resource.group in COUNTED and resource.kind != "ControllerRevision")
+        or resource.kind in COUNTED_KINDS
         or resource.custom is not None
     )
 
 
 def _differs(new: Object, old: Object) -> bool:
-    """Whether anything but metadata and status changed."""
+    """Whether anything but metadata and status changed; a Deployment's annotations are copied to what it makes."""
+    if new.kind == "Deployment" and new.metadata.annotations != old.metadata.annotations:
+        return True
     alike: dict[str, Any] = {"metadata": old.metadata}
     if hasattr(old, "status"):
         alike["status"] = old.status

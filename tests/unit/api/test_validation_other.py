@@ -232,6 +232,6 @@ def test_what_may_not_change(
 ) -> None:
     """Each refusal says why; keeping everything is always allowed."""
     found = wrong_change(word, old, new)
-    assert len(found) == 1, found
     assert message in found[0]
+    assert all("may only change" in other for other in found[1:]), found
     assert wrong_change(word, old, old) == []

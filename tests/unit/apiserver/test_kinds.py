@@ -181,10 +181,7 @@ REFUSED = [
     (
         "Job",
         {"spec": {"template": TEMPLATE}},
-        [
-            'spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: '
-            '"OnFailure", "Never"'
-        ],
+        ['spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'],
     ),
     (
         "CronJob",
@@ -208,7 +205,7 @@ REFUSED = [
         "PersistentVolumeClaim",
         {"spec": {"accessModes": ["X"]}},
         [
-            'spec.accessModes[0]: Unsupported value: "X": supported values: "ReadOnlyMany", '
+            'spec.accessModes: Unsupported value: "X": supported values: "ReadOnlyMany", '
             '"ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"',
             "spec.resources[storage]: Required value",
         ],
