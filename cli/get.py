@@ -7,7 +7,7 @@ import click
 import orjson
 
 from netpod.api.registry import Resource
-from netpod.errors import NotFound, Unavailable, UsageError
+from netpod.errors import BadRequest, NotFound, Unavailable, UsageError
 from netpod_cli import context, output
 from netpod_cli.context import Target
 
@@ -66,6 +66,14 @@ def get_command(
             except NotFound:
                 if not ignore_not_found:
                     raise
+            except BadRequest as error:
+                if not query:
+                    raise
+                # kubectl's words: the server's do not say in what.
+                raise BadRequest(
+                    f'unable to find {target.resource.plural} that match label selector "{selector}", '
+                    f'field selector "{field_selector}": {error}'
+                ) from error
     if not plain:
         _print_objects(found, output, single=len(wanted) == 1 and bool(wanted[0][0].name))
         return failures.code

@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,20 @@ def test_what_only_ours_can_do_is_refused() -> None:
         without.require_own("kube-proxy", without.KUBE_PROXY, "change the proxy mode")
 
 
-def test_whoever_runs_it_instead_has_a_kubeconfig() -> None:
-    """Of the user that kubeadm gives it, at the address it reaches; a controller manager has the tokens' key."""
-    left_out = ",".join(without.COMPONENTS)
-    config = ClusterConfig(name=NAME, api_port=6443, without=left_out)
-    for folder in (config.paths.state, config.paths.run):
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture
+def config() -> Iterator[ClusterConfig]:
+    """A cluster of which all is left out that can be, with its folders."""
+    config = ClusterConfig(name=NAME, api_port=6443, without=",".join(without.COMPONENTS))
+    folders = (config.paths.state, config.paths.run)
+    for folder in folders:
         folder.mkdir(parents=True)
+    yield config
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def test_whoever_runs_it_instead_has_a_kubeconfig(config: ClusterConfig) -> None:
+    """Of the user that kubeadm gives it, at the address it reaches; a controller manager has the tokens' key."""
     keys.ensure(config)
     servers = {}
     for component in without.COMPONENTS:
