@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netpod import errors
+from netpod.store.present import end_of
 from netpod.store.store import EMPTY, Event, EventType, KeyValue, Revision
 
 SCHEMA_VERSION = 1
@@ -221,11 +222,6 @@ class Log:
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of it."""
         self._db.close()
-
-
-def end_of(prefix: str) -> str:
-    """The first string after every string that begins with `prefix`, in SQLite's byte order."""
-    return prefix + "\U0010ffff"
 
 
 @functools.cache

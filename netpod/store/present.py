@@ -42,9 +42,14 @@ class Present:
         keys, state = self._keys, self._state
         start = bisect.bisect_left(keys, prefix)
         if start == len(keys) or not keys[start].startswith(prefix):
-            return Page((), revision, 0)
+            return Page((), revision, 0)  # the usual answer to admission's questions
         if after >= prefix:
             start = max(start, bisect.bisect_right(keys, after))
-        end = bisect.bisect_left(keys, prefix + "\U0010ffff", lo=start)
+        end = bisect.bisect_left(keys, end_of(prefix), lo=start)
         stop = min(end, start + limit) if limit else end
         return Page([state[key] for key in keys[start:stop]], revision, end - stop)
+
+
+def end_of(prefix: str) -> str:
+    """The first string after every string that begins with `prefix`, in SQLite's byte order and in Python's."""
+    return prefix + "\U0010ffff"

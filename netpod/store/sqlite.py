@@ -7,7 +7,6 @@ watchers are told and callers are answered, in this order. So nobody ever sees a
 """
 
 import asyncio
-import bisect
 import functools
 import queue
 import sys
@@ -19,7 +18,8 @@ from typing import TypeVar
 
 from netpod import errors
 from netpod.store.broadcast import LIMIT, Broadcast, Watcher
-from netpod.store.log import CHUNK, Log, Row, end_of
+from netpod.store.log import CHUNK, Log, Row
+from netpod.store.present import Present
 from netpod.store.store import Event, EventType, KeyValue, Page, Revision
 
 T = TypeVar("T")
@@ -63,8 +63,7 @@ class SqliteStore:
         self._path = path
         self._queue: queue.SimpleQueue[_Writes | Callable[[Log], None] | None] = queue.SimpleQueue()
         self._gathered: _Writes = []
-        self._state: dict[str, KeyValue] = {}
-        self._keys: list[str] = []
+        self._present = Present()
         self._heads: dict[str, KeyValue] = {}  # the writer's view: also what is not committed yet
         self._head = Revision(0)
         self._compacted = Revision(0)
@@ -94,7 +93,7 @@ class SqliteStore:
 
     async def get(self, key: str, *, not_older_than: Revision | None = None) -> KeyValue | None:
         """The key as it is now, or None."""
-        return self._state.get(key)
+        return self._present.get(key)
 
     async def list(
         self,
@@ -112,15 +111,7 @@ class SqliteStore:
             self._check_revision("list", prefix, revision)
             end = limit or len(items)
             return Page(items[:end], revision, max(0, len(items) - end))
-        start = bisect.bisect_left(self._keys, prefix)
-        if start == len(self._keys) or not self._keys[start].startswith(prefix):
-            return Page((), self.revision, 0)  # the usual answer to admission's questions
-        if after >= prefix:
-            start = max(start, bisect.bisect_right(self._keys, after))
-        end = bisect.bisect_left(self._keys, end_of(prefix), lo=start)
-        stop = min(end, start + limit) if limit else end
-        state = self._state
-        return Page([state[key] for key in self._keys[start:stop]], self.revision, end - stop)
+        return self._present.page(prefix, limit, after, self.revision)
 
     async def create(self, key: str, value: bytes) -> KeyValue:
         """Write a key that does not exist; see `Store.create`."""
@@ -229,9 +220,8 @@ class SqliteStore:
 
     # The loop's thread, after a commit.
 
-    def _load(self, state: dict[str, KeyValue], revision: Revision, compacted: Revision) -> None:
-        self._state = state
-        self._keys = sorted(state)
+    def _load(self, items: Sequence[KeyValue], revision: Revision, compacted: Revision) -> None:
+        self._present.replace(items)
         self._compacted = compacted
         self._broadcast.revision = revision
         _answer(self._opened, None)
@@ -239,14 +229,10 @@ class SqliteStore:
     def _finish(self, writes: Sequence[_Write]) -> None:
         events = [write.result for write in writes if write.result is not None]
         for event in events:
-            key = event.kv.key
             if event.type is EventType.DELETE:
-                del self._state[key]
-                del self._keys[bisect.bisect_left(self._keys, key)]
+                self._present.remove(event.kv.key)
             else:
-                if key not in self._state:
-                    bisect.insort(self._keys, key)
-                self._state[key] = event.kv
+                self._present.put(event.kv)
         self._broadcast.publish(events)
         for write in writes:
             if write.error is not None:
@@ -261,8 +247,8 @@ class SqliteStore:
             log = Log(self._path)
             self._heads = log.current()
             self._head = log.last()
-            state = dict(self._heads)
-            self._loop.call_soon_threadsafe(self._load, state, self._head, log.compacted)
+            items = tuple(self._heads.values())
+            self._loop.call_soon_threadsafe(self._load, items, self._head, log.compacted)
         except Exception as error:  # noqa: BLE001 - carried to the caller of open, not swallowed
             self._loop.call_soon_threadsafe(_fail, self._opened, error)
             return
