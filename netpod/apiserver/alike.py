@@ -7,7 +7,7 @@ as nothing changed where admission looks things up. A body is known by its bytes
 """
 
 import re
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import orjson
 
@@ -118,7 +118,7 @@ class Alike:
             return  # how much is left differs each time
         if since < self._since or not self._storage.untouched(ASKED, since):
             return
-        if given.name and not _names(call.body):
+        if given.name and not _is_the_pods(key):
             return
         made = _made(kv, "" if given.name else given.generate_name)
         if made is not None:
@@ -152,10 +152,10 @@ def _named(call: Call) -> tuple[str, Key]:
     return found[1].decode(), (call.route.namespace, start, body[:start] + body[end:])
 
 
-def _names(body: bytes) -> bool:
-    """Whether the first name in a body is the pod's."""
-    start, end = cast(re.Match[bytes], _NAME.search(body)).span(1)
-    other = orjson.loads(body[:start] + _ANOTHER.encode() + body[end:])
+def _is_the_pods(key: Key) -> bool:
+    """Whether the name that was taken out of a body is the pod's."""
+    _, start, rest = key
+    other = orjson.loads(rest[:start] + _ANOTHER.encode() + rest[start:])
     return bool(other["metadata"].get("name") == _ANOTHER)
 
 
