@@ -47,6 +47,8 @@ class Route(NamedTuple):
 
 KNOWN = 1024
 """Paths that are remembered; all are forgotten when there are more."""
+LONGEST_KNOWN = 1024
+"""Characters of a path that is remembered; two names of 253 fit."""
 _known: dict[tuple[str, str, bool], Route] = {}
 ONE_BY_ONE = ("namespaces",)
 """What cannot be deleted as a collection."""
@@ -91,7 +93,7 @@ def parse(
     if known is not None:
         return known
     route = _parse(method, path, watch, find)
-    if route.resource.custom is None:  # the others come and go
+    if route.resource.custom is None and len(path) <= LONGEST_KNOWN:  # custom kinds come and go
         if len(_known) >= KNOWN:
             _known.clear()
         _known[method, path, watch] = route
